@@ -442,7 +442,10 @@ impl<'a> Checks<'a> {
     ) -> Result<Option<Arc<Dynamic>>, Complaint> {
         let Some(protocol) = options.dynamic else {
             if server.is_none() {
-                return Err(Complaint::new("to", format!("is missing: give it, or {}", self.option("dynamic"))));
+                return Err(Complaint::new(
+                    "to",
+                    format!("is missing: give it, or {}", self.option("dynamic")),
+                ));
             }
             self.needs(!options.allow_target.is_empty(), "allow-target", false, "dynamic")?;
             self.needs(options.proxy_user_file.is_some(), "proxy-user-file", false, "dynamic")?;

@@ -325,7 +325,7 @@ type Key<'a> = Spanned<Cow<'a, str>>;
 /// The entries in the order of the file, so that the first mistake in the file is reported.
 fn in_order<'t, 'v>(table: &'t DeTable<'v>) -> Vec<(&'t Key<'v>, &'t Spanned<DeValue<'v>>)> {
     let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
+    qssl_core::sort_few(&mut entries, |(one, _), (other, _)| one.span().start < other.span().start);
     entries
 }
 

@@ -292,7 +292,7 @@ impl TrustStore {
     fn like(&self, name: &str) -> Vec<String> {
         let wanted = name.to_lowercase();
         let mut names: Vec<&str> = self.certificates.iter().map(Certificate::name).collect();
-        names.sort_unstable();
+        qssl_core::sort_few(&mut names, |one, other| one < other);
         names.dedup();
         let contains = |candidate: &&&str| candidate.to_lowercase().contains(&wanted);
         let mut like: Vec<String> =

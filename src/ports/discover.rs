@@ -4,7 +4,7 @@
 //! `/dev/serial/by-id`, so a modem is identified by what the kernel reports about its USB device. The paths of
 //! sysfs, /dev and /usr are arguments, so that tests can use their own.
 
-use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -54,13 +54,13 @@ enum Role {
 }
 
 /// The purpose of this interface of a modem whose ttys have these `interfaces`. Only an answer to AT proves it.
-fn role(product: u16, interface: u8, interfaces: &BTreeSet<u8>) -> Role {
+fn role(product: u16, interface: u8, interfaces: &[u8]) -> Role {
     let has = |wanted: &[u8]| wanted.iter().all(|interface| interfaces.contains(interface));
     let (at, modem) = match product {
         // EC200S, EC200A, EC200T
         0x6002 | 0x6005 | 0x6026 => (3, Some(4)),
         // EC200U: interface 3 is a log, and the modem port has a higher number.
-        0x0901 => (2, interfaces.last().copied().filter(|last| *last > 3)),
+        0x0901 => (2, interfaces.iter().max().copied().filter(|last| *last > 3)),
         // The RNDIS composition of EC2x: the first two interfaces are the network device.
         _ if has(&[2, 3, 4, 5]) && !interfaces.contains(&0) => (4, Some(5)),
         _ => (2, Some(3)),
@@ -204,17 +204,18 @@ fn at_ports(host: &Host, is_meant: impl Fn(&Usb) -> bool) -> Vec<Candidate> {
     let mut ttys = usb_ttys(host);
     ttys.retain(|candidate| candidate.usb.as_ref().is_some_and(&is_meant));
     let has_modem_manager = host.has_modem_manager();
-    let all = ttys.clone();
-    ttys.sort_by_cached_key(|candidate| {
+    let rank = |candidate: &Candidate| {
         let usb = candidate.usb.as_ref().expect("usb_ttys gives only ttys on USB");
-        let role = role(usb.product, usb.interface, &interfaces(&usb.location, &all));
+        let role = role(usb.product, usb.interface, &interfaces(&usb.location, &ttys));
         (at_rank(role, usb.interface, has_modem_manager), usb.location.clone())
-    });
-    ttys
+    };
+    let mut ranked: Vec<_> = ttys.iter().map(|candidate| (rank(candidate), candidate.clone())).collect();
+    qssl_core::sort_few(&mut ranked, |(one, _), (other, _)| one < other);
+    ranked.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
 /// The interfaces of the ttys of one device.
-fn interfaces(location: &str, ttys: &[Candidate]) -> BTreeSet<u8> {
+fn interfaces(location: &str, ttys: &[Candidate]) -> Vec<u8> {
     let of_it = ttys.iter().filter_map(|tty| tty.usb.as_ref()).filter(|usb| usb.location == location);
     of_it.map(|usb| usb.interface).collect()
 }
@@ -234,8 +235,7 @@ fn at_rank(role: Role, interface: u8, has_modem_manager: bool) -> u16 {
 /// All ttys on USB, sorted by name.
 pub(super) fn usb_ttys(host: &Host) -> Vec<Candidate> {
     let Ok(entries) = fs::read_dir(host.sysfs.join("class/tty")) else { return Vec::new() };
-    let names: BTreeSet<_> = entries.flatten().map(|entry| entry.file_name()).collect();
-    names
+    names_in(entries)
         .into_iter()
         .filter_map(|name| {
             let path = host.dev.join(name);
@@ -245,10 +245,33 @@ pub(super) fn usb_ttys(host: &Host) -> Vec<Candidate> {
         .collect()
 }
 
+/// The names in this folder, in order.
+fn names_in(entries: fs::ReadDir) -> Vec<OsString> {
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    qssl_core::sort_few(&mut names, |one, other| one < other);
+    names
+}
+
+/// What there is that matches, in order. Each part of the pattern matches names in a folder; what cannot be read is
+/// skipped.
 fn matching(pattern: &str, host: &Host) -> Vec<Candidate> {
-    let Ok(paths) = glob::glob(pattern) else { return Vec::new() };
-    // Paths that cannot be read are skipped.
-    paths.flatten().map(|path| Candidate { usb: usb_of(&path, host), path }).collect()
+    let start = if pattern.starts_with('/') { "/" } else { "." };
+    let mut paths = vec![PathBuf::from(start)];
+    for part in pattern.split('/').filter(|part| !part.is_empty()) {
+        let Ok(wanted) = glob::Pattern::new(part) else { return Vec::new() };
+        let is_name = !part.contains(['*', '?', '[']);
+        let below = |folder: PathBuf| -> Vec<PathBuf> {
+            if is_name {
+                return vec![folder.join(part)];
+            }
+            let names = fs::read_dir(&folder).map(names_in).unwrap_or_default();
+            let matching = names.iter().filter(|name| name.to_str().is_some_and(|name| wanted.matches(name)));
+            matching.map(|name| folder.join(name)).collect()
+        };
+        paths = paths.into_iter().flat_map(below).collect();
+    }
+    paths.retain(|path| path.exists());
+    paths.into_iter().map(|path| Candidate { usb: usb_of(&path, host), path }).collect()
 }
 
 /// The USB interface and device above a tty.
@@ -279,12 +302,11 @@ fn hint(device: &Device, host: &Host) -> String {
         Device::Rfc2217(_) | Device::Tcp(_) | Device::Emulator(_) => return String::new(),
     };
     let Ok(entries) = fs::read_dir(host.sysfs.join("bus/usb/devices")) else { return String::new() };
-    let plugged: BTreeSet<u16> = entries
+    let plugged = entries
         .flatten()
         .filter(|entry| hexadecimal(&entry.path().join("idVendor")) == Some(wanted))
-        .filter_map(|entry| hexadecimal(&entry.path().join("idProduct")))
-        .collect();
-    match plugged.first() {
+        .filter_map(|entry| hexadecimal(&entry.path().join("idProduct")));
+    match plugged.min() {
         Some(product) => format!(
             ": usb {wanted:04x}:{product:04x} is plugged in, but no tty matches: is the kernel's option driver \
              loaded, and are product and interface right"

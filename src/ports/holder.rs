@@ -35,7 +35,7 @@ pub fn other_tunnels() -> Vec<String> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse::<u32>().ok());
     let mut pids: Vec<u32> = pids.filter(|pid| *pid != std::process::id()).collect();
-    pids.sort_unstable();
+    qssl_core::sort_few(&mut pids, |one, other| one < other);
     let used = pids.into_iter().filter_map(|pid| {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
         (name.trim_end() == PROGRAM).then_some(())?;
@@ -61,7 +61,7 @@ fn pids_of(device: &Path) -> Vec<u32> {
     if let Ok(locks) = fs::read_to_string("/proc/locks") {
         pids.extend(lock_owners(&locks, metadata.st_dev(), metadata.st_ino()));
     }
-    pids.sort_unstable();
+    qssl_core::sort_few(&mut pids, |one, other| one < other);
     pids.dedup();
     pids
 }

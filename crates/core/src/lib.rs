@@ -130,3 +130,16 @@ pub fn counted<N: std::fmt::Display + PartialEq + From<u8>>(count: N, noun: &str
     let plural = if count == N::from(1) { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }
+
+/// Sorts a few items, in place: `is_before` says whether the first of two comes before the second. The library's sorts are
+/// quick for many items, and take 3 KB of code for each type.
+#[doc(hidden)]
+pub fn sort_few<T>(items: &mut [T], is_before: impl Fn(&T, &T) -> bool) {
+    for end in 1..items.len() {
+        let mut at = end;
+        while at > 0 && is_before(&items[at], &items[at - 1]) {
+            items.swap(at, at - 1);
+            at -= 1;
+        }
+    }
+}

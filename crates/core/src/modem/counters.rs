@@ -54,7 +54,7 @@ impl OpenTimes {
         }
         self.0.push_back(took);
         let mut times = Vec::from(self.0.clone());
-        times.sort_unstable();
+        crate::sort_few(&mut times, |one, other| one < other);
         let last = times.len() - 1;
         [0.5, 0.9, 1.0].map(|share| times[(last as f64 * share).round() as usize].as_secs_f64())
     }

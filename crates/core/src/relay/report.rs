@@ -138,8 +138,10 @@ impl Relay {
 
     /// The clients, the oldest first.
     pub fn connections(&self, now: Instant) -> Vec<Connection> {
-        let clients = self.clients.iter().flatten();
-        let mut all: Vec<_> = clients
+        let mut clients: Vec<_> = self.clients.iter().flatten().collect();
+        crate::sort_few(&mut clients, |one, other| one.number() < other.number());
+        clients
+            .into_iter()
             .map(|client| Connection {
                 id: client.number(),
                 tunnel: client.tunnel().name.clone(),
@@ -149,9 +151,7 @@ impl Relay {
                 up_bytes: client.up_bytes(),
                 down_bytes: client.down_bytes(),
             })
-            .collect();
-        all.sort_unstable_by_key(|connection| connection.id);
-        all
+            .collect()
     }
 
     /// The modem, to set what is no business of the tunnels.

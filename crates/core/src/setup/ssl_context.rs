@@ -859,8 +859,10 @@ pub fn settings(
         settings.last_is_secret();
     }
     // What the module does not list goes last, a line for each.
-    settings.all.sort_by_key(|setting| setting.is_unlisted);
-    Ok(settings.all)
+    let (unlisted, mut all): (Vec<_>, Vec<_>) =
+        settings.all.into_iter().partition(|setting| setting.is_unlisted);
+    all.extend(unlisted);
+    Ok(all)
 }
 
 /// "cacertex", which holds for the whole module, as it must be for these settings: any other entry would be
