@@ -82,4 +82,4 @@ fn mutated(corpus: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
 }
 
 /// Mutations for each target, in the order of [`TARGETS`]: some seconds of a debug build.
-const RUNS: [u64; 10] = [200, 2_000, 5_000, 1_000, 5_000, 400, 5_000, 5_000, 60, 2_000];
+const RUNS: [u64; 11] = [200, 2_000, 5_000, 1_000, 5_000, 400, 5_000, 20_000, 5_000, 60, 2_000];

@@ -7,11 +7,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
 use qssl_modem_emulator::test_server::Behaviour;
+use rustix::process::{Pid, Signal, kill_process};
 
 use qssl_test_common::harness::{
-    Modem, NAME, Site, Tunnel, certificate_file, connect, echo, program, run, temporary_directory,
-    tunnel_command,
+    Modem, NAME, Running, Site, Tunnel, certificate_file, connect, echo, free_address, identity, program,
+    run, temporary_directory, tunnel_command,
 };
+use qssl_test_common::program_under_test;
 
 /// A modem that knows `server.test` port 80 as this server, and a proxy through it.
 fn proxy(server: SocketAddr, arguments: &[&str]) -> (Modem, Tunnel) {
@@ -139,6 +141,54 @@ fn users_need_their_password_and_the_modem_can_do_the_tls() {
     let mut rest = [0; " Connection established\r\n\r\n".len()];
     client.read_exact(&mut rest).expect("the rest of the answer");
     echo(&mut client, b"over the modem's TLS");
+}
+
+#[test]
+fn wget_takes_it_as_its_proxy_for_tls_1_3_and_no_name_is_looked_up_here() {
+    let folder = temporary_directory();
+    let (certificate, key) = (folder.path().join("server.pem"), folder.path().join("server.key"));
+    fs::write(&certificate, identity().certificate_pem()).expect("the folder can be written");
+    fs::write(&key, identity().key_pem()).expect("the folder can be written");
+    fs::write(folder.path().join("page"), "a page").expect("the folder can be written");
+    let address = free_address();
+    let mut server = Command::new(program("openssl"));
+    server.current_dir(folder.path()).args(["s_server", "-tls1_3", "-WWW", "-accept", &address.to_string()]);
+    let server = Running::start(server.arg("-cert").arg(&certificate).arg("-key").arg(&key));
+    server.wait_for("ACCEPT");
+    let modem = Modem::start(address, "");
+    let (device, calls) = (modem.device(0), folder.path().join("calls"));
+    let mut traced = Command::new(program("strace"));
+    traced
+        .args(["-f", "-e", "trace=openat,connect,sendto,sendmsg", "-o"])
+        .arg(&calls)
+        .arg(program_under_test());
+    traced.args([
+        "listen",
+        "127.0.0.1:0",
+        "--dynamic",
+        "http",
+        "--allow-target",
+        "server.test:443",
+        "-d",
+        &device,
+    ]);
+    let tunnel = Tunnel::start(&mut traced);
+    let mut wget = Command::new(program("wget"));
+    wget.env_clear().env("https_proxy", format!("http://{}", tunnel.address()));
+    wget.args(["--no-verbose", "--tries=1", "--ca-certificate", certificate_file(), "-O", "-"]);
+    let page = run(wget.arg(format!("https://{NAME}/page"))).expect_success();
+    assert_eq!(page.text(), "a page");
+    // A signal to strace would end strace alone.
+    let children = format!("/proc/{0}/task/{0}/children", tunnel.id());
+    let child = fs::read_to_string(children).expect("strace has a child");
+    let child = Pid::from_raw(child.trim().parse().expect("one process")).expect("a process");
+    kill_process(child, Signal::TERM).expect("it is ours");
+    tunnel.ends_with(0);
+    let calls = fs::read_to_string(&calls).expect("strace has written it");
+    assert!(calls.contains("openat("), "{calls}");
+    for of_look_ups in ["resolv.conf", "nsswitch.conf", "sin_port=htons(53)"] {
+        assert!(!calls.contains(of_look_ups), "{of_look_ups}: {calls}");
+    }
 }
 
 #[test]

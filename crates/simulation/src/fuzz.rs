@@ -25,6 +25,7 @@ use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::Network as _;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Plan, Simulated};
 use qssl_modem_emulator::replay::Replay;
+use qssl_proxy::{Credentials, HELD_MAX_BYTES, Handshake, Outcome as ProxyOutcome, Protocol, Then};
 use qssl_tunnel::cli::{Cli, Command, RunArgs};
 use qssl_tunnel::config::{self, Environment};
 use qssl_tunnel::ports::rfc2217::{Telnet, escape};
@@ -39,7 +40,7 @@ use crate::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, milli
 pub type Target = fn(&[u8]);
 
 /// All targets by name, which is also the name of their corpus.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("answers", answers),
     ("config", config),
     ("decoder", decoder),
@@ -47,6 +48,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("frames", frames),
     ("core", core),
     ("multiplexer", multiplexer),
+    ("proxy", proxy),
     ("rfc2217", rfc2217),
     ("simulation", simulation),
     ("transcript", transcript),
@@ -313,6 +315,43 @@ fn read(text: &str) -> Result<config::Configuration, String> {
     config::from_text("FILE", text, arguments, &around)
         .map(|checked| checked.configuration)
         .map_err(|error| error.to_string())
+}
+
+// Clients that name their targets.
+
+/// A client gets the same answers, the same target and the same payload however its bytes are split, and nothing of it is
+/// held beyond the limit.
+///
+/// The first byte chooses the protocol, and whether there are users.
+pub fn proxy(data: &[u8]) {
+    let Some((choice, said)) = data.split_first() else { return };
+    let protocol = [Protocol::Socks5, Protocol::Http, Protocol::Auto][usize::from(choice % 3)];
+    let users = (choice & 0x80 != 0).then(|| Credentials::parse("user:secret").expect("credentials"));
+    let users = users.map(Arc::new);
+    let heard = |size: usize| {
+        let mut handshake = Handshake::new(protocol, users.clone());
+        let (mut answers, mut then, mut rest) = (Vec::new(), Then::More, said);
+        while then == Then::More && !rest.is_empty() {
+            let (piece, after) = rest.split_at(size.min(rest.len()).min(handshake.room()));
+            assert!(!piece.is_empty(), "a client that may go on has room");
+            rest = after;
+            let step = handshake.receive(piece);
+            answers.extend(step.answer);
+            then = step.then;
+        }
+        let is_request = matches!(then, Then::Request(_));
+        for outcome in [ProxyOutcome::Open, ProxyOutcome::Busy] {
+            assert_eq!(handshake.reply(outcome).is_empty(), !is_request);
+        }
+        let mut payload = handshake.take_early();
+        assert!(payload.len() <= HELD_MAX_BYTES);
+        payload.extend_from_slice(rest);
+        (answers, then, if is_request { payload } else { Vec::new() })
+    };
+    let whole = heard(usize::MAX);
+    for size in [1, 2, 7, 64] {
+        assert_eq!(heard(size), whole, "in pieces of {size}");
+    }
 }
 
 // RFC 2217.
