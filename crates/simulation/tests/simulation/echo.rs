@@ -107,6 +107,9 @@ fn an_echo_straight_after_pushed_payload_is_no_lost_byte() {
     hand.run_until_ready();
     let client = hand.connect(0).expect("the core takes clients");
     hand.run_for(seconds(1));
+    // After a pause nothing would be sent before the payload is whole.
+    hand.says(0, b"\r\nRING\r\n");
+    hand.run_for(millis(200));
     hand.says(0, b"\r\n+QSSLURC: \"recv\",0,4\r\n");
     let prompt = b"dataAT+QSSLSEND=0,5\r\r\n> ".to_vec();
     hand.ports[0].instead.push_back(("AT+QSSLSEND=0,5", prompt));
