@@ -14,9 +14,9 @@ use super::ca::CaSource;
 use super::certificate_items::{self, names_of};
 use super::file::{FileOptions, Section};
 use super::{
-    ApnAuth, Authentication, Checked, Cidr, ClientCertificate, Cmux, ConfigError, Configuration, Credentials,
-    Device, Dynamic, Environment, Limits, Listen, Mode, Pdp, Pem, Process, Psk, Recovery, Scheme, Secret,
-    Server, Tls, Transport, Tunnel, Verbosity, Wait, file, secret,
+    ApnAuth, Authentication, Checked, ClientCertificate, Cmux, ConfigError, Configuration, Credentials,
+    Device, Dynamic, Environment, Limits, Listen, Mode, OpenOn, Pdp, Pem, Process, Psk, Recovery, Scheme,
+    Secret, Server, Tls, Transport, Tunnel, Verbosity, Wait, file, secret,
 };
 use crate::cli::{
     ClientOptions, ConnectArgs, DoctorArgs, DynamicOptions, ListenArgs, LoggingOptions, ModemOptions,
@@ -31,7 +31,7 @@ use crate::config::trust::{Certificate, PrivateKey, TrustStore, Validity};
 pub fn from_listen(args: &ListenArgs, environment: &Environment) -> Result<Checked, ConfigError> {
     of_command_line(&args.logging, environment, |checks| {
         no_collisions(&args.listen, &[])?;
-        let dynamic = checks.dynamic(&args.dynamic, args.to.as_ref(), &args.listen, &args.clients.allow)?;
+        let dynamic = checks.dynamic(&args.dynamic, args.to.as_ref(), &args.listen, &args.clients)?;
         let settings = settings::Tunnel {
             name: tunnel_name(&args.listen),
             target: args.to.as_ref().map(|server| server.target.clone()),
@@ -438,7 +438,7 @@ impl<'a> Checks<'a> {
         options: &DynamicOptions,
         server: Option<&Server>,
         listen: &[Listen],
-        allow: &[Cidr],
+        clients: &ClientOptions,
     ) -> Result<Option<Arc<Dynamic>>, Complaint> {
         let Some(protocol) = options.dynamic else {
             if server.is_none() {
@@ -454,11 +454,21 @@ impl<'a> Checks<'a> {
         };
         self.excludes(true, "dynamic", server.is_some(), "to")?;
         self.needs(true, "dynamic", !options.allow_target.is_empty(), "allow-target")?;
-        let is_open =
-            |listen: &&Listen| matches!(listen, Listen::Address(address) if !address.ip().is_loopback());
-        if let Some(open) = listen.iter().find(is_open).filter(|_| allow.is_empty()) {
-            let reason =
-                format!("others than this machine can connect to {open}: name them with --allow NETWORK");
+        if clients.open_on == Some(OpenOn::FirstByte) {
+            let reason = format!("clients of {} send nothing before its answer", self.option("dynamic"));
+            return Err(Complaint::new("open-on", reason));
+        }
+        let is_open = |listen: &&Listen| match listen {
+            Listen::Address(address) => !address.ip().is_loopback(),
+            // Any address may come from there.
+            Listen::Systemd(_) => true,
+            Listen::Loopback(_) | Listen::Unix { .. } | Listen::Stdio => false,
+        };
+        if let Some(open) = listen.iter().find(is_open).filter(|_| clients.allow.is_empty()) {
+            let reason = format!(
+                "others than this machine can connect to {open}: say who may with {} NETWORK",
+                self.option("allow")
+            );
             return Err(Complaint::new("dynamic", reason));
         }
         let users = read_by(&options.proxy_user_file, "proxy-user-file", |path| {
@@ -481,10 +491,19 @@ impl<'a> Checks<'a> {
         if options.dynamic_tls {
             return self.tls(tls, whose).map(Transport::Tls);
         }
-        match *tls == TlsOptions::default() {
-            true => Ok(Transport::Tcp),
-            false => Err(Complaint::new("dynamic", "TLS options need --dynamic-tls")),
+        if *tls != TlsOptions::default() {
+            return Err(Complaint::new(
+                "dynamic",
+                format!("TLS options need {}", self.option("dynamic-tls")),
+            ));
         }
+        let whose = whose.map(|whose| format!("{whose}: ")).unwrap_or_default();
+        self.warnings.push(format!(
+            "{whose}{} makes plain TCP connections: anybody on the way can read and alter everything, unless the client \
+             encrypts it",
+            self.option("dynamic")
+        ));
+        Ok(Transport::Tcp)
     }
 
     /// TLS settings; `whose` names them in warnings where there can be several.
@@ -736,7 +755,7 @@ impl<'a> Checks<'a> {
         if earlier.iter().any(|tunnel| tunnel.settings.name == name) {
             return Err(Complaint::new("name", format!("another tunnel is called {name}")));
         }
-        let dynamic = self.dynamic(&options.dynamic, server.as_ref(), &listen, &options.clients.allow)?;
+        let dynamic = self.dynamic(&options.dynamic, server.as_ref(), &listen, &options.clients)?;
         let has_tls = match &server {
             Some(server) => server.scheme == Scheme::Tls,
             None => options.dynamic.dynamic_tls,

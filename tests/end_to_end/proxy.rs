@@ -34,6 +34,7 @@ fn curl_reaches_a_name_that_the_modem_looks_up() {
     let server = plain_page();
     let (_modem, tunnel) = proxy(server, &["--dynamic", "auto"]);
     tunnel.wait_until_ready();
+    tunnel.wait_for("--dynamic makes plain TCP connections: anybody on the way");
     let address = tunnel.address();
     for protocol in ["socks5h", "http"] {
         let proxy = format!("{protocol}://{address}");
@@ -201,6 +202,12 @@ fn a_proxy_for_others_must_name_them() {
         "{}",
         refused.stderr
     );
+    let by_systemd = ["listen", "systemd:proxy", "--dynamic", "socks5", "--allow-target", "*:443"];
+    let refused = run(&mut tunnel_command(&by_systemd));
+    assert!(refused.stderr.contains("can connect to systemd:proxy"), "{}", refused.stderr);
+    let waits = ["listen", "1080", "--dynamic", "http", "--allow-target", "*:443", "--open-on", "first-byte"];
+    let refused = run(&mut tunnel_command(&waits));
+    assert!(refused.stderr.contains("--open-on: clients of --dynamic send nothing"), "{}", refused.stderr);
     let refused = run(&mut tunnel_command(&["listen", "1080", "--dynamic", "socks5"]));
     assert!(refused.stderr.contains("--dynamic: needs --allow-target"), "{}", refused.stderr);
     let refused = run(&mut tunnel_command(&[
