@@ -283,7 +283,7 @@ impl Channel {
     fn echoed(&mut self) -> bool {
         let Some(in_flight) = self.in_flight.as_mut().filter(|it| it.echo.is_none()) else { return false };
         in_flight.echo = Some(Echo::default());
-        self.habit.command_came_back() && self.wire.are_made()
+        self.habit.command_came_back() && self.wire.have_silenced_echo()
     }
 
     /// The socket whose payload is in flight and may be echoed.

@@ -6,10 +6,18 @@
 /// How far the wire settings of a channel are.
 #[derive(Debug)]
 pub struct WireSettings {
-    /// The one to be made next, by its place in the list; `None` once all are made.
-    step: Option<usize>,
+    progress: Progress,
     /// How often in a row each was not answered.
     unanswered: [u32; SETTINGS_MAX],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// The first is to be made, whatever is answered to one that may be in flight.
+    Anew,
+    /// This one is to be made, or in flight: its place in the list.
+    At(usize),
+    Made,
 }
 
 /// What the settings depend on.
@@ -28,32 +36,47 @@ pub struct Wanted {
 impl WireSettings {
     /// None has been made.
     pub fn new() -> Self {
-        WireSettings { step: Some(0), unanswered: [0; SETTINGS_MAX] }
+        WireSettings { progress: Progress::Anew, unanswered: [0; SETTINGS_MAX] }
     }
 
     /// Whether all are made.
     pub fn are_made(&self) -> bool {
-        self.step.is_none()
+        self.progress == Progress::Made
+    }
+
+    /// Whether commands no longer come back, where the module has obeyed.
+    pub fn have_silenced_echo(&self) -> bool {
+        match self.progress {
+            Progress::Anew => false,
+            Progress::At(place) => place > ECHO_OFF,
+            Progress::Made => true,
+        }
     }
 
     /// All are to be made again.
     pub fn begin_anew(&mut self) {
-        self.step = Some(0);
+        self.progress = Progress::Anew;
     }
 
     /// All are to be made again, but for those that were just being made: these go on where they were.
     pub fn go_on(&mut self) {
-        self.step.get_or_insert(0);
+        if self.are_made() {
+            self.begin_anew();
+        }
     }
 
     /// The line to be sent next.
     pub fn next(&mut self, lines: &[String]) -> Option<String> {
-        let mut step = self.step?;
-        while self.unanswered.get(step).is_some_and(|times| *times >= UNANSWERED_MAX) {
-            step += 1;
+        let mut place = match self.progress {
+            Progress::Anew => 0,
+            Progress::At(place) => place,
+            Progress::Made => return None,
+        };
+        while self.unanswered.get(place).is_some_and(|times| *times >= UNANSWERED_MAX) {
+            place += 1;
         }
-        let line = lines.get(step).cloned();
-        self.step = line.is_some().then_some(step);
+        let line = lines.get(place).cloned();
+        self.progress = if line.is_some() { Progress::At(place) } else { Progress::Made };
         line
     }
 
@@ -66,15 +89,14 @@ impl WireSettings {
 
     /// It has answered with `OK`, or has refused it.
     pub fn answered(&mut self, is_ok: bool) {
-        self.step = self.step.map(|step| match step {
-            0 if is_ok => 1 + SINGLE_SETTINGS,
-            step => step + 1,
-        });
+        if let Progress::At(place) = &mut self.progress {
+            *place = if *place == 0 && is_ok { 1 + SINGLE_SETTINGS } else { *place + 1 };
+        }
     }
 
     /// The last one was made: what comes next is asked at another speed.
     pub fn all_made(&mut self) {
-        self.step = None;
+        self.progress = Progress::Made;
     }
 
     /// The one that was sent was not answered. Returns whether it is left out from now on.
@@ -85,7 +107,8 @@ impl WireSettings {
     }
 
     fn times_unanswered(&mut self) -> Option<&mut u32> {
-        self.unanswered.get_mut(self.step?)
+        let Progress::At(place) = self.progress else { return None };
+        self.unanswered.get_mut(place)
     }
 }
 
@@ -124,6 +147,9 @@ pub const IDENTITY: &str = "ATI";
 
 /// Sets the speed, in bit/s.
 pub const SPEED: &str = "AT+IPR=";
+
+/// The place of `ATE0` among the lines that have one setting each.
+const ECHO_OFF: usize = 1;
 
 /// The settings of the first line.
 const SINGLE_SETTINGS: usize = 7;
@@ -186,11 +212,29 @@ mod tests {
     #[test]
     fn settings_that_were_being_made_go_on_where_they_were_and_others_begin_anew() {
         let mut settings = WireSettings::new();
+        settings.next(&wanted().lines());
         settings.answered(true);
         settings.go_on();
         assert_eq!(settings.next(&wanted().lines()).as_deref(), Some("ATI"));
         settings.all_made();
         settings.go_on();
         assert_eq!(settings.next(&wanted().lines()), wanted().lines().first().cloned());
+    }
+
+    #[test]
+    fn an_answer_to_one_from_before_does_not_count_when_all_are_to_be_made_again() {
+        let lines = wanted().lines();
+        for is_ok in [true, false] {
+            let mut settings = WireSettings::new();
+            settings.next(&lines);
+            settings.answered(false);
+            assert!(settings.next(&lines).as_deref() == Some("ATE0") && !settings.have_silenced_echo());
+            settings.answered(true);
+            assert!(settings.next(&lines).as_deref() == Some("ATV1") && settings.have_silenced_echo());
+            settings.begin_anew();
+            settings.answer_came();
+            settings.answered(is_ok);
+            assert_eq!(settings.next(&lines), lines.first().cloned());
+        }
     }
 }

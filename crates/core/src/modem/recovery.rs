@@ -286,8 +286,9 @@ impl Modem {
     }
 
     /// The modem may have rebooted without a message: the data session is asked about.
-    pub(super) fn echo_is_back(&mut self) {
+    pub(super) fn echo_is_back(&mut self, port: usize) {
         self.wire_settings_are_gone();
+        self.channels[port].wire_mut().begin_anew();
         if self.setup.is_serving() {
             self.setup.becomes_unconfirmed();
         }
