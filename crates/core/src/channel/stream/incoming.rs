@@ -92,10 +92,9 @@ pub enum Shown {
 /// What became of the escapes of a stream that is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Escapes {
-    /// How much was held when the first `+++` left, which may have become payload.
+    /// How much was held at the first escape of any kind: an `OK` after that answers it. An end after that may be the
+    /// escape's doing: `+++` may have become payload, and DTR may have hung up.
     pub from: Option<usize>,
-    /// How much was held at the first escape of any kind: an `OK` after that answers it.
-    pub ok_from: Option<usize>,
     /// Where in what is held the modem's own words begin, once the state of the socket was asked for.
     pub asked_from: Option<usize>,
     /// An `OK` may have been the answer, and then the words of the end were payload.
@@ -324,13 +323,12 @@ impl Incoming {
         let mut all = std::mem::take(&mut self.delivered_tail);
         all.append(&mut self.held);
         self.verdict = Verdict::default();
-        let escaped_from = escapes.from.map(|from| all.len().min(delivered + from));
         let asked_from = escapes.asked_from.map(|at| at + delivered);
-        let ok_from = escapes.ok_from.map(|from| all.len().min(delivered + from));
-        let is_answered_late =
-            asked_from.is_none() && ok_from.is_some_and(|from| words::ends_in_ok(&all[from..]).is_some());
+        let escaped_from = escapes.from.map(|from| all.len().min(delivered + from));
+        let is_answered_late = asked_from.is_none()
+            && escaped_from.is_some_and(|from| words::ends_in_ok(&all[from..]).is_some());
         // What follows an answer to an escape are the modem's own words, even if it reboots then.
-        let answered_at = ok_from.and_then(|from| find(&all[from..], OK).map(|at| from + at));
+        let answered_at = escaped_from.and_then(|from| find(&all[from..], OK).map(|at| from + at));
         // The answer to the question that showed the end is no part of it, nor is what was sent for other
         // sockets meanwhile.
         let after = all.split_off(asked_from.unwrap_or(all.len()));

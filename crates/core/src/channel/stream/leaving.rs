@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::incoming::{Escapes, Incoming, Shown};
 use super::outgoing::{GUARD, Outgoing};
-use super::words::{Lines, OK, ends_in_ok, is_all_unsolicited, oks};
+use super::words::{Lines, OK, ends_in_ok, find, is_all_unsolicited, oks};
 use super::{Next, Reason};
 use crate::at::SocketId;
 use crate::at::answers::{Answer, SocketState, SocketStatus};
@@ -29,9 +29,9 @@ pub struct Leaving {
     /// Why it is being left.
     reason: Reason,
     /// How much was held when the first `+++` left.
-    escaped_from: Option<usize>,
+    pluses_from: Option<usize>,
     /// The same of the first escape of any kind, by DTR or `+++`.
-    ok_from: Option<usize>,
+    escaped_from: Option<usize>,
     exit: Exit,
     /// When another channel was last asked.
     asked_beside: Option<Instant>,
@@ -131,8 +131,8 @@ impl Leaving {
         Leaving {
             stage: Stage::Flowing,
             reason: Reason::Done,
+            pluses_from: None,
             escaped_from: None,
-            ok_from: None,
             exit,
             asked_beside: None,
             paused_since: None,
@@ -306,8 +306,8 @@ impl Leaving {
 
     /// The first `count` bytes of what is held were delivered.
     pub fn given_out(&mut self, count: usize) {
+        self.pluses_from = self.pluses_from.map(|from| from.saturating_sub(count));
         self.escaped_from = self.escaped_from.map(|from| from.saturating_sub(count));
-        self.ok_from = self.ok_from.map(|from| from.saturating_sub(count));
         match &mut self.stage {
             Stage::Escaped { from, .. } => *from = from.saturating_sub(count),
             Stage::Asked { ok_at, from, .. } => {
@@ -395,8 +395,8 @@ impl Leaving {
             Stage::Draining { .. } => Next::Wait,
             Stage::Guard { until, tries } if until <= now => {
                 let from = incoming.held().len();
+                self.pluses_from.get_or_insert(from);
                 self.escaped_from.get_or_insert(from);
-                self.ok_from.get_or_insert(from);
                 self.stage = Stage::Escaped { since: now, tries, by_dtr: false, from };
                 Next::SendEscape
             }
@@ -469,7 +469,12 @@ impl Leaving {
     /// shows where the modem's words begin.
     pub fn unsure_from(&self, socket: Option<SocketId>, incoming: &Incoming) -> Option<usize> {
         match self.state_answer(socket, incoming) {
-            Some(StateAnswer::Connected { was_escaped: false, .. }) => self.escaped_from,
+            Some(StateAnswer::Connected { was_escaped: false, .. }) => {
+                // DTR may have been answered late, before `+++` left.
+                let late =
+                    self.escaped_from.and_then(|from| Some(from + find(&incoming.held()[from..], OK)?));
+                late.into_iter().chain(self.pluses_from).min()
+            }
             _ => None,
         }
     }
@@ -495,7 +500,6 @@ impl Leaving {
         let asked_from = self.asked_at();
         Escapes {
             from: self.escaped_from,
-            ok_from: self.ok_from,
             asked_from,
             may_be_answered: matches!(self.stage, Stage::Asked { ok_at: Some(_), .. }),
             is_unanswered: self.reason != Reason::Done
@@ -506,7 +510,7 @@ impl Leaving {
 
     fn begin_escape(&mut self, tries: u32, incoming: &Incoming, outgoing: &Outgoing, now: Instant) -> Next {
         if self.exit != Exit::Escape && tries == 1 {
-            self.ok_from.get_or_insert(incoming.held().len());
+            self.escaped_from.get_or_insert(incoming.held().len());
             self.stage = Stage::Escaped { since: now, tries, by_dtr: true, from: incoming.held().len() };
             return Next::SetDtr(false);
         }

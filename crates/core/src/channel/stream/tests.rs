@@ -205,6 +205,43 @@ fn an_ok_in_a_text_of_another_program_makes_no_payload_of_an_end() {
     }
 }
 
+/// A module that has forgotten AT&D1 hangs up when DTR drops.
+#[test]
+fn an_end_after_dtr_was_dropped_may_be_the_doing_of_that() {
+    let now = test_clock::now();
+    let mut mode = Stream::new(SocketId::new(0), true, Exit::Dtr, None, now);
+    mode.dcd_changed(true, now);
+    let request: Vec<u8> = (0..4_096_u32).map(|at| (at * at / 7) as u8).collect();
+    mode.sent(&request, now, Duration::ZERO);
+    // The server sends everything back, as a module does that has rebooted.
+    request.chunks(512).for_each(|part| drop(receive(&mut mode, part, now)));
+    mode.queue_answered(0, now, Duration::ZERO);
+    while next(&mut mode).0 != Next::SetDtr(false) {}
+    receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
+    mode.dcd_changed(false, now);
+    assert_eq!(next(&mut mode).0, Next::Ended);
+    assert!(mode.take_ended().escape_missed, "no clean end");
+}
+
+#[test]
+fn a_late_answer_to_dtr_is_no_payload() {
+    let now = test_clock::now();
+    let mut mode = Stream::new(SocketId::new(0), false, Exit::Dtr, None, now);
+    assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
+    while next(&mut mode).0 != Next::SetDtr(true) {}
+    receive(&mut mode, OK, now);
+    let asked = loop {
+        let (due, now) = next(&mut mode);
+        if due == ask() {
+            break now;
+        }
+    };
+    receive(&mut mode, CARRIED, asked);
+    assert_eq!(mode.deadline_passed(asked, false), Next::Left(Reason::Suspicion));
+    let left = mode.take_left();
+    assert_eq!((left.payload, left.escape_missed), (b"\r\nNO CARRIER\r\n".to_vec(), true));
+}
+
 #[test]
 fn an_end_that_comes_after_the_question_makes_payload_of_the_words_before_it() {
     let (mut mode, now) = mode(false);
