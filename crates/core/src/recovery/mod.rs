@@ -108,6 +108,8 @@ pub struct Ladder {
     dead_since: Option<Instant>,
     /// For how long opens hung that were ended because their clients had left, since one counted as failed.
     hung: Duration,
+    /// How often the data session was rebuilt since a socket was opened, because closes are refused.
+    close_rebuilds: u32,
     /// A socket has been opened since the last reboot.
     has_worked: bool,
     /// Between two steps that cut connections.
@@ -129,6 +131,7 @@ impl Ladder {
             dead_opens: 0,
             dead_since: None,
             hung: Duration::ZERO,
+            close_rebuilds: 0,
             has_worked: false,
             backoff: Backoff::new(PAUSE_MIN, PAUSE_MAX),
             costly_from: None,
@@ -191,6 +194,7 @@ impl Ladder {
         self.has_worked = true;
         self.invalid_opens = 0;
         self.taken_opens = 0;
+        self.close_rebuilds = 0;
         self.traffic_came_through();
         self.descend();
         // The last step has helped.
@@ -289,15 +293,28 @@ impl Ladder {
         self.open_failed(&OpenFailure::TimedOut, others_stand, now)
     }
 
-    /// AT+QSSLCLOSE was refused once too often, and no socket is left for those who wait.
+    /// AT+QSSLCLOSE was refused once too often, and no socket is left for those who wait. What a new data session has
+    /// not freed, only a reboot frees: that follows at once.
     pub fn close_refused(&mut self, now: Instant) -> Option<(Rung, &'static str)> {
         if self.highest < Rung::Session {
             return None;
         }
+        let why = match self.highest >= Rung::Reboot {
+            true => "the module closes no connection any more (AT+QSSLCLOSE is refused)",
+            false => {
+                "the module closes no connection any more (AT+QSSLCLOSE is refused): if a new data session does not \
+                 free them, it needs a reboot, which --recovery reboot would allow"
+            }
+        };
+        if self.close_rebuilds == 1 && self.highest >= Rung::Reboot {
+            self.costly_from = None;
+        }
         let rung = if self.strikes < STRIKES_PER_RUNG { self.rung } else { self.rung.next() };
-        let rung = self.take(rung.max(Rung::Session), now)?;
+        let least = if self.close_rebuilds == 0 { Rung::Session } else { Rung::Reboot };
+        let rung = self.take(rung.max(least), now)?;
+        self.close_rebuilds = self.close_rebuilds.saturating_add(1);
         self.last_strike = Some(now);
-        Some((rung, "the module closes no connection any more (AT+QSSLCLOSE is refused)"))
+        Some((rung, why))
     }
 
     fn descend(&mut self) {
@@ -487,6 +504,19 @@ mod tests {
         assert_eq!(climbed(Recovery::Reboot), [Rung::Session, Rung::Reboot]);
         assert_eq!(climbed(Recovery::Session), [Rung::Session]);
         assert_eq!(climbed(Recovery::Port), []);
+    }
+
+    #[test]
+    fn connections_that_a_new_data_session_has_not_freed_lead_to_a_reboot_at_once() {
+        let (now, mut ladder) = (now(), Ladder::new(Recovery::Reboot, false));
+        let mut refused = |after| ladder.close_refused(now + after).map(|(rung, _)| rung);
+        assert_eq!(refused(Duration::ZERO), Some(Rung::Session));
+        assert_eq!(refused(Duration::from_secs(20)), Some(Rung::Reboot));
+        assert_eq!(refused(Duration::from_secs(40)), None, "the next reboot waits");
+        let mut without = Ladder::new(Recovery::Session, false);
+        let (rung, why) = without.close_refused(now).expect("a step");
+        assert!(rung == Rung::Session && why.contains("--recovery reboot"), "{why}");
+        assert_eq!(without.close_refused(now + Duration::from_secs(20)), None);
     }
 
     #[test]
