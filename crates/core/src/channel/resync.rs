@@ -248,6 +248,12 @@ impl Resync {
                 self.next_remedy(now, wire_time)
             }
             ResyncStep::Quiet | ResyncStep::Escaped | ResyncStep::Filling => self.ask(now),
+            // It takes commands and refuses this one. What follows is for a modem that takes none.
+            ResyncStep::Asking { refused: true }
+                if self.remedy == Remedy::Escape && self.refusals > ASKS_AT_FIRST =>
+            {
+                Next::Silent
+            }
             ResyncStep::Asking { .. } | ResyncStep::Marking { .. } if self.asks_left > 0 => self.ask(now),
             ResyncStep::Asking { .. } | ResyncStep::Marking { .. } => self.next_remedy(now, wire_time),
         }
@@ -411,6 +417,20 @@ mod tests {
         assert_eq!(uart[..usb.len()], usb);
         assert_eq!(uart[usb.len()..usb.len() + 3], ["AT+IFC=0,0\\r", at, "SetBaud(115200)"]);
         assert_eq!(uart[uart.len() - 3], "DropFlowControl");
+    }
+
+    #[test]
+    fn a_modem_that_refuses_every_at_is_reported_as_soon_as_a_silent_one() {
+        let start = now();
+        let mut resync = Resync::new(true, 115_200, false, start);
+        loop {
+            let time = resync.deadline();
+            match resync.deadline_passed(time, |_| Duration::ZERO) {
+                Next::Ask(_) => resync.other_result_received(time),
+                Next::Silent => break assert!(time - start <= Duration::from_secs(15)),
+                _ => {}
+            }
+        }
     }
 
     #[test]
