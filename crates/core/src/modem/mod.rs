@@ -80,6 +80,8 @@ pub struct Modem {
     releasing: Option<Instant>,
     /// Clients wait for a socket.
     is_wanted: bool,
+    /// What the module cannot do for the tunnels, as it was logged.
+    warned: Vec<String>,
     /// A command that came after a quiet time was lost: the module sleeps, and `AT` has to wake it.
     may_sleep: bool,
     routing: Routing,
@@ -210,6 +212,7 @@ impl Modem {
             actions: (0..count).map(Action::OpenPort).collect(),
             releasing: None,
             is_wanted: false,
+            warned: Vec::new(),
             may_sleep: false,
             routing: Routing::new(count),
             user_commands: VecDeque::new(),

@@ -71,7 +71,7 @@ impl Modem {
                     let ours = self.settings.sockets.contains(id.index())
                         && self.setup.profile().sockets.contains(id.index() as u32);
                     if self.sockets[id.index()].found(ours, open[id.index()]) {
-                        log::info!("socket {id} was left open by an earlier run; closing it");
+                        log::info!("socket {id} is still open in the module; closing it");
                     }
                 }
             }
@@ -316,35 +316,43 @@ impl Modem {
         Ok(())
     }
 
-    fn warn_of_shortcomings(&self) {
+    /// Says what the module cannot do for these tunnels, once.
+    fn warn_of_shortcomings(&mut self) {
+        let all = self.shortcomings();
+        for line in all.iter().filter(|line| !self.warned.contains(line)) {
+            log::warn!("{line}");
+        }
+        self.warned = all;
+    }
+
+    fn shortcomings(&self) -> Vec<String> {
+        let profile = self.setup.profile();
+        let (module, mut all) = (&profile.name, Vec::new());
         for tunnel in &self.tunnels {
+            let name = &tunnel.name;
             // That --insecure is in force was logged when it was read.
-            match self.setup.profile().close_time {
+            match profile.close_time {
                 CloseTime::UpTo(most) if tunnel.limits.close_timeout > Duration::from_secs(most.into()) => {
-                    log::warn!(
-                        "{}: {} takes no longer than {most} s to close a connection; --close-timeout is limited to that",
-                        tunnel.name,
-                        self.setup.profile().name,
-                    );
+                    all.push(format!(
+                        "{name}: {module} takes no longer than {most} s to close a connection; --close-timeout is \
+                         limited to that"
+                    ));
                 }
-                CloseTime::Never => log::warn!(
-                    "{}: {} cannot close a connection at once, so a client that breaks off may look to the server like \
-                     one that ended in order",
-                    tunnel.name,
-                    self.setup.profile().name,
-                ),
+                CloseTime::Never => all.push(format!(
+                    "{name}: {module} cannot close a connection at once, so a client that breaks off may look to the \
+                     server like one that ended in order"
+                )),
                 CloseTime::UpTo(_) | CloseTime::Unknown => {}
             }
             let authenticates =
                 tunnel.tls().is_some_and(|tls| tls.authentication != Authentication::Insecure);
-            if authenticates && !self.setup.profile().checks_host_name() {
-                log::warn!(
-                    "{}: {} does not compare the server's certificate with its name: any certificate of the given \
-                     authority is accepted; use a private authority",
-                    tunnel.name,
-                    self.setup.profile().name
-                );
+            if authenticates && !profile.checks_host_name() {
+                all.push(format!(
+                    "{name}: {module} does not compare the server's certificate with its name: any certificate of the \
+                     given authority is accepted; use a private authority"
+                ));
             }
         }
+        all
     }
 }
