@@ -335,8 +335,12 @@ impl Client {
 
     /// The one line that is logged at the end of a connection.
     pub fn account(&self, reason: &str, now: Instant) -> String {
-        let moved = (self.up_bytes, self.down_bytes);
-        account(&self.peer, &self.server(), moved, self.age(now).as_secs_f64(), reason)
+        let carried = match (self.up_bytes, self.down_bytes) {
+            (0, 0) => String::new(),
+            (up, down) => format!("{} up, {down} down, ", counted(up, "byte")),
+        };
+        let (client, seconds) = (self.between(), self.age(now).as_secs_f64());
+        format!("{client}: {carried}{seconds:.1} s: {reason}")
     }
 
     // What the client did.
@@ -638,15 +642,6 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_secs(5);
 
 const SERVER_CLOSED: &str = "the server closed the connection";
 const LEFT_SILENT: &str = "the client left without sending anything";
-
-/// The one line of a client's end: who was connected to what, the bytes up and down, for how long, and why it ended.
-pub fn account(peer: &str, server: &Server, (up, down): (u64, u64), seconds: f64, reason: &str) -> String {
-    let carried = match (up, down) {
-        (0, 0) => String::new(),
-        _ => format!("{} up, {down} down, ", counted(up, "byte")),
-    };
-    format!("{peer} to {server}: {carried}{seconds:.1} s: {reason}")
-}
 
 #[cfg(test)]
 mod tests;

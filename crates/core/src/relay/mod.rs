@@ -743,8 +743,15 @@ impl Relay {
 
     /// Resets a client, so that it does not take this for an end.
     fn reset(&mut self, id: ClientId, reason: &str, status: Kind, now: Instant) {
+        if let Some(line) = self.get(id).map(|client| client.account(reason, now)) {
+            self.reset_with(id, &line, status, now);
+        }
+    }
+
+    /// The same with a line of its own in the log.
+    fn reset_with(&mut self, id: ClientId, line: &str, status: Kind, now: Instant) {
         let Some(client) = self.remove(id) else { return };
-        log::warn!("{} [{status}]", client.account(reason, now));
+        log::warn!("{line} [{status}]");
         account_of(&mut self.accounts, client.tunnel()).counters.resets += 1;
         self.actions.push_back(Action::ResetClient { client: id, rest: client.rest().to_vec() });
         self.ended(status, now);

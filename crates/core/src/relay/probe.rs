@@ -78,8 +78,8 @@ impl Relay {
                 self.modem.likely_causes(client.tunnel())
             );
         }
-        let words = words(cause, &server);
-        self.reset(id, &words, status, now);
+        let line = account(client.peer(), client.age(now).as_secs_f64(), cause, &server);
+        self.reset_with(id, &line, status, now);
     }
 
     /// What to do where the module's memory does not suffice.
@@ -96,9 +96,9 @@ impl Relay {
     }
 }
 
-/// The line of a failed connection, after who was connected to what.
-fn words(cause: &str, server: &Server) -> String {
-    format!("cannot connect: {cause}; see: qssl-tunnel doctor {server}")
+/// The line of a client that could not be connected, with the server named once.
+fn account(peer: &str, seconds: f64, cause: &str, server: &Server) -> String {
+    format!("{peer}: {seconds:.1} s: cannot connect: {cause}; see: qssl-tunnel doctor {server}")
 }
 
 /// Why an open failed, after "cannot connect": the manual's words for 566 would only repeat that. The advice is doctor's,
@@ -123,7 +123,6 @@ const PROBE_LIMIT: Duration = Duration::from_secs(20);
 
 #[cfg(test)]
 mod tests {
-    use super::super::client::account;
     use super::*;
     use crate::at::{CmeError, Refusal};
     use crate::failure::{Cut, Distrust};
@@ -158,15 +157,16 @@ mod tests {
             .chain(cuts.map(OpenFailure::Lost))
             .chain([Distrust::NotAsWanted, Distrust::Changed].map(OpenFailure::Untrusted))
             .chain([OpenFailure::TimedOut]);
-        let server: Server = "mqtt.example.com:8883".parse().expect("a target");
+        let name = "gateway-17.iot.customer-one.example.com:8883";
+        let server: Server = name.parse().expect("a target");
         for failure in failures {
             let (cause, id) = (cause(&failure), failure.status());
-            let account = account("127.0.0.1:54321", &server, (0, 0), 12.3, &words(&cause, &server));
+            let account = account("127.0.0.1:54321", 12.3, &cause, &server);
             let line = format!("{TIME_AND_LEVEL}{account} [{id}]");
             assert!(line.len() < 200, "{} bytes: {line}", line.len());
             assert!(line.contains("cannot connect: ") && !cause.is_empty(), "{line}");
-            let end = format!("; see: qssl-tunnel doctor mqtt.example.com:8883 [{id}]");
-            assert!(line.ends_with(&end), "{line}");
+            assert!(line.ends_with(&format!("; see: qssl-tunnel doctor {name} [{id}]")), "{line}");
+            assert_eq!(line.matches(name).count(), 1, "once: {line}");
         }
     }
 }
