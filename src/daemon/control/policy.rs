@@ -188,7 +188,7 @@ fn fields(arguments: &str) -> Option<usize> {
 }
 
 /// Commands that are queries without a question mark.
-const ASKING_ALONE: [&str; 33] = [
+const ASKING_ALONE: [&str; 34] = [
     "+CBC",
     "+CCID",
     "+CEER",
@@ -202,6 +202,7 @@ const ASKING_ALONE: [&str; 33] = [
     "+CLAC",
     "+CNUM",
     "+CPAS",
+    "+CPINR",
     "+CSQ",
     "+GMI",
     "+GMM",
@@ -273,6 +274,7 @@ mod tests {
             "AT+QIGETERROR",
             "AT+CSQ;+COPS?",
             "AT+CPIN?",
+            "AT+CPINR",
             "AT+QPINC=\"SC\"",
             "AT+QPING=1,\"example.org\"",
             "AT+NONSENSE?",

@@ -258,8 +258,10 @@ impl Command {
 impl std::fmt::Display for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Command::Line(Line { secret: true, text, .. }) = self {
-            let shown = text.find(['=', '?']).map_or(text.as_str(), |end| &text[..end]);
-            return write!(f, "{shown}=***");
+            return match text.find(['=', '?']) {
+                Some(end) => write!(f, "{}=***", &text[..end]),
+                None => f.write_str(text),
+            };
         }
         Plain(self).fmt(f)
     }
@@ -396,6 +398,7 @@ mod tests {
     fn a_secret_line_is_never_shown() {
         let pin = Command::secret_line("AT+CPIN=\"1234\"");
         assert_eq!(pin.to_string(), "AT+CPIN=***");
+        assert_eq!(Command::secret_line("AT+CPINR").to_string(), "AT+CPINR");
         assert!(!format!("{pin:?}").contains("1234"));
         assert_eq!(pin.answer_prefix(), "+CPIN");
     }
