@@ -56,7 +56,14 @@ impl DataUsage {
         if let Some(path) = &usage.file {
             match read(path) {
                 Ok(text) => usage.days = parse(&text, &path.display().to_string()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if let Some(directory) = state_directory.filter(|directory| !directory.is_dir()) {
+                        log::warn!(
+                            "--state-directory {}: there is no such directory; nothing is kept over a restart",
+                            directory.display()
+                        );
+                    }
+                }
                 Err(error) => log::warn!("{} cannot be read, counting from zero: {error}", path.display()),
             }
         }
