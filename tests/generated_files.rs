@@ -291,9 +291,12 @@ fn metrics() -> String {
         ..status::Port::default()
     }];
     full.tunnels = vec![status::Tunnel { clients: one("open"), ..status::Tunnel::default() }];
-    full.counters.modem.open_failures = [("cause".to_owned(), 1)].into();
-    full.counters.modem.open_seconds = Some([0.0; 3]);
-    full.counters.budget = Some(status::Budget::default());
+    full.uptime_seconds = Some(0.0);
+    let mut counts = status::Counts::default();
+    counts.modem.open_failures = [("cause".to_owned(), 1)].into();
+    counts.modem.open_seconds = Some([0.0; 3]);
+    counts.budget = Some(status::Budget::default());
+    full.counters = Some(counts);
     let text = status::metrics(&full);
     let mut page = String::new();
     for line in text.lines() {

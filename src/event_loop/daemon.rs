@@ -275,21 +275,21 @@ impl EventLoop {
         let radio = &daemon.radio;
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
-            uptime_seconds: now.saturating_duration_since(daemon.started).as_secs_f64(),
+            uptime_seconds: Some(now.saturating_duration_since(daemon.started).as_secs_f64()),
             state: self.relay.state().into(),
             modem: status::Modem {
                 module: (name != &qssl_core::modem::Profile::unknown().name).then(|| name.clone()),
                 heard_seconds_ago: radio.heard_at.map(|at| now.saturating_duration_since(at).as_secs_f64()),
                 address: report.address,
-                session: report.session,
-                session_seconds: self.relay.session_age(now).as_secs_f64(),
+                session: Some(report.session),
+                session_seconds: Some(self.relay.session_age(now).as_secs_f64()),
                 ..radio.known.clone()
             },
             ports,
             sockets: report.sockets,
             tunnels: tunnels.collect(),
             connections: self.relay.connections(now),
-            counters: status::Counts {
+            counters: Some(status::Counts {
                 modem: modem.counters().clone(),
                 waiting_clients: self.relay.waiting_clients(),
                 waiting_commands: report.waiting_commands,
@@ -297,7 +297,7 @@ impl EventLoop {
                     .data_usage
                     .used(today)
                     .map(|(budget, used_bytes)| status::Budget { limit_bytes: budget.bytes, used_bytes }),
-            },
+            }),
         }
     }
 }

@@ -40,7 +40,7 @@ fn a_spent_budget_resets_further_clients() {
     assert_eq!(read_to_end(&mut refused).2, Ended::Reset);
     daemon.wait_for("the month's budget is spent");
     assert_eq!(daemon.status().tunnels[0].counters.refused, 1);
-    let budget = daemon.status().counters.budget.expect("there is one");
+    let budget = daemon.status().counts().budget.expect("there is one");
     assert_eq!((budget.limit_bytes, budget.used_bytes), (10_000, 11_000));
 
     daemon.rewrite(&tunnel("web", ""), "monthly-budget = \"1MB,stop\"");

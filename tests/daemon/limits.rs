@@ -29,7 +29,7 @@ fn peers_outside_the_allowed_networks_are_reset_and_counted() {
         (
             status.tunnels[0].counters.refused,
             status.tunnels[0].counters.accepted,
-            status.counters.modem.opens
+            status.counts().modem.opens
         ),
         (3, 0, 0)
     );

@@ -20,7 +20,7 @@ fn what_a_client_does_shows_in_the_status() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::start(&site);
     let status = daemon.status();
-    assert_eq!((status.state.as_str(), status.modem.session.as_str()), ("up", "up"));
+    assert_eq!((status.state.as_str(), status.modem.session.as_deref()), ("up", Some("up")));
     assert!(status.modem.module.as_ref().is_some_and(|module| module.starts_with("EG")), "{status:#?}");
     assert!(status.modem.signal_dbm.is_some_and(|dbm| (-113..=-51).contains(&dbm)), "{status:#?}");
     assert_eq!(status.modem.registration.as_deref(), Some("home"));
@@ -44,10 +44,10 @@ fn what_a_client_does_shows_in_the_status() {
     );
     assert_eq!((tunnel.clients.get("open"), status.sockets.get("open")), (Some(&1), Some(&1)));
     assert_eq!(
-        (status.counters.modem.opens, status.counters.modem.sent_bytes, status.counters.modem.received_bytes),
+        (status.counts().modem.opens, status.counts().modem.sent_bytes, status.counts().modem.received_bytes),
         (1, 5000, 5000)
     );
-    assert!(status.counters.modem.open_seconds.is_some() && status.counters.modem.wire_bytes_out > 5000);
+    assert!(status.counts().modem.open_seconds.is_some() && status.counts().modem.wire_bytes_out > 5000);
 
     drop(client);
     daemon.wait_until("the client's end", |status| status.tunnels[0].clients.is_empty());
@@ -128,6 +128,12 @@ fn without_a_daemon_the_modem_itself_is_asked() {
     let text = shown.text();
     assert!(text.starts_with("daemon     none runs here") && text.contains("dBm"), "{text}");
     assert!(!text.contains("sockets") && !text.contains("TUNNEL"), "only what the modem can tell: {text}");
+    let shown = run(&mut tunnel_command(&["status", "--json", "-d", &site.modem.device(0)])).expect_success();
+    let json: serde_json::Value = serde_json::from_str(&shown.text()).expect("JSON");
+    assert!(json["modem"]["signal_dbm"].is_number(), "{json}");
+    for unknown in ["/uptime_seconds", "/counters", "/modem/session", "/modem/session_seconds"] {
+        assert!(json.pointer(unknown).is_none_or(serde_json::Value::is_null), "{unknown} in {json}");
+    }
 }
 
 #[test]
@@ -189,7 +195,7 @@ fn bytes_up_of_a_client_that_resets_are_those_that_the_module_has_taken() {
     let daemon = Daemon::start(&site);
     let client = connect(daemon.address());
     (&client).write_all(&[7; 60_000]).expect("the tunnel reads");
-    let status = daemon.wait_until("some bytes", |status| status.counters.modem.sent_bytes > 0);
+    let status = daemon.wait_until("some bytes", |status| status.counts().modem.sent_bytes > 0);
     let up = |status: &Value, list: &str| status[list][0]["up_bytes"].as_u64();
     let json = || -> Value {
         let text = daemon.tool(&["status", "--json"]).expect_success().text();
@@ -197,7 +203,7 @@ fn bytes_up_of_a_client_that_resets_are_those_that_the_module_has_taken() {
     };
     let now = json();
     let taken = now["counters"]["sent_bytes"].as_u64();
-    assert!(taken >= Some(status.counters.modem.sent_bytes), "{now}");
+    assert!(taken >= Some(status.counts().modem.sent_bytes), "{now}");
     assert_eq!((up(&now, "connections"), up(&now, "tunnels")), (taken, taken), "{now}");
     SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("it is a socket");
     drop(client);
@@ -283,10 +289,11 @@ fn failures_are_counted_by_cause_and_a_uart_tells_how_busy_it_is() {
     client.write_all(&[7; 20_000]).expect("the tunnel reads");
     client.read_exact(&mut [0; 20_000]).expect("the server echoes");
     let status = daemon.status();
+    let counts = status.counts();
     let failures: Vec<(&str, u64)> =
-        status.counters.modem.open_failures.iter().map(|(cause, count)| (cause.as_str(), *count)).collect();
+        counts.modem.open_failures.iter().map(|(cause, count)| (cause.as_str(), *count)).collect();
     assert_eq!(failures, [("565 DNS parse failed", 1), ("566 socket connect failed", 2)]);
-    assert_eq!((status.counters.modem.opens, status.ports[0].baud), (1, Some(115_200)));
+    assert_eq!((status.counts().modem.opens, status.ports[0].baud), (1, Some(115_200)));
     let busy = status.ports[0].utilisation.expect("a UART has a capacity");
     assert!(busy.iter().all(|share| *share > 0.01 && *share <= 1.0), "{busy:?}");
     let table = daemon.tool(&["status"]).expect_success().text();

@@ -26,8 +26,8 @@ pub use table::{size, table};
 pub struct Status {
     /// The daemon's version.
     pub version: String,
-    /// How long it has been running.
-    pub uptime_seconds: f64,
+    /// How long it has been running; `None`: no daemon runs.
+    pub uptime_seconds: Option<f64>,
     /// [`NO_DAEMON`], waiting (the modem cannot open connections yet, or no longer), up, or draining.
     pub state: String,
     /// The modem and its network.
@@ -41,8 +41,8 @@ pub struct Status {
     pub tunnels: Vec<Tunnel>,
     /// The clients' connections, the oldest first.
     pub connections: Vec<Connection>,
-    /// Counts since the start.
-    pub counters: Counts,
+    /// Counts since the start; `None`: no daemon runs.
+    pub counters: Option<Counts>,
 }
 
 /// The modem and its network, as last reported.
@@ -61,10 +61,10 @@ pub struct Modem {
     pub heard_seconds_ago: Option<f64>,
     /// The data session's address.
     pub address: Option<String>,
-    /// What the set-up of the data session does, or why it waits.
-    pub session: String,
+    /// What the set-up of the data session does, or why it waits; `None`: no daemon runs.
+    pub session: Option<String>,
     /// How long the session has been as it is.
-    pub session_seconds: f64,
+    pub session_seconds: Option<f64>,
 }
 
 /// A port of the modem.
@@ -158,6 +158,11 @@ impl Modem {
 }
 
 impl Status {
+    /// Counts since the start: all 0 without a daemon.
+    pub fn counts(&self) -> Counts {
+        self.counters.clone().unwrap_or_default()
+    }
+
     /// The status for programs: one JSON object, indented.
     pub fn json(&self) -> String {
         indented_json(self).expect("plain data without keys that are no text")
@@ -180,7 +185,7 @@ mod tests {
             |all: &[(&str, usize)]| all.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         Status {
             version: "1.2.3".into(),
-            uptime_seconds: 90_000.0,
+            uptime_seconds: Some(90_000.0),
             state: "up".into(),
             modem: Modem {
                 module: Some("EG800Q EG800QEULCR07A07M04".into()),
@@ -189,8 +194,8 @@ mod tests {
                 signal_dbm: Some(-57),
                 heard_seconds_ago: Some(12.3),
                 address: Some("10.7.157.1".into()),
-                session: "up".into(),
-                session_seconds: 3_600.0,
+                session: Some("up".into()),
+                session_seconds: Some(3_600.0),
             },
             ports: vec![Port {
                 name: "/dev/ttyUSB2".into(),
@@ -226,7 +231,7 @@ mod tests {
                 up_bytes: 1_500,
                 down_bytes: 61_000,
             }],
-            counters: Counts {
+            counters: Some(Counts {
                 modem: Counters {
                     opens: 7,
                     open_failures: [("566 (connect failed)".to_owned(), 2)].into(),
@@ -239,7 +244,7 @@ mod tests {
                 waiting_clients: 1,
                 budget: Some(Budget { limit_bytes: 1_000_000_000, used_bytes: 250_000_000 }),
                 ..Counts::default()
-            },
+            }),
         }
     }
 

@@ -6,16 +6,18 @@ use super::{Status, Tunnel};
 use crate::terminal::printable;
 
 /// The status in the text exposition format, version 0.0.4. Names begin with `qssl_tunnel_`, times are seconds, and
-/// names of counters end in `_total`.
+/// names of counters end in `_total`. Without a daemon there is only what the modem
+/// can tell.
 pub fn metrics(status: &Status) -> String {
     let mut page = Page::default();
-    let (modem, counts) = (&status.modem, &status.counters);
-    let counters = &counts.modem;
+    let modem = &status.modem;
     let none: &[(&str, &str)] = &[];
     page.family("up", "gauge", "Whether connections can be opened.");
     page.sample("up", none, if status.state == "up" { 1.0 } else { 0.0 });
-    page.family("uptime_seconds", "gauge", "How long the daemon has been running.");
-    page.sample("uptime_seconds", none, status.uptime_seconds);
+    if let Some(seconds) = status.uptime_seconds {
+        page.family("uptime_seconds", "gauge", "How long the daemon has been running.");
+        page.sample("uptime_seconds", none, seconds);
+    }
     page.family("modem_info", "gauge", "The modem, its operator and registration.");
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let (module, operator, registration) =
@@ -29,6 +31,8 @@ pub fn metrics(status: &Status) -> String {
         page.family("signal_dbm", "gauge", "Received signal strength.");
         page.sample("signal_dbm", none, f64::from(dbm));
     }
+    let Some(counts) = &status.counters else { return page.text };
+    let counters = &counts.modem;
     page.family("sockets", "gauge", "TLS connections of the modem by state.");
     for (state, count) in &status.sockets {
         page.sample("sockets", &[("state", state)], *count as f64);

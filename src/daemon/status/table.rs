@@ -37,15 +37,16 @@ fn modem(status: &Status) -> String {
                 "qssl-tunnel {}, {}, running for {}",
                 status.version,
                 status.state,
-                span(status.uptime_seconds)
+                span(status.uptime_seconds.unwrap_or_default())
             ),
         ),
     }
     let modem = &status.modem;
     line("modem", modem.module.clone().unwrap_or_else(|| "not known yet".into()));
-    if !modem.session.is_empty() {
+    if let Some(session) = &modem.session {
         let address = modem.address.as_ref().map_or(String::new(), |address| format!(", address {address}"));
-        line("session", format!("{} for {}{address}", modem.session, span(modem.session_seconds)));
+        let age = span(modem.session_seconds.unwrap_or_default());
+        line("session", format!("{session} for {age}{address}"));
     }
     line("network", network(status));
     for port in &status.ports {
@@ -120,7 +121,7 @@ fn counts(status: &Status) -> String {
         .collect();
     line("sockets", states.join(", "));
 
-    let counts = &status.counters;
+    let counts = status.counts();
     let counters = &counts.modem;
     // The numbers may come from any daemon, so that adding them must not overflow.
     let failures = counters.open_failures.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
@@ -370,7 +371,7 @@ mod tests {
         let mut status = example();
         status.tunnels[0].listen.push("unix:/run/qssl-tunnel/web.sock,mode=0660,group=web".into());
         status.modem.session =
-            "registration: searching for a network: check antenna, SIM and coverage".into();
+            Some("registration: searching for a network: check antenna, SIM and coverage".into());
         let shown = table(&status, None);
         assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
         assert!(
@@ -408,8 +409,7 @@ mod tests {
     #[test]
     fn without_a_daemon_only_the_modem_is_shown() {
         let status = Status { state: NO_DAEMON.into(), ..example() };
-        let status =
-            Status { modem: super::super::Modem { session: String::new(), ..status.modem }, ..status };
+        let status = Status { modem: super::super::Modem { session: None, ..status.modem }, ..status };
         let shown = table(&status, None);
         let heads: Vec<&str> = shown
             .lines()
