@@ -10,7 +10,7 @@ use super::{Cut, Modem, PortFacts, Witness};
 use crate::at::answers::{Answer, SocketState, SocketStatus};
 use crate::at::{Command, CommandSet, SocketId, Urc};
 use crate::settings::Mode;
-use crate::socket::listening::Takeover;
+use crate::socket::listening::{Listening, Takeover};
 
 /// How URCs come to us.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ pub(super) struct Routing {
     is_proven: bool,
     /// Which port the module chooses for those of a socket.
     choice: Choice,
+    /// Settings that were given up on a channel: they may still be made.
+    late: Vec<(usize, Command)>,
 }
 
 /// By which ports URCs were set to leave.
@@ -113,6 +115,46 @@ impl Routing {
         self.is_proven = false;
     }
 
+    /// A setting was given up on this channel. The module may still make it, after one that we have made since.
+    pub(super) fn given_up(&mut self, port: usize, command: &Command) {
+        self.late.retain(|(late, _)| *late != port);
+        self.late.push((port, command.clone()));
+    }
+
+    /// These channels, a bit each, answer again: what was given up on them has been carried out. Returns whether that was
+    /// another setting than the one that we have made since, which is `made`.
+    fn are_late(&mut self, answering: u32, made: &Command) -> bool {
+        let has_come = |port: usize| answering & (1 << port) != 0;
+        let is_other = self.late.iter().any(|(port, command)| has_come(*port) && command != made);
+        self.late.retain(|(port, _)| !has_come(*port));
+        is_other && !self.told.is_empty()
+    }
+
+    /// The module may have another setting: it is made again.
+    fn forget(&mut self) {
+        self.is_proven = false;
+        if let UrcPort::One(_) = self.urc_port {
+            self.told.clear();
+        }
+    }
+
+    /// Whether bytes of this socket that come by another port than the ones before are no copies: the setting has been
+    /// changed, by another program or by a command of ours that was carried out late.
+    fn is_moved(&self, listening: &Listening, port: usize, now: Instant) -> bool {
+        if matches!(self.urc_port, UrcPort::All { .. }) || listening.bytes() == 0 {
+            return false;
+        }
+        self.choice != Choice::Every && listening.are_late_copies(port, now)
+    }
+
+    /// Another port has carried what this one has not: the module does not send by every port.
+    fn copies_are_missing(&mut self) {
+        if self.choice == Choice::Every {
+            self.choice = Choice::Unknown;
+        }
+        self.forget();
+    }
+
     /// The port whose URCs count, as far as they were set to leave by it.
     pub(super) fn port(&self) -> Option<usize> {
         match self.urc_port {
@@ -184,6 +226,12 @@ impl Modem {
         let opener = socket.opened_by();
         let expected = socket.listening.port().filter(|expected| speaks(*expected));
         let pushed = if let Urc::Pushed(_, _, length) = urc { length } else { 0 };
+        let is_at_another = pushed > 0 && expected.is_some_and(|expected| expected != port);
+        if is_at_another && self.routing.is_moved(&socket.listening, port, now) {
+            self.routing.forget();
+            self.break_off(id, Cut::UrcsMissed);
+            return false;
+        }
         let copies_come = matches!(self.routing.urc_port, UrcPort::All { .. })
             || self.routing.choice == Choice::Every
             || socket.listening.bytes() > 0;
@@ -269,6 +317,7 @@ impl Modem {
                 self.sockets[id.index()].listening.waits_for_port(now);
             } else if behind.since + MISSED_MAX <= now {
                 self.sockets[id.index()].listening.give_up();
+                self.routing.copies_are_missing();
                 self.break_off(id, Cut::UrcsMissed);
             }
         }
@@ -381,22 +430,24 @@ impl Modem {
     pub(super) fn closed_was_missed(&mut self) {
         if self.urcs_reach_us() {
             log::debug!("a connection ended, and the modem did not report it");
-            self.routing.is_proven = false;
-            if let UrcPort::One(_) = self.routing.urc_port {
-                self.routing.told.clear();
-            }
+            self.routing.forget();
         }
     }
 
     /// URCs that were set to leave by `before` went to a port that is not ours: what was pushed is lost, what
-    /// waits in the module is not. Where `before` is empty, they may have gone anywhere.
-    pub(super) fn urcs_were_elsewhere(&mut self, before: &str) {
+    /// waits in the module is not. Where `before` is empty, they may have gone anywhere. Now they leave by `port`.
+    pub(super) fn urcs_were_elsewhere(&mut self, before: &str, port: usize) {
         let is_certain = !before.is_empty();
         if is_certain {
             log::warn!("URCs were sent on the modem's port {before}, which is not in use here");
         }
         for id in SocketId::all() {
-            if !is_certain && self.sockets[id.index()].listening.bytes() > 0 {
+            let listening = &self.sockets[id.index()].listening;
+            if !is_certain && listening.bytes() > 0 {
+                if listening.port() != Some(port) && self.sockets[id.index()].is_pushing() {
+                    // What follows comes by another port, and what came there before was taken for copies.
+                    self.break_off(id, Cut::UrcsMissed);
+                }
                 // A URC has come by it since it was opened.
                 continue;
             }
@@ -409,6 +460,22 @@ impl Modem {
     /// The name of the port that URCs were set to leave by.
     pub(super) fn urcs_told(&self) -> &str {
         &self.routing.told
+    }
+
+    /// These channels, a bit each, answer again. If the module has carried out a late setting of the port that URCs leave
+    /// by, that is made again, and what was pushed meanwhile may be lost.
+    pub(super) fn urc_ports_answer(&mut self, answering: u32) {
+        let Some(made) = self.routing.only_port().map(|port| self.leave_by(port)) else { return };
+        if !self.routing.are_late(answering, &made) {
+            return;
+        }
+        self.routing.forget();
+        for id in SocketId::all() {
+            let socket = &self.sockets[id.index()];
+            if socket.is_pushing() && socket.listening.bytes() > 0 {
+                self.break_off(id, Cut::UrcsMissed);
+            }
+        }
     }
 
     /// How often a silent socket is read, or asked whether it is open; `None`: URCs are enough.

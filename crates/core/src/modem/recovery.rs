@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use super::schedule::is_urc_port;
 use super::{
     Action, Channel, ChannelState, Command, CommandOutcome, CommandStage, Cut, Event, FILLER, Failure,
     InFlight, Kind, Modem, OpenFailure, Origin, REOPEN_PAUSE, RebootSign, Refusal, Rung, SetupStep, Socket,
@@ -150,7 +151,7 @@ impl Modem {
 
     /// A command will never have its answer; the modem may carry it out all the same, and late.
     pub(super) fn unanswered(&mut self, port: usize, in_flight: InFlight, cut: Cut, now: Instant) {
-        self.setup.file_change_given_up(port, &in_flight.command);
+        self.change_given_up(port, &in_flight.command);
         if let Origin::Context(index) = in_flight.origin {
             self.setup.context_interrupted(index);
         }
@@ -257,6 +258,15 @@ impl Modem {
         let answering = self.commanding_channels();
         self.sockets.iter_mut().for_each(|socket| socket.channels_answer(answering));
         self.setup.settle_late_changes(answering);
+        self.urc_ports_answer(answering);
+    }
+
+    /// This command on this channel was given up. What it changes may still be changed, and late.
+    fn change_given_up(&mut self, port: usize, command: &Command) {
+        self.setup.file_change_given_up(port, command);
+        if is_urc_port(command) {
+            self.routing.given_up(port, command);
+        }
     }
 
     /// The modem has rebooted: nothing that it knew is left. But another program's text can look like `RDY`, so what it
@@ -275,7 +285,7 @@ impl Modem {
                 self.actions.push_back(Action::SetDtr(port, true));
             }
             if let Some(in_flight) = self.channels[port].rebooted(now) {
-                self.setup.file_change_given_up(port, &in_flight.command);
+                self.change_given_up(port, &in_flight.command);
                 if let Some(id) = in_flight.command.socket() {
                     self.sockets[id.index()].command_unanswered(&in_flight.command, port);
                 }

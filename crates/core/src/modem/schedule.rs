@@ -230,7 +230,7 @@ impl Modem {
             let were_elsewhere = before == Some(named) && told != name && !self.urcs_have_reached_us();
             self.urcs_leave_by(named, &name);
             if were_elsewhere {
-                self.urcs_were_elsewhere(&told);
+                self.urcs_were_elsewhere(&told, named);
             }
             if named != port {
                 // All that was pushed by this port has been read.
@@ -325,7 +325,7 @@ impl Modem {
         (0..self.channels.len()).find(is_other).map(|other| self.leave_by(other))
     }
 
-    fn leave_by(&self, port: usize) -> Command {
+    pub(super) fn leave_by(&self, port: usize) -> Command {
         Command::line(format!("{URC_PORT}\"{}\"", self.name_of(port).unwrap_or("uart1")))
     }
 
@@ -518,7 +518,7 @@ fn serial_number(line: &str) -> &str {
     line.rsplit(':').next().unwrap_or(line).trim().trim_matches('"')
 }
 
-fn is_urc_port(command: &Command) -> bool {
+pub(super) fn is_urc_port(command: &Command) -> bool {
     matches!(command, Command::Line(line) if line.text.starts_with(URC_PORT))
 }
 

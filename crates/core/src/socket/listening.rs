@@ -1,6 +1,6 @@
 //! Which port's URCs count for a socket, and how many of its bytes each port has carried.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Which port's URCs count for a socket, and how many of its bytes each port has carried.
 #[derive(Debug, Default)]
@@ -9,6 +9,8 @@ pub struct Listening {
     port: Option<usize>,
     /// The bytes that each channel has carried since the socket was opened, copies included.
     carried: Vec<u64>,
+    /// When the first of them came.
+    since: Option<Instant>,
     /// Another channel has carried more than this one: what comes there may be no copy.
     behind: Option<Behind>,
 }
@@ -57,6 +59,9 @@ impl Listening {
         if counts && bytes > 0 {
             self.port = Some(port);
         }
+        if bytes > 0 {
+            self.since.get_or_insert(now);
+        }
         if self.carried.len() <= port {
             self.carried.resize(port + 1, 0);
         }
@@ -66,6 +71,12 @@ impl Listening {
             Some(behind) if counted < behind.bytes => Some(behind),
             _ => (counted < most).then_some(Behind { bytes: most, since: now }),
         };
+    }
+
+    /// Whether this channel has carried nothing until so long after the first bytes that what comes there is no copy.
+    pub fn are_late_copies(&self, port: usize, now: Instant) -> bool {
+        let carried = self.carried.get(port).copied().unwrap_or(0);
+        carried == 0 && self.since.is_some_and(|since| since + COPIES_MAX < now)
     }
 
     /// What the next bytes on this channel are, where every channel carries the same.
@@ -99,11 +110,13 @@ impl Listening {
     }
 }
 
+/// Copies begin to come by the other ports within this time.
+const COPIES_MAX: Duration = Duration::from_secs(2);
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::test_clock::now;
-    use std::time::Duration;
 
     #[test]
     fn another_port_takes_over_at_the_byte_at_which_the_first_one_ceased() {

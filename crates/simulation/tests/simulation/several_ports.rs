@@ -232,6 +232,39 @@ fn what_a_lost_port_carries_out_late_does_not_meet_the_next_client() {
     assert_eq!(sim.outcome(2), Some(Outcome::Left));
 }
 
+/// The setting was made by the other port meanwhile, and the late one undid it: for ever after, what came by one port was
+/// taken for copies of what should come by the other.
+#[test]
+fn urcs_that_are_moved_by_a_late_command_are_moved_back() {
+    let says = Says::Drip { bytes: 1, every: millis(50), total: 400, seed: 2 };
+    let early = Connection::new(Mode::Push).far_end(Behaviour { says, ..Behaviour::sink() });
+    let later = |at| Connection::new(Mode::Push).far_end(Behaviour::source(50_000, 1)).at(seconds(at));
+    let mut sim = paced().connect(early).connect(later(40)).connect(later(80)).start();
+    sim.run_until("it is to be set", seconds(30), |sim| sim.said("AT+QURCCFG=\"urcport\",\"") == 1);
+    sim.inject(Fault::DelayAnswer(seconds(12)));
+    sim.run_until("by the other port", seconds(30), |sim| sim.said("AT+QURCCFG=\"urcport\",\"") == 2);
+    sim.run_to_the_end(seconds(200));
+    (1..3).for_each(|index| sim.assert_complete(index));
+}
+
+/// What came by the other port meanwhile was once taken for copies, and the stream went on without it.
+#[test]
+fn urcs_that_another_program_moves_away_and_back_leave_no_gap() {
+    let moves = |port: &str| Fault::OtherProgram(format!("AT+QURCCFG=\"urcport\",\"{port}\"\r").into_bytes());
+    let says = Says::Drip { bytes: 1, every: millis(50), total: 400, seed: 2 };
+    let drip = Connection::new(Mode::Push).far_end(Behaviour { says, ..Behaviour::sink() });
+    for (away, back) in [("usbat", "usbmodem"), ("usbmodem", "usbat")] {
+        let mut sim = two_ports()
+            .connect(drip.clone())
+            .connect(Connection::new(Mode::Push).far_end(Behaviour::source(50_000, 1)).at(seconds(60)))
+            .fault(seconds(15), moves(away))
+            .fault(seconds(16), moves(back))
+            .start();
+        sim.run_to_the_end(seconds(200));
+        sim.assert_complete(1);
+    }
+}
+
 /// A modem with two ports, of which the host has one, without a name or with a wrong one.
 fn one_of_two(port: Port) -> Wiring {
     let mut wiring = Wiring::new().ports([port]);
