@@ -229,6 +229,7 @@ mod tests {
                 state: "open".into(),
                 age_seconds: 61.0,
                 up_bytes: 1_500,
+                delivered_bytes: None,
                 down_bytes: 61_000,
             }],
             counters: Some(Counts {

@@ -242,13 +242,22 @@ fn connections(status: &Status, before: Option<(&Status, Duration)>) -> String {
             connection.peer.clone(),
             connection.state.clone(),
             span(connection.age_seconds),
-            size(connection.up_bytes),
+            up(connection),
             size(connection.down_bytes),
             rate,
         ]);
     }
     // Most peers differ in their last digits, and tunnels in their first letters.
     columns(&rows, &[2, 1]).join("\n") + "\n"
+}
+
+/// What came from the client, and how much of it the server has acknowledged if that is less.
+fn up(connection: &Connection) -> String {
+    let all = size(connection.up_bytes);
+    match connection.delivered_bytes.filter(|bytes| *bytes < connection.up_bytes) {
+        Some(bytes) => format!("{all} ({} delivered)", size(bytes)),
+        None => all,
+    }
 }
 
 /// Bytes per second.
@@ -398,6 +407,7 @@ mod tests {
             state: "lingering".into(),
             age_seconds: 86_340.0,
             up_bytes: 999_000_000,
+            delivered_bytes: Some(998_000_000),
             down_bytes: 999_000_000,
             ..far
         };

@@ -59,6 +59,11 @@ pub enum Command {
         /// The socket asked about.
         socket: SocketId,
     },
+    /// AT+QISEND=\<id>,0: how much of what was sent the server has acknowledged. Of TLS connections nothing tells it.
+    SentCounts {
+        /// The plain connection asked about.
+        socket: SocketId,
+    },
     /// AT+QISWTMD=\<id>,\<mode> (both manuals, 1.3).
     SwitchMode {
         /// The socket to switch.
@@ -224,6 +229,7 @@ impl Command {
             | Command::Open { socket, .. }
             | Command::Close { socket, .. }
             | Command::State { socket, .. }
+            | Command::SentCounts { socket }
             | Command::SwitchMode { socket, .. } => Some(*socket),
             _ => None,
         }
@@ -238,6 +244,7 @@ impl Command {
             Command::Open { security, .. } => security.command_set().names().open,
             Command::Close { set, .. } => set.names().close,
             Command::State { set, .. } => set.names().state,
+            Command::SentCounts { .. } => "+QISEND",
             Command::SwitchMode { .. } => "+QISWTMD",
             Command::Upload { .. } => "+QFUPL",
             Command::Download { .. } => "+QFDWL",
@@ -294,6 +301,7 @@ impl std::fmt::Display for Plain<'_> {
                 let names = set.names();
                 write!(f, "AT{}{}{socket}", names.state, names.state_of_one)
             }
+            Command::SentCounts { socket } => write!(f, "AT+QISEND={socket},0"),
             Command::SwitchMode { socket, mode } => write!(f, "AT+QISWTMD={socket},{}", *mode as u8),
             Command::Line(line) => f.write_str(&line.text),
             Command::Upload { name, content } => {

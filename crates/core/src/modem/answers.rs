@@ -10,7 +10,7 @@ use super::{
     InFlight, Modem, OpenAnswer, OpenFailure, OpenResult, Origin, RebootSign, Received, Refusal, Rung,
     SetupStep, Socket, SocketId, UserAnswer, Way,
 };
-use crate::at::answers::{Answer, LastError, SocketState, SocketStatus};
+use crate::at::answers::{Answer, LastError, SentCounts, SocketState, SocketStatus};
 use crate::channel::Habit;
 use crate::socket::{Checked, CloseAnswer, CloseForm, Witnessed};
 
@@ -113,6 +113,10 @@ impl Modem {
                 self.close_answered(port, id, timeout_seconds, outcome, now)
             }
             Command::State { .. } => self.state_answered(port, id, &outcome, &answer.lines, now),
+            Command::SentCounts { .. } => {
+                let counts = SentCounts::first(&answer.lines).filter(|_| outcome == CommandOutcome::Ok);
+                self.sockets[id.index()].delivery_answered(counts, now);
+            }
             Command::SwitchMode { .. } => self.switch_answered(port, id, outcome, now),
             _ => {}
         }
@@ -130,7 +134,7 @@ impl Modem {
         let socket = &mut self.sockets[id.index()];
         match outcome {
             CommandOutcome::SendOk => {
-                socket.sent(length);
+                socket.sent(length, now);
                 self.counters.sent_bytes += length as u64;
                 self.fair.served(id, Way::Up, length);
                 if let Some(tunnel) = socket.tunnel().filter(|_| !socket.is_attached()) {

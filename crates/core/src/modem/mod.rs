@@ -681,6 +681,22 @@ impl Modem {
         }
     }
 
+    /// What the server has acknowledged of what was sent for the client of this socket, as far as it is known.
+    pub(crate) fn delivered_bytes(&self, id: SocketId) -> Option<u64> {
+        self.sockets[id.index()].delivered_bytes()
+    }
+
+    /// The client of this socket is done, and everything it sent was taken. Returns whether it waits until the server has
+    /// acknowledged that.
+    pub(crate) fn awaits_delivery(&mut self, id: SocketId, now: Instant) -> bool {
+        let limit = Duration::from_secs(self.close_timeout(id).into());
+        let waits = self.sockets[id.index()].awaits_delivery(limit, now);
+        if waits {
+            self.run(now);
+        }
+        waits
+    }
+
     // What came of it.
 
     /// The next thing that the relay must know.

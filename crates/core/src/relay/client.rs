@@ -45,6 +45,8 @@ pub(super) struct Client {
     early: ByteQueue,
     /// Bytes from it that the module has taken.
     up_bytes: u64,
+    /// What of that the server has acknowledged, as far as it is known.
+    delivered_bytes: Option<u64>,
     /// Bytes that were written to it.
     down_bytes: u64,
     /// When it was accepted.
@@ -184,6 +186,7 @@ impl Client {
             undelivered: 0,
             early: ByteQueue::new(EARLY_LIMIT_BYTES),
             up_bytes: 0,
+            delivered_bytes: None,
             down_bytes: 0,
             since: now,
             silent_since: Some(now),
@@ -223,6 +226,11 @@ impl Client {
     /// Bytes from it that the module has taken.
     pub fn up_bytes(&self) -> u64 {
         self.up_bytes
+    }
+
+    /// What of that the server has acknowledged, as far as it is known.
+    pub fn delivered_bytes(&self) -> Option<u64> {
+        self.delivered_bytes
     }
 
     /// Bytes that were written to it.
@@ -337,7 +345,11 @@ impl Client {
     pub fn account(&self, reason: &str, now: Instant) -> String {
         let carried = match (self.up_bytes, self.down_bytes) {
             (0, 0) => String::new(),
-            (up, down) => format!("{} up, {down} down, ", counted(up, "byte")),
+            (up, down) => {
+                let delivered =
+                    self.delivered_bytes.map_or(String::new(), |bytes| format!(" ({bytes} delivered)"));
+                format!("{} up{delivered}, {down} down, ", counted(up, "byte"))
+            }
         };
         let (client, seconds) = (self.between(), self.age(now).as_secs_f64());
         format!("{client}: {carried}{seconds:.1} s: {reason}")
@@ -446,6 +458,13 @@ impl Client {
     pub fn opened(&mut self) {
         if let ClientState::Opening(attached) = self.state {
             self.state = ClientState::Open(attached);
+        }
+    }
+
+    /// What the server has acknowledged until now, as far as it is known.
+    pub fn note_delivered(&mut self, bytes: impl Fn(SocketId) -> Option<u64>) {
+        if let ClientState::Opening(attached) | ClientState::Open(attached) = &self.state {
+            self.delivered_bytes = bytes(attached.socket);
         }
     }
 

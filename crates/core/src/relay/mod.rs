@@ -654,6 +654,7 @@ impl Relay {
     /// Counts what the module has taken from an attached client and given to it.
     fn note_carried(&mut self, id: ClientId, now: Instant) {
         let Some(client) = self.clients[id.0].as_mut() else { return };
+        client.note_delivered(|socket| self.modem.delivered_bytes(socket));
         let taken = client.carried(|socket| self.modem.carried(socket), now);
         if taken > 0 {
             account_of(&mut self.accounts, client.tunnel()).moved_up(taken);
@@ -672,7 +673,7 @@ impl Relay {
             return self.cut_off(id, "the client does not read", now);
         }
         // A client that has closed fully frees its socket as soon as its bytes are out.
-        if is_gone && self.modem.unsent(socket) == 0 {
+        if is_gone && self.modem.unsent(socket) == 0 && !self.modem.awaits_delivery(socket, now) {
             self.leave_socket(socket, GiveUp::Orderly, now);
             self.leave(id, "the client closed", Kind::Done, now);
         }

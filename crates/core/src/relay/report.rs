@@ -64,6 +64,9 @@ pub struct Connection {
     pub age_seconds: f64,
     /// Payload from the client that the module has taken.
     pub up_bytes: u64,
+    /// What of that the server has acknowledged, as last asked. `None`: it was not asked yet, or the connection is TLS, of
+    /// which no module tells it.
+    pub delivered_bytes: Option<u64>,
     /// Payload to the client.
     pub down_bytes: u64,
 }
@@ -149,6 +152,7 @@ impl Relay {
                 state: client.state_name().to_owned(),
                 age_seconds: client.age(now).as_secs_f64(),
                 up_bytes: client.up_bytes(),
+                delivered_bytes: client.delivered_bytes(),
                 down_bytes: client.down_bytes(),
             })
             .collect()

@@ -30,6 +30,7 @@
 //! arrive is in [`flow`].
 
 mod closing;
+mod delivery;
 mod far_end;
 mod flow;
 pub mod listening;
@@ -54,6 +55,7 @@ use crate::byte_queue::ByteQueue;
 use crate::failure::Cut;
 use crate::settings::{Mode, Target, Tunnel};
 use closing::Closing;
+use delivery::Delivery;
 use far_end::{CONNECTED_ANSWERS_MAX, FarEnd, Question};
 use flow::{Flow, Load, SwitchAgain};
 use listening::Listening;
@@ -109,6 +111,8 @@ pub struct Socket {
     switch_again: Option<SwitchAgain>,
     /// Bytes that the module has taken since the socket was opened.
     sent_bytes: u64,
+    /// What is known of their delivery.
+    delivery: Delivery,
     /// Bytes that have arrived since the socket was opened.
     received_bytes: u64,
     /// When it last became free.
@@ -232,6 +236,7 @@ impl Socket {
             backoff: None,
             switch_again: None,
             sent_bytes: 0,
+            delivery: Delivery::default(),
             received_bytes: 0,
             free_since: now,
             opening_since: now,
@@ -624,6 +629,7 @@ impl Socket {
 
     /// The URC `closed`.
     pub fn closed(&mut self, now: Instant) {
+        self.delivery_ends(now);
         match &mut self.phase {
             Phase::Open(open) => open.closed(now),
             Phase::Opening(opening) => opening.closed(),
@@ -722,6 +728,7 @@ impl Socket {
         self.poll_at = None;
         self.is_attached = false;
         self.sent_bytes = 0;
+        self.delivery = Delivery::default();
         self.received_bytes = 0;
     }
 

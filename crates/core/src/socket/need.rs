@@ -38,6 +38,8 @@ pub struct Need {
 pub enum Ask {
     /// AT+QSSLSTATE
     State,
+    /// AT+QISEND=\<id>,0
+    SentCounts,
     /// AT+QISWTMD
     Switch(AccessMode),
     /// AT+QSSLCLOSE, with its time in seconds.
@@ -49,6 +51,7 @@ impl Ask {
     pub fn command(self, set: CommandSet, socket: SocketId) -> Command {
         match self {
             Ask::State => Command::State { set, socket },
+            Ask::SentCounts => Command::SentCounts { socket },
             Ask::Switch(mode) => Command::SwitchMode { socket, mode },
             Ask::Close(timeout_seconds) => Command::Close { set, socket, timeout_seconds },
         }
@@ -66,6 +69,10 @@ impl Socket {
         let is_in_order = || self.is_in_order(port, view.speaking);
         let close_at_once = || Ask::Close(view.close.time.at_most(0));
         let (rank, ask) = match &self.phase {
+            // Others wait for it where the server has closed, or the client is done.
+            Phase::Open(open) if self.delivery.is_due(now) && !open.flow().is_stream() => {
+                (if open.far_end() == FarEnd::There { 2 } else { 0 }, Ask::SentCounts)
+            }
             Phase::Open(open) => match (open.far_end(), open.flow()) {
                 (FarEnd::Unconfirmed { question, .. }, flow)
                     if question.is_due(now) && (!flow.is_pushing() || flow.is_stream() || is_in_order()) =>
@@ -190,7 +197,7 @@ impl Socket {
                     backoff.map(|backoff| backoff.at),
                     self.poll_at,
                 ];
-                all.into_iter().flatten().filter_map(waits).min()
+                all.into_iter().flatten().chain(self.delivery.deadline()).filter_map(waits).min()
             }
             Phase::ConfirmingEnd(question) => question.again_at.and_then(waits),
             Phase::Checking { again_at, .. } => again_at.and_then(waits),

@@ -59,10 +59,11 @@ impl Socket {
     }
 
     /// `SEND OK`: the module has taken `length` bytes.
-    pub fn sent(&mut self, length: usize) {
+    pub fn sent(&mut self, length: usize, now: Instant) {
         self.outgoing.consume(length);
         self.sent_bytes += length as u64;
         self.backoff = None;
+        self.delivery_begins(now);
     }
 
     /// `length` bytes have left in its stream.

@@ -3,10 +3,10 @@
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::Family;
-use qssl_modem_emulator::network::simulated::{Behaviour, Ending};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Reads};
 
 use qssl_simulation::Outcome;
-use qssl_simulation::wiring::{Connection, FAMILIES, Fault, Sends, Wiring, millis, seconds};
+use qssl_simulation::wiring::{Connection, FAMILIES, Fault, Leaves, Sends, Wiring, millis, seconds};
 
 const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
 
@@ -72,4 +72,48 @@ fn both_kinds_share_one_port_and_its_numbers() {
             sim.assert_complete(index);
         }
     }
+}
+
+/// Of TLS no module tells it.
+#[test]
+fn the_line_of_a_closed_connection_has_what_the_server_has_acknowledged() {
+    for family in FAMILIES {
+        for mode in [Mode::Push, Mode::Buffer] {
+            for plain in [true, false] {
+                let sends = Connection::new(mode).sends(Sends::Pattern(20_000));
+                let leaves = sends.clone().leaves(Leaves::WhenSent).far_end(Behaviour::sink());
+                let served =
+                    sends.far_end(Behaviour { ends: Ends::AfterReading(20_000), ..Behaviour::sink() });
+                for connection in [leaves, served] {
+                    let connection = if plain { connection.plain() } else { connection };
+                    let mut sim = Wiring::new().family(family).uart(921_600).connect(connection).start();
+                    sim.run_to_the_end(seconds(60));
+                    let account = |line: &&String| line.contains("bytes up");
+                    let line = sim.logged().iter().find(account).cloned().expect("it is logged");
+                    let delivered = line.contains("20000 bytes up (20000 delivered), 0 down");
+                    assert_eq!(delivered, plain, "{family:?}, {mode:?}: {line}");
+                    assert_eq!(sim.said("AT+QISEND=0,0") > 0, plain);
+                }
+            }
+        }
+    }
+}
+
+/// A client that is done once made room at once, and nobody knew whether its last bytes had arrived.
+#[test]
+fn a_client_that_has_closed_keeps_its_connection_until_its_bytes_are_delivered() {
+    // The server's system has no room for more.
+    let far = Behaviour { reads: Reads::Nothing, ..Behaviour::sink() };
+    let connection =
+        Connection::new(Mode::Push).plain().sends(Sends::Pattern(3_000)).leaves(Leaves::WhenSent);
+    let connection = Connection { window_bytes: 1_000, ..connection.far_end(far) };
+    let mut sim = Wiring::new().connect(connection).start();
+    sim.run_until("the module has all", seconds(60), |sim| sim.said("AT+QISEND=0,0") > 0);
+    sim.run_for(seconds(5));
+    assert!(sim.said("AT+QISEND=0,0") > 1 && sim.said("AT+QICLOSE") == 0, "it is asked again");
+    sim.run_for(seconds(30));
+    assert_eq!(sim.said("AT+QICLOSE"), 1, "and not for ever");
+    let logged = sim.logged();
+    let line = logged.iter().find(|line| line.contains("bytes up")).expect("it is logged");
+    assert!(line.contains("3000 bytes up (1000 delivered), 0 down"), "{line}");
 }

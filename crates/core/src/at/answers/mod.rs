@@ -17,7 +17,7 @@ pub use configuration::{
 pub use files::{FileSum, ListedFile, Storage, without_storage};
 pub use network::{AccessPoint, ContextAddress, NameServers, Operator, PdpContext, Registration, Signal};
 pub use sim::{PinAttempts, SimState};
-pub use sockets::{LastError, SocketState, SocketStatus};
+pub use sockets::{LastError, SentCounts, SocketState, SocketStatus};
 
 use super::parse::{Fields, fields};
 
@@ -58,6 +58,7 @@ mod tests {
             "+QSSLSTATE",
             "+QISTATE",
             "+QIGETERROR",
+            "+QISEND",
             "+QIACT",
             "+CEREG",
             "+CREG",

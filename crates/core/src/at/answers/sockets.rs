@@ -60,6 +60,21 @@ fn is_port_name(name: &str) -> bool {
     (1..=PORT_NAME_MAX_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
+/// What a plain connection has sent: `+QISEND: <sent>,<acknowledged>,<not acknowledged>` (TCP/IP application note,
+/// AT+QISEND).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SentCounts {
+    /// Bytes that the server has acknowledged.
+    pub acknowledged: u64,
+}
+
+impl Answer<'_> for SentCounts {
+    fn of(line: &str) -> Option<Self> {
+        let acknowledged = values(line, "+QISEND")?.nth(1)?.parse().ok()?;
+        Some(SentCounts { acknowledged })
+    }
+}
+
 /// Why the last command about sockets was refused: `+QIGETERROR: <code>,<text>`. 0 where the modem has no reason
 /// (PROTOCOL section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -307,7 +307,7 @@ fn a_failed_send_is_repeated_after_a_pause_that_doubles_to_a_second() {
         at += pause;
         assert!(socket.awaits_send_ok(0, at), "{pause:?}");
     }
-    socket.sent(5);
+    socket.sent(5, now());
     assert_eq!((socket.sent_bytes, socket.outgoing.len(), socket.deadline(false, Some)), (5, 0, None));
 }
 
