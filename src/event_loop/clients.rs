@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::daemon::Daemon;
-use super::greetings::{GREETINGS_MAX, Requested};
+use super::greetings::Requested;
 use super::{EventLoop, Source, unix_seconds};
 use crate::clients::listener::{AcceptError, Listener};
 use crate::clients::peer::Peer;
@@ -130,8 +130,9 @@ impl EventLoop {
     }
 
     pub(super) fn accept(&mut self, index: usize) -> bool {
+        let is_full = self.greetings_are_full();
         let slot = &mut self.listeners[index];
-        let is_full = slot.dynamic.is_some() && self.greetings.iter().flatten().count() >= GREETINGS_MAX;
+        let is_full = slot.dynamic.is_some() && is_full;
         if !slot.ready || slot.paused_until.is_some() || is_full || !self.relay.wants_clients(&slot.tunnel) {
             return false;
         }

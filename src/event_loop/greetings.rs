@@ -4,13 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{EventLoop, Source};
+use super::{ClientSlot, EventLoop, Source};
 use crate::clients::peer::Peer;
 use crate::clients::stream::ClientStream;
 use crate::config::Dynamic;
 use qssl_core::at::ResultCode;
 use qssl_core::modem::OpenFailure;
-use qssl_core::relay::NotOpened;
+use qssl_core::relay::{ClientId, NotOpened};
 use qssl_core::settings::{Target, Tunnel};
 use qssl_core::{Kind, counted};
 use qssl_proxy::{Handshake, Outcome, Then};
@@ -111,6 +111,18 @@ impl EventLoop {
             readable: false,
             until: self.now + GREETING_LIMIT,
         });
+    }
+
+    /// The module has opened the connection that this client has asked for, or not.
+    pub(super) fn request_decided(&mut self, ClientId(index): ClientId, outcome: Outcome) {
+        if let Some(Some(ClientSlot { requested: Some(requested), .. })) = self.clients.get_mut(index) {
+            requested.decided(outcome);
+        }
+    }
+
+    /// Whether no more clients may name their servers at the same time.
+    pub(super) fn greetings_are_full(&self) -> bool {
+        self.greetings.iter().flatten().count() >= GREETINGS_MAX
     }
 
     /// When the next client counts as silent.

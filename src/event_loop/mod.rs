@@ -321,18 +321,8 @@ impl EventLoop {
                     slot.stream.end_in_order();
                 }
             }
-            Action::ClientOpened(ClientId(index)) => {
-                if let Some(Some(ClientSlot { requested: Some(requested), .. })) = self.clients.get_mut(index)
-                {
-                    requested.decided(Outcome::Open);
-                }
-            }
-            Action::ClientNotOpened(ClientId(index), why) => {
-                if let Some(Some(ClientSlot { requested: Some(requested), .. })) = self.clients.get_mut(index)
-                {
-                    requested.decided(greetings::outcome(&why));
-                }
-            }
+            Action::ClientOpened(id) => self.request_decided(id, Outcome::Open),
+            Action::ClientNotOpened(id, why) => self.request_decided(id, greetings::outcome(&why)),
             Action::ResetClient { client: ClientId(index), rest } => {
                 if let Some(mut slot) = self.drop_client(index) {
                     if slot.end_request() {

@@ -7,8 +7,8 @@ use std::process::Command;
 use qssl_modem_emulator::test_server::Behaviour;
 
 use qssl_test_common::harness::{
-    Modem, NAME, Running, Site, Tunnel, certificate_file, connect, echo, free_address, identity,
-    patterned_file, program, run, sha256_hex, temporary_directory, tunnel_command,
+    Modem, NAME, Site, Tls13Server, Tunnel, certificate_file, connect, echo, patterned_file, program, run,
+    sha256_hex, temporary_directory, tunnel_command,
 };
 
 #[test]
@@ -16,15 +16,8 @@ fn curl_speaks_tls_1_3_through_a_module_that_has_none() {
     let folder = temporary_directory();
     let file = patterned_file(folder.path(), 300_000);
     let wanted = sha256_hex(&fs::read(&file).expect("it was just written"));
-    let (certificate, key) = (folder.path().join("server.pem"), folder.path().join("server.key"));
-    fs::write(&certificate, identity().certificate_pem()).expect("the folder can be written");
-    fs::write(&key, identity().key_pem()).expect("the folder can be written");
-    let address = free_address();
-    let mut server = Command::new(program("openssl"));
-    server.current_dir(folder.path()).args(["s_server", "-tls1_3", "-WWW", "-accept", &address.to_string()]);
-    let server = Running::start(server.arg("-cert").arg(&certificate).arg("-key").arg(&key));
-    server.wait_for("ACCEPT");
-    let modem = Modem::start(address, "");
+    let server = Tls13Server::start(folder.path());
+    let modem = Modem::start(server.address, "");
     let device = modem.device(0);
     for mode in ["push", "buffer", "transparent"] {
         let tunnel = Tunnel::listen(&["--to", "tcp://server.test:443", "--mode", mode, "-d", &device]);

@@ -10,8 +10,8 @@ use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::{Pid, Signal, kill_process};
 
 use qssl_test_common::harness::{
-    Modem, NAME, Running, Site, Tunnel, certificate_file, connect, echo, free_address, identity, program,
-    run, temporary_directory, tunnel_command,
+    Modem, NAME, Site, Tls13Server, Tunnel, certificate_file, connect, echo, program, run,
+    temporary_directory, tunnel_command,
 };
 use qssl_test_common::program_under_test;
 
@@ -147,16 +147,9 @@ fn users_need_their_password_and_the_modem_can_do_the_tls() {
 #[test]
 fn wget_takes_it_as_its_proxy_for_tls_1_3_and_no_name_is_looked_up_here() {
     let folder = temporary_directory();
-    let (certificate, key) = (folder.path().join("server.pem"), folder.path().join("server.key"));
-    fs::write(&certificate, identity().certificate_pem()).expect("the folder can be written");
-    fs::write(&key, identity().key_pem()).expect("the folder can be written");
     fs::write(folder.path().join("page"), "a page").expect("the folder can be written");
-    let address = free_address();
-    let mut server = Command::new(program("openssl"));
-    server.current_dir(folder.path()).args(["s_server", "-tls1_3", "-WWW", "-accept", &address.to_string()]);
-    let server = Running::start(server.arg("-cert").arg(&certificate).arg("-key").arg(&key));
-    server.wait_for("ACCEPT");
-    let modem = Modem::start(address, "");
+    let server = Tls13Server::start(folder.path());
+    let modem = Modem::start(server.address, "");
     let (device, calls) = (modem.device(0), folder.path().join("calls"));
     let mut traced = Command::new(program("strace"));
     traced

@@ -301,12 +301,9 @@ impl Transport {
         }
     }
 
-    /// The same, to be changed.
-    pub fn tls_mut(&mut self) -> Option<&mut Tls> {
-        match self {
-            Transport::Tls(tls) => Some(tls),
-            Transport::Tcp => None,
-        }
+    /// Whether one of these tunnels has plain connections.
+    pub(crate) fn any_is_plain(tunnels: &[Arc<Tunnel>]) -> bool {
+        tunnels.iter().any(|tunnel| tunnel.transport.command_set() == CommandSet::Ip)
     }
 
     /// The AT commands of such a connection.

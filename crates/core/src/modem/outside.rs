@@ -2,6 +2,7 @@
 
 use super::Modem;
 use crate::at::{Command, CommandSet, SocketId, fields};
+use crate::settings::Transport;
 
 impl Modem {
     /// A command from outside is about to leave. A free socket that it opens is not ours meanwhile: it is neither given
@@ -10,7 +11,7 @@ impl Modem {
         if let Some(id) = named_socket(command, "+QSSLOPEN=", 2) {
             self.sockets[id.index()].lend(CommandSet::Ssl);
         }
-        if self.has_plain_tunnels()
+        if Transport::any_is_plain(&self.tunnels)
             && let Some(id) = named_socket(command, "+QIOPEN=", 1)
         {
             self.sockets[id.index()].lend(CommandSet::Ip);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Action, Event, Modem, Sharing};
-use crate::at::{Command, CommandOutcome, CommandSet, SocketId, SslContextId};
+use crate::at::{Command, CommandOutcome, SocketId, SslContextId};
 use crate::channel::{Channel, Origin};
 use crate::error::Kind;
 use crate::failure::{Cut, Distrust, Failure, OpenFailure};
@@ -40,11 +40,6 @@ impl Modem {
         while let Some(effect) = self.setup.poll_effect() {
             self.follow(effect, port, now);
         }
-    }
-
-    /// Whether some tunnel has plain connections.
-    pub(super) fn has_plain_tunnels(&self) -> bool {
-        self.tunnels.iter().any(|tunnel| tunnel.transport.command_set() == CommandSet::Ip)
     }
 
     /// Whether a command of the set-up is in flight.

@@ -136,8 +136,7 @@ pub struct Given<'a> {
 impl Given<'_> {
     /// Which sockets are open? Of plain ones only where tunnels have such.
     fn leftover_questions(&self) -> &'static str {
-        let is_plain = |tunnel: &Arc<settings::Tunnel>| tunnel.transport.command_set() == CommandSet::Ip;
-        match self.tunnels.iter().any(is_plain) {
+        match settings::Transport::any_is_plain(self.tunnels) {
             true => "+QSSLSTATE;+QISTATE?",
             false => "+QSSLSTATE",
         }

@@ -12,6 +12,7 @@ mod script;
 mod serial_line;
 mod site;
 mod through;
+mod tls_1_3;
 mod tunnel;
 
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub use self::site::{
     Modem, NAME, Site, authority, certificate_file, free_address, identity, temporary_directory,
 };
 pub use self::through::{Stunnel, Through};
+pub use self::tls_1_3::Tls13Server;
 pub use self::tunnel::{Tunnel, tunnel_command};
 
 /// The limit of every wait.
