@@ -146,13 +146,15 @@ impl Incoming {
         self.sent.push(bytes, now);
     }
 
-    /// The state of DCD, or the last one reported.
-    pub fn dcd_changed(&mut self, dcd: bool) {
+    /// The state of DCD, or the last one reported. Returns whether it has just dropped.
+    pub fn dcd_changed(&mut self, dcd: bool) -> bool {
+        let was_on = self.dcd == Dcd::On;
         self.dcd = match (dcd, self.dcd) {
             (true, _) => Dcd::On,
             (false, Dcd::Unproven) => Dcd::Unproven,
             (false, Dcd::On | Dcd::Off) => Dcd::Off,
         };
+        was_on && !dcd
     }
 
     /// Whether DCD was on, and has dropped.

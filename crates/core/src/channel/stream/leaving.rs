@@ -55,8 +55,7 @@ enum Stage {
     Flowing,
     /// Another channel is asked what has become of the socket.
     Beside {
-        /// When; `None`: it has been asked.
-        asks_at: Option<Instant>,
+        question: Question,
         /// How often it was asked in vain.
         tries: u32,
         /// The words of an end have come by another channel.
@@ -96,6 +95,17 @@ enum Stage {
         /// What other channels have shown.
         shown: Shown,
     },
+}
+
+/// How far a question to another channel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    /// It is due at this time.
+    At(Instant),
+    /// It has been asked.
+    Asked,
+    /// The same, and then came another sign of an end, which the answer may not know of.
+    Doubted,
 }
 
 /// The stage of the leave, as far as it decides what happens to received bytes.
@@ -210,7 +220,7 @@ impl Leaving {
                 self.reason = Reason::Suspicion;
                 self.ask_beside(now + HANG_UP_TAIL);
             }
-            Stage::Beside { asks_at: Some(at), .. } => *at = (*at).max(now + HANG_UP_TAIL),
+            Stage::Beside { question: Question::At(at), .. } => *at = (*at).max(now + HANG_UP_TAIL),
             _ => {}
         }
     }
@@ -218,12 +228,30 @@ impl Leaving {
     /// Asks another channel at this time, and at most once in a while: payload can look like an end again and again.
     fn ask_beside(&mut self, at: Instant) {
         let soonest = self.asked_beside.map_or(at, |asked| asked + ASK_BESIDE_PAUSE);
-        self.stage = Stage::Beside { asks_at: Some(at.max(soonest)), tries: 0, is_told: false };
+        let question = Question::At(at.max(soonest));
+        self.stage = Stage::Beside { question, tries: 0, is_told: false };
     }
 
     /// Whether another channel has been asked, and has not answered.
     pub fn is_asking_beside(&self) -> bool {
-        matches!(self.stage, Stage::Beside { asks_at: None, .. })
+        matches!(self.stage, Stage::Beside { question: Question::Asked | Question::Doubted, .. })
+    }
+
+    /// There is another sign of an end.
+    pub fn doubts(&mut self) {
+        if let Stage::Beside { question: question @ Question::Asked, .. } = &mut self.stage {
+            *question = Question::Doubted;
+        }
+    }
+
+    /// It has answered that the socket is connected. Returns whether it is asked again, since there was a sign of an end
+    /// after the question.
+    pub fn asks_for_doubt(&mut self, now: Instant) -> bool {
+        let Stage::Beside { question: question @ Question::Doubted, .. } = &mut self.stage else {
+            return false;
+        };
+        *question = Question::At(now + ASK_BESIDE_PAUSE);
+        true
     }
 
     /// It has answered that the socket is connected, or its answer is of no use any more: the stream is as before.
@@ -235,9 +263,9 @@ impl Leaving {
 
     /// It has not answered, or not clearly. Returns whether it is asked again.
     pub fn asks_again(&mut self, now: Instant) -> bool {
-        let Stage::Beside { asks_at, tries, .. } = &mut self.stage else { return false };
+        let Stage::Beside { question, tries, .. } = &mut self.stage else { return false };
         *tries += 1;
-        *asks_at = Some(now + ASK_BESIDE_PAUSE);
+        *question = Question::At(now + ASK_BESIDE_PAUSE);
         *tries < ASKS_BESIDE_MAX
     }
 
@@ -260,6 +288,7 @@ impl Leaving {
 
     /// The words of an end have come by another channel.
     pub fn told_beside(&mut self, now: Instant) {
+        self.doubts();
         self.may_be_over(now);
         match &mut self.stage {
             Stage::Beside { is_told, .. } => *is_told = true,
@@ -349,7 +378,8 @@ impl Leaving {
     ) -> Option<Instant> {
         match self.stage {
             Stage::Flowing => None,
-            Stage::Beside { asks_at, .. } => asks_at,
+            Stage::Beside { question: Question::At(at), .. } => Some(at),
+            Stage::Beside { question: Question::Asked | Question::Doubted, .. } => None,
             Stage::Draining { since, .. } => Some(outgoing.drained_since().unwrap_or(since + DRAIN_LIMIT)),
             Stage::HungUp { .. } if self.may_wait_unread(incoming) => None,
             Stage::Guard { until, .. } | Stage::HungUp { until, .. } => Some(until),
@@ -376,9 +406,9 @@ impl Leaving {
     ) -> Next {
         match self.stage {
             Stage::Flowing => Next::Wait,
-            Stage::Beside { asks_at: Some(at), tries, is_told } if at <= now => match socket {
+            Stage::Beside { question: Question::At(at), tries, is_told } if at <= now => match socket {
                 Some(id) => {
-                    self.stage = Stage::Beside { asks_at: None, tries, is_told };
+                    self.stage = Stage::Beside { question: Question::Asked, tries, is_told };
                     self.asked_beside = Some(now);
                     Next::AskBeside(id)
                 }

@@ -844,6 +844,27 @@ fn dcd_alone_or_another_channels_words_end_a_stream_without_words_of_its_own() {
     }
 }
 
+/// The question was about what another program made look like an end, and its answer was on its way when the real end
+/// came.
+#[test]
+fn a_sign_of_the_end_that_comes_after_the_question_is_asked_about_too() {
+    let dcd_drops: fn(&mut Stream, Instant) = |mode, now| mode.dcd_changed(false, now);
+    let told_elsewhere: fn(&mut Stream, Instant) = |mode, now| mode.may_be_over(now);
+    for sign in [dcd_drops, told_elsewhere] {
+        let (mut mode, now) = beside();
+        mode.dcd_changed(true, now);
+        mode.may_be_over(now);
+        let (asked, now) = next(&mut mode);
+        assert!(matches!(asked, Next::AskBeside(_)));
+        sign(&mut mode, now);
+        assert_eq!(mode.told_beside(Some(true), TURN, now), Next::Wait);
+        let (asked, now) = next(&mut mode);
+        assert!(matches!(asked, Next::AskBeside(_)), "{asked:?}");
+        mode.told_beside(Some(false), TURN, now);
+        assert_eq!(next(&mut mode).0, Next::Ended);
+    }
+}
+
 /// The answer was once waited for although its socket had been lost with the data session, and the channel was never used
 /// again.
 #[test]
