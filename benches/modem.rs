@@ -92,7 +92,7 @@ impl Modem {
             opened: opened_sender,
             lines: [line(0), line(1)],
             buffer: vec![b'.'; BUFFER_BYTES],
-            echoed: VecDeque::new(),
+            answers: VecDeque::new(),
             direct: settings.direct == Direct::Always,
             output_blocked: false,
         };
@@ -155,8 +155,9 @@ struct Worker {
     /// To the modem, and to the host.
     lines: [Line; 2],
     buffer: Vec<u8>,
-    /// Without a modem: what the far end has still to send back.
-    echoed: VecDeque<u8>,
+    /// Without a modem: what the far end has still to send, of each byte the complement. An echo would look to the
+    /// tunnel like a modem that has booted, and would end the stream.
+    answers: VecDeque<u8>,
     direct: bool,
     output_blocked: bool,
 }
@@ -271,7 +272,7 @@ impl Worker {
             moved = true;
             match self.settings.far_end {
                 FarEnd::Sink | FarEnd::Source => self.saw(count),
-                FarEnd::Echo => self.echoed.extend(&self.buffer[..count]),
+                FarEnd::Echo => self.answers.extend(self.buffer[..count].iter().map(|byte| !byte)),
             }
         }
         let to_say = self.buffer.len().min(self.to_say as usize);
@@ -280,11 +281,11 @@ impl Worker {
             self.to_say -= count as u64;
             moved |= count > 0;
         }
-        let echoed = self.echoed.make_contiguous();
-        if !echoed.is_empty() {
-            let count = write(&self.master, echoed);
-            self.output_blocked = count < echoed.len();
-            self.echoed.drain(..count);
+        let answers = self.answers.make_contiguous();
+        if !answers.is_empty() {
+            let count = write(&self.master, answers);
+            self.output_blocked = count < answers.len();
+            self.answers.drain(..count);
             moved |= count > 0;
         }
         moved

@@ -95,13 +95,14 @@ impl Link {
         Round { rate: rate.per_second(), cost: processor.as_nanos() as f64 / total as f64 }
     }
 
-    /// Sends 64 bytes and reads them back, `count` times; returns the time of each round trip.
+    /// Sends 64 bytes and reads as many, `count` times; returns the time of each round trip.
     pub fn ping(&mut self, count: usize) -> Vec<Duration> {
-        let mut buffer = [b'.'; 64];
+        let ping = [b'.'; 64];
+        let mut pong = [0; 64];
         let mut one = || {
             let begin = Instant::now();
-            self.client.write_all(&buffer).expect("the program reads");
-            self.client.read_exact(&mut buffer).expect("the program writes");
+            self.client.write_all(&ping).expect("the program reads");
+            self.client.read_exact(&mut pong).expect("the program writes");
             begin.elapsed()
         };
         (0..count).map(|_| one()).collect()
