@@ -11,8 +11,8 @@ use std::thread;
 use qssl_modem_emulator::test_server::{Behaviour, ServerOptions, TestServer};
 
 use qssl_test_common::harness::{
-    Ended, Gate, MODES, MUCH_BYTES, Modem, Running, Site, Tunnel, connect, curl, digest, echo, free_address,
-    identity, patterned_file, program, read_to_end, run, sha256_hex, temporary_directory, tunnel_command,
+    Ended, Gate, MODES, Modem, Running, Site, Tunnel, connect, curl, digest, echo, free_address, identity,
+    patterned_file, program, read_to_end, rounds, run, sha256_hex, temporary_directory, tunnel_command,
 };
 
 #[test]
@@ -107,16 +107,17 @@ fn the_loss_of_one_port_leaves_the_other() {
 
 #[test]
 fn behind_a_real_ser2net_in_every_mode() {
+    let bytes = 1024 * 1024 * rounds(1, 16) as u64;
     for mode in MODES {
         let site = Site::new(Behaviour::Http, "");
         let ser2net = Ser2net::start(&site.modem.device(0));
         let tunnel = Tunnel::verified(&[&ser2net.device], &["--mode", mode]);
         let directory = temporary_directory();
-        let file = patterned_file(directory.path(), MUCH_BYTES);
+        let file = patterned_file(directory.path(), bytes);
         let answer = run(curl(&tunnel, "/").arg("--upload-file").arg(file)).expect_success();
-        assert_eq!(answer.text().trim(), digest(MUCH_BYTES), "{mode}: {}", tunnel.log());
-        let body = run(&mut curl(&tunnel, &format!("/bytes/{MUCH_BYTES}"))).expect_success().stdout;
-        assert_eq!(sha256_hex(&body), digest(MUCH_BYTES), "{mode}: {}", tunnel.log());
+        assert_eq!(answer.text().trim(), digest(bytes), "{mode}: {}", tunnel.log());
+        let body = run(&mut curl(&tunnel, &format!("/bytes/{bytes}"))).expect_success().stdout;
+        assert_eq!(sha256_hex(&body), digest(bytes), "{mode}: {}", tunnel.log());
     }
 }
 

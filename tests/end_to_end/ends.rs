@@ -9,7 +9,7 @@ use std::time::Duration;
 use qssl_modem_emulator::test_server::{Authority, Behaviour, CertificateRequest, ClientEnd, ServerOptions};
 
 use qssl_test_common::harness::{
-    Ended, MODES, MUCH_BYTES, Modem, NAME, Site, Tunnel, certificate_file, connect, digest, free_address,
+    Ended, MODES, Modem, NAME, Site, Tunnel, certificate_file, connect, digest, free_address, much_bytes,
     read_to_end, temporary_directory,
 };
 
@@ -50,12 +50,13 @@ fn a_half_closed_client_that_hears_nothing_more_is_reset() {
 
 #[test]
 fn a_server_that_closes_after_much_is_read_to_the_end() {
+    let bytes = much_bytes();
     for mode in MODES {
-        let site = Site::new(Behaviour::Source { bytes: MUCH_BYTES }, "");
+        let site = Site::new(Behaviour::Source { bytes }, "");
         let tunnel = site.tunnel(&["--mode", mode]);
         let (count, sha256, ended) = read_to_end(&mut connect(tunnel.address()));
-        assert_eq!((count, ended), (MUCH_BYTES, Ended::InOrder), "{mode}: {}", tunnel.log());
-        assert_eq!(sha256, digest(MUCH_BYTES), "{mode}");
+        assert_eq!((count, ended), (bytes, Ended::InOrder), "{mode}: {}", tunnel.log());
+        assert_eq!(sha256, digest(bytes), "{mode}");
         assert!(
             tunnel.wait_for("bytes up").contains("the server closed the connection"),
             "{mode}: {}",

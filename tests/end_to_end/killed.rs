@@ -13,7 +13,7 @@ use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use qssl_test_common::harness::{
-    Ended, MODES, PATIENCE, Site, Tunnel, connect, curl, digest, patterned_bytes, read_to_end, run,
+    Ended, MODES, PATIENCE, Site, Tunnel, connect, curl, digest, patterned_bytes, read_to_end, rounds, run,
     sha256_hex, temporary_directory,
 };
 
@@ -69,9 +69,9 @@ fn with_a_send_that_has_got_half_of_its_bytes() {
 }
 
 #[test]
-fn ten_times_in_a_row() {
+fn several_times_in_a_row() {
     let site = Site::new(Behaviour::Http, "");
-    for round in 0..10 {
+    for round in 0..rounds(4, 10) {
         killed_while_uploading(&site, MODES[round % MODES.len()]);
     }
     has_the_modem_back(&site, "push");
@@ -125,8 +125,9 @@ fn clients_of_a_unix_socket_are_reset_once_they_have_sent_something() {
 /// The kernel kills it by the memory limit of a cgroup if one can be made, or else by a limit of processor time.
 #[test]
 fn its_clients_are_reset_when_the_kernel_kills_it() {
-    let site = Site::new(Behaviour::Http, "--baud 921600");
-    let tunnel = site.tunnel(&["-b", "921600"]);
+    // Without a limit of speed, it soon takes the second of processor time.
+    let site = Site::new(Behaviour::Http, "");
+    let tunnel = site.tunnel(&[]);
     let clients = downloading(&tunnel, 12);
     let limited = MemoryLimit::on(tunnel.id());
     if limited.is_none() {

@@ -40,8 +40,10 @@ pub use self::tunnel::{Tunnel, tunnel_command};
 /// The limit of every wait.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// The payload of tests that move much: 16 MiB.
-pub const MUCH_BYTES: u64 = 16 * 1024 * 1024;
+/// The payload of tests that move much: 4 MiB, and 16 MiB under `./check --long`.
+pub fn much_bytes() -> u64 {
+    rounds(4, 16) as u64 * 1024 * 1024
+}
 
 /// The access modes of the manuals.
 pub const MODES: [&str; 3] = ["push", "buffer", "transparent"];
