@@ -56,6 +56,7 @@ fn twelve_handshakes_of_two_seconds_take_two_seconds() {
 fn a_client_too_many_is_reset_after_the_queue_timeout() {
     let site = Site::new(Behaviour::Echo, "");
     let tunnel = site.tunnel(&["--sockets", "3", "--queue-timeout", "500ms"]);
+    tunnel.wait_until_ready();
     let mut served = connect(tunnel.address());
     echo(&mut served, b"served");
     let mut waiting = connect(tunnel.address());

@@ -17,7 +17,9 @@ mod tunnel;
 
 use std::time::Duration;
 
+use qssl_core::Kind;
 use qssl_core::at::Command;
+use qssl_core::modem::Failure;
 use qssl_core::settings;
 use qssl_tunnel::commands::modem_access::{Access, Conversation};
 use qssl_tunnel::config::{Configuration, Process};
@@ -45,6 +47,10 @@ pub fn much_bytes() -> u64 {
     rounds(4, 16) as u64 * 1024 * 1024
 }
 
+/// How long a lock can outlive its port.
+const LOCKED_TRIES: u32 = 500;
+const LOCKED_PAUSE: Duration = Duration::from_millis(20);
+
 /// The access modes of the manuals.
 pub const MODES: [&str; 3] = ["push", "buffer", "transparent"];
 
@@ -63,7 +69,18 @@ pub fn ask(modem: &Modem, lines: &[&str]) -> Vec<String> {
         process: Process::default(),
     };
     let access = Access { device_is_given: true, ..Access::default() };
-    let mut conversation = Conversation::open(&configuration, &access).expect("the port is free");
-    let answers = lines.iter().map(|line| conversation.ask(Command::line(*line)).expect("it answers").lines);
-    answers.flatten().collect()
+    let ask_all = || -> Result<Vec<String>, Failure> {
+        let mut conversation = Conversation::open(&configuration, &access)?;
+        let answers = lines.iter().map(|line| Ok(conversation.ask(Command::line(*line))?.lines));
+        Ok(answers.collect::<Result<Vec<_>, Failure>>()?.concat())
+    };
+    // A program that another thread has just started holds all descriptors of this process until it runs: the lock of
+    // a port that was closed meanwhile is still held.
+    for _ in 0..LOCKED_TRIES {
+        match ask_all() {
+            Err(failure) if failure.status == Kind::PortLocked => std::thread::park_timeout(LOCKED_PAUSE),
+            answers => return answers.expect("it answers"),
+        }
+    }
+    ask_all().expect("the port is free")
 }
