@@ -29,8 +29,18 @@ pub struct Files {
 pub struct LateChange {
     /// The port that it was sent on. When that answers, it has been carried out.
     port: usize,
-    /// When it counts as carried out, where that port does not answer and another does.
-    over_at: Option<Instant>,
+    wait: Wait,
+}
+
+/// How long a late change is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// Nobody waits yet.
+    Unasked,
+    /// Until its port answers, or this time: another port answers.
+    Until(Instant),
+    /// No longer. If its port answers after all, the files have to be looked at again.
+    Over,
 }
 
 /// A module that answers on another port has begun with what was sent before, and ends an upload that stalls. It may be
@@ -61,7 +71,8 @@ impl SetUp {
             _ => false,
         };
         if changes_file {
-            self.late_changes.push(LateChange { port, over_at: None });
+            self.late_changes.retain(|change| change.port != port);
+            self.late_changes.push(LateChange { port, wait: Wait::Unasked });
             // The bytes of the resync may have become the content of the file, with the right length.
             self.compared_at = None;
         }
@@ -72,7 +83,13 @@ impl SetUp {
         if self.late_changes.is_empty() {
             return;
         }
-        self.late_changes.retain(|change| answering & (1 << change.port) == 0);
+        let is_settled = |change: &LateChange| answering & (1 << change.port) != 0;
+        if self.late_changes.iter().any(|change| is_settled(change) && change.wait == Wait::Over) {
+            // What was stored meanwhile may have been written over.
+            self.compared_at = None;
+            self.contexts.iter_mut().for_each(|context| context.files_doubted());
+        }
+        self.late_changes.retain(|change| !is_settled(change));
         if self.late_changes.is_empty() && self.step == SetupStep::ListFiles {
             self.not_before = None;
         }
@@ -80,12 +97,18 @@ impl SetUp {
 
     /// Until when no list of files can be trusted, because one may still be changed.
     fn files_may_change_until(&mut self, now: Instant) -> Option<Instant> {
-        let late = self.late_changes.iter_mut();
-        let until = late.map(|change| *change.over_at.get_or_insert(now + LATE_CHANGE_WAIT)).max()?;
-        if until <= now {
-            self.late_changes.clear();
+        let mut last = None;
+        for change in &mut self.late_changes {
+            change.wait = match change.wait {
+                Wait::Unasked => Wait::Until(now + LATE_CHANGE_WAIT),
+                Wait::Until(until) if until <= now => Wait::Over,
+                wait => wait,
+            };
+            if let Wait::Until(until) = change.wait {
+                last = last.max(Some(until));
+            }
         }
-        (until > now).then_some(until)
+        last
     }
 
     /// Lines of AT+QFLST: what is there already is not stored again, if its bytes are the right ones.
@@ -131,6 +154,9 @@ impl SetUp {
             self.go(SetupStep::DeleteFile);
         } else if !files.missing.is_empty() {
             self.go(SetupStep::Space);
+        } else if self.compared_at.is_none() {
+            // Since they were listed, one may have been changed.
+            self.go(SetupStep::ListFiles);
         } else {
             for context in &mut self.contexts {
                 context.files_compared();

@@ -124,6 +124,11 @@ impl SslContext {
         self.files_stand &= !self.files.iter().any(|file| missing.contains(file));
     }
 
+    /// One of its files may have been changed.
+    pub(crate) fn files_doubted(&mut self) {
+        self.files_stand = self.files.is_empty();
+    }
+
     /// All files are in the modem.
     pub(crate) fn files_compared(&mut self) {
         self.files_stand = true;

@@ -63,6 +63,21 @@ impl Bench {
         self
     }
 
+    /// One context, whose only file has been compared. Returns the name and size of the file.
+    fn has_a_context_with_a_file(&mut self) -> (crate::at::AtText, usize) {
+        let pem = settings::Pem { source: "root.pem".into(), bytes: b"the root\n".to_vec() };
+        let tls = settings::Tls::new(settings::Authentication::Authorities(vec![pem]));
+        let id = SslContextId::new(0).expect("it is one");
+        let (limit, profile) = (std::time::Duration::from_secs(60), Profile::unknown());
+        let mut context =
+            ssl_context::SslContext::new(id, &tls, limit, &profile, ssl_context::CaStorage::Bundle)
+                .expect("the module has the keys");
+        context.files_compared();
+        let (name, bytes) = (context.files[0].name.clone(), context.files[0].content.len());
+        self.setup.contexts_mut().push(context);
+        (name, bytes)
+    }
+
     fn gave_up(&self) -> Option<&str> {
         self.effects.iter().find_map(|effect| match effect {
             Effect::GaveUp(failure) => Some(failure.message.as_str()),
@@ -227,16 +242,7 @@ fn a_session_that_is_lost_before_the_module_was_known_begins_from_the_start() {
 #[test]
 fn a_context_whose_file_is_found_to_be_another_is_not_used_until_the_right_one_is_stored() {
     let mut bench = Bench::at(SetupStep::ListFiles);
-    let pem = settings::Pem { source: "root.pem".into(), bytes: b"the root\n".to_vec() };
-    let tls = settings::Tls::new(settings::Authentication::Authorities(vec![pem]));
-    let id = SslContextId::new(0).expect("it is one");
-    let limit = std::time::Duration::from_secs(60);
-    let profile = Profile::unknown();
-    let mut context = ssl_context::SslContext::new(id, &tls, limit, &profile, ssl_context::CaStorage::Bundle)
-        .expect("the module has the keys");
-    context.files_compared();
-    let (name, bytes) = (context.files[0].name.clone(), context.files[0].content.len());
-    bench.setup.contexts_mut().push(context);
+    let (name, bytes) = bench.has_a_context_with_a_file();
     let stands = |bench: &Bench| bench.setup.contexts()[0].files_stand();
     bench.asks();
     bench.answers(&format!("+QFLST: \"UFS:{name}\",{bytes}\nOK"));
@@ -246,4 +252,32 @@ fn a_context_whose_file_is_found_to_be_another_is_not_used_until_the_right_one_i
     bench.setup.go(SetupStep::ListFiles);
     bench.answers("OK");
     assert_eq!((bench.setup.step(), stands(&bench)), (SetupStep::Space, false), "nor if it is missing");
+}
+
+/// The module took what a resync sent for the content of an upload that had been given up, and stored that over the file
+/// that another port had stored meanwhile.
+#[test]
+fn a_late_upload_that_was_not_waited_for_any_longer_has_the_files_looked_at_again() {
+    let mut bench = Bench::at(SetupStep::ListFiles);
+    let (name, bytes) = bench.has_a_context_with_a_file();
+    let stands = |bench: &Bench| bench.setup.contexts()[0].files_stand();
+    let listed = format!("+QFLST: \"UFS:{name}\",{bytes}\nOK");
+    let upload = Command::Upload { name, content: b"the root\n".to_vec() };
+    bench.setup.file_change_given_up(1, &upload);
+    bench.asks();
+    bench.answers(&listed);
+    assert_eq!(bench.setup.step(), SetupStep::ListFiles, "it is waited for");
+    bench.now += std::time::Duration::from_secs(60);
+    assert_eq!(bench.asks().as_deref(), Some("AT+QFLST=\"*\""));
+    bench.answers(&listed);
+    bench.setup.compared(Some(&CommandOutcome::Ok), b"the root\n");
+    assert_eq!((bench.setup.step(), stands(&bench)), (SetupStep::Contexts, true));
+    bench.setup.settle_late_changes(0b01);
+    assert!(stands(&bench), "another port answers");
+    bench.setup.settle_late_changes(0b10);
+    assert!(!stands(&bench));
+    bench.setup.go(SetupStep::ListFiles);
+    bench.asks();
+    bench.answers(&listed);
+    assert_eq!(bench.setup.step(), SetupStep::Compare);
 }
