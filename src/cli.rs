@@ -792,15 +792,16 @@ pub struct ProcessOptions {
 
     /// Keep data usage and flight recordings in this directory; by default run uses $STATE_DIRECTORY
     ///
-    /// A daemon that is killed may lose up to a minute of the counted data; with --monthly-budget it loses
-    /// less.
+    /// A loss of power may cost up to a minute of the counted data; with --monthly-budget it costs less. A daemon
+    /// that is killed loses at most a second of it, if $RUNTIME_DIRECTORY, or else the directory of the control
+    /// socket, is in memory (a tmpfs, as /run): new counts are kept there until they are in the state directory.
     #[arg(long, value_name = "DIRECTORY", env = "QSSL_TUNNEL_STATE_DIRECTORY", hide_env = true, value_hint = ValueHint::DirPath)]
     pub state_directory: Option<PathBuf>,
 
     /// Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop
     ///
     /// Payload in both directions and 7 kB for each TLS handshake are counted. With a state directory the
-    /// count goes on after a restart; if the daemon is killed, at most a thousandth of the volume, or what
+    /// count goes on after a restart; after a loss of power, at most a thousandth of the volume, or what
     /// passed in the last five seconds, is not counted. With ,stop further clients are reset until the month
     /// is over. While the host's clock is not set, the last month that is known goes on.
     #[arg(long, value_name = "VOLUME[,stop]", env = "QSSL_TUNNEL_MONTHLY_BUDGET", hide_env = true)]

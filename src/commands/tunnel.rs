@@ -47,6 +47,7 @@ pub fn run(args: RunArgs, environment: &Environment) -> anyhow::Result<ExitStatu
         reload: Some(Box::new(move || config::from_run(&args, &read_environment()))),
         default_control_path: control::usual_paths().into_iter().next(),
         default_state_directory: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
+        runtime_directory: control::runtime_directory(),
     };
     serve(checked, options)
 }

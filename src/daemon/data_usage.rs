@@ -4,7 +4,12 @@
 //! per day and tunnel: `2026-11-21 NAME UP DOWN OPENS`, in bytes and TLS handshakes. It is replaced as a whole, so that
 //! a loss of power leaves the old or the new one. It is written within a minute after data was moved. With a budget,
 //! it is also written as soon as a thousandth of the budget is not in the file, but at most every five seconds. A
-//! killed process loses no more than that.
+//! loss of power costs no more than that.
+//!
+//! What that file does not have yet is written to an interim file of the same form once a second, if there is a
+//! directory in memory for it, where nothing wears out. A killed process leaves it to the next one, which takes the
+//! larger count for each day and tunnel. systemd removes that directory before a restart, so the unit moves the file to
+//! the state directory after a kill. It is removed as soon as the file in the state directory has everything.
 //!
 //! While the host's clock is not plausible, as after a boot without a battery, data counts for the last known day.
 //! Data that was counted before any day was known goes to the first known day.
@@ -13,6 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -28,14 +34,33 @@ pub struct DataUsage {
     days: BTreeMap<(Date, String), Moved>,
     budget: Option<Budget>,
     file: Option<PathBuf>,
-    /// Since when the file has been out of date.
-    changed_since: Option<Instant>,
-    /// How much the file does not have, as the budget counts it.
-    unsaved_bytes: u64,
+    interim: Option<Interim>,
+    unsaved: Option<Unsaved>,
     written_at: Option<Instant>,
     /// The last warning: the share of the budget in percent, the year and the month.
     warned: (u8, i32, u8),
     write_failed: bool,
+}
+
+/// What the file does not have.
+#[derive(Debug)]
+struct Unsaved {
+    since: Instant,
+    /// Earlier days have not changed.
+    first_day: Date,
+    /// How much it is, as the budget counts it.
+    cost_bytes: u64,
+}
+
+/// The file that outlives the process, but not the machine.
+#[derive(Debug)]
+struct Interim {
+    path: PathBuf,
+    /// Where it may have been moved in the state directory.
+    moved_to: PathBuf,
+    /// When it must be written next; `None` if nothing has changed.
+    write_at: Option<Instant>,
+    written_at: Option<Instant>,
 }
 
 impl DataUsage {
@@ -47,8 +72,8 @@ impl DataUsage {
             days: BTreeMap::new(),
             budget,
             file,
-            changed_since: None,
-            unsaved_bytes: 0,
+            interim: None,
+            unsaved: None,
             written_at: None,
             warned: (0, 0, 0),
             write_failed: false,
@@ -70,6 +95,53 @@ impl DataUsage {
         usage
     }
 
+    /// Writes counts to this file as well until they are in the state directory, and adds what a killed process has
+    /// left there. Without a state directory, nothing outlives the process. The file's directory should be in memory.
+    pub fn keep_interim(&mut self, path: PathBuf, now: Instant) {
+        let Some(file) = &self.file else { return };
+        // A service manager that removes the directory in memory may have moved the file here before.
+        let moved_to = file.with_file_name(INTERIM_NAME);
+        for path in [&moved_to, &path] {
+            if let Err(error) = self.take_over(path, now) {
+                // What is there may be another program's, so it is not replaced either.
+                log::warn!(
+                    "{} cannot be read: {error}; a killed process loses up to a minute of the data usage",
+                    path.display()
+                );
+                return;
+            }
+        }
+        self.interim = Some(Interim { path, moved_to, write_at: None, written_at: None });
+    }
+
+    /// Adds what a killed process has left in this file, if there is one.
+    fn take_over(&mut self, path: &Path, now: Instant) -> io::Result<()> {
+        // In a directory that others may write to, another user could put a file there, or a pipe that is never read.
+        let is_own =
+            |file: &fs::Metadata| file.is_file() && file.uid() == rustix::process::geteuid().as_raw();
+        let text = match fs::symlink_metadata(path) {
+            Ok(file) if is_own(&file) => read(path)?,
+            Ok(_) => return Err(io::Error::other("it is not a file of this user")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for ((day, tunnel), left) in parse(&text, &path.display().to_string()) {
+            let moved = self.days.entry((day, tunnel)).or_default();
+            let larger = larger(*moved, left);
+            if *moved != larger {
+                *moved = larger;
+                self.note_unsaved(day, 0, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_unsaved(&mut self, day: Date, cost_bytes: u64, now: Instant) {
+        let unsaved = self.unsaved.get_or_insert(Unsaved { since: now, first_day: day, cost_bytes: 0 });
+        unsaved.first_day = unsaved.first_day.min(day);
+        unsaved.cost_bytes = unsaved.cost_bytes.saturating_add(cost_bytes);
+    }
+
     /// Changes the budget.
     pub fn set_budget(&mut self, budget: Option<Budget>) {
         self.budget = budget;
@@ -81,24 +153,44 @@ impl DataUsage {
             return;
         }
         let day = self.day(unix_seconds);
-        if is_known(day) {
-            self.settle(day);
-        }
+        let has_settled = is_known(day) && self.settle(day);
         for (tunnel, more) in moved {
-            self.unsaved_bytes = self.unsaved_bytes.saturating_add(cost(&more));
+            self.note_unsaved(day, cost(&more), now);
             add(self.days.entry((day, tunnel)).or_default(), more);
         }
         while self.days.len() > ENTRIES_MAX {
             self.days.pop_first();
         }
-        self.changed_since.get_or_insert(now);
+        if let Some(interim) = &mut self.interim {
+            interim
+                .write_at
+                .get_or_insert(interim.written_at.map_or(now, |at| now.max(at + INTERIM_INTERVAL)));
+        }
+        if has_settled {
+            // Else the next process would find the counts under both days.
+            self.write(now);
+        }
         self.warn(day);
     }
 
-    /// When the file must be written next; `None` if it is up to date, or there is no file.
-    pub fn write_at(&self) -> Option<Instant> {
-        let since = self.file.as_ref().and(self.changed_since)?;
-        let is_much = self.budget.is_some_and(|budget| self.unsaved_bytes >= budget.bytes / 1000);
+    /// When [`DataUsage::write_due`] has something to do; `None` if the files are up to date, or there is none.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let interim = self.interim.as_ref().and_then(|interim| interim.write_at);
+        self.write_at().into_iter().chain(interim).min()
+    }
+
+    /// Writes the files that must be written by now.
+    pub fn write_due(&mut self, now: Instant) {
+        if self.write_at().is_some_and(|at| at <= now) {
+            self.write(now);
+        }
+        self.write_interim(now);
+    }
+
+    /// When the file in the state directory must be written next; `None` if it is up to date, or there is no file.
+    fn write_at(&self) -> Option<Instant> {
+        let Unsaved { since, cost_bytes, .. } = *self.file.as_ref().and(self.unsaved.as_ref())?;
+        let is_much = self.budget.is_some_and(|budget| cost_bytes >= budget.bytes / 1000);
         Some(match (is_much, self.written_at) {
             (false, _) => since + WRITE_INTERVAL,
             (true, None) => since,
@@ -106,16 +198,22 @@ impl DataUsage {
         })
     }
 
-    /// Writes the file if it is out of date.
+    /// Writes the file in the state directory if it is out of date.
     pub fn write(&mut self, now: Instant) {
-        if self.changed_since.take().is_none() {
-            return;
-        }
-        self.unsaved_bytes = 0;
+        let Some(unsaved) = self.unsaved.take() else { return };
         self.written_at = Some(now);
         let Some(path) = &self.file else { return };
-        match replace(path, self.text().as_bytes()) {
-            Ok(()) => self.write_failed = false,
+        match replace(path, self.text(Date::MIN).as_bytes()) {
+            Ok(()) => {
+                self.write_failed = false;
+                if let Some(interim) = &mut self.interim {
+                    interim.write_at = None;
+                    for path in [&interim.path, &interim.moved_to] {
+                        // There may be none.
+                        let _ = fs::remove_file(path);
+                    }
+                }
+            }
             Err(error) => {
                 if !std::mem::replace(&mut self.write_failed, true) {
                     log::warn!(
@@ -123,7 +221,23 @@ impl DataUsage {
                         path.display()
                     );
                 }
+                self.unsaved = Some(Unsaved { since: now, cost_bytes: 0, ..unsaved });
             }
+        }
+    }
+
+    fn write_interim(&mut self, now: Instant) {
+        let is_due = |interim: &Interim| interim.write_at.is_some_and(|at| at <= now);
+        let Some(mut interim) = self.interim.take_if(|interim| is_due(interim)) else { return };
+        interim.write_at = None;
+        interim.written_at = Some(now);
+        let first_day = self.unsaved.as_ref().map_or(Date::MAX, |unsaved| unsaved.first_day);
+        match replace(&interim.path, self.text(first_day).as_bytes()) {
+            Ok(()) => self.interim = Some(interim),
+            Err(error) => log::warn!(
+                "{} cannot be written: {error}; a killed process loses up to a minute of the data usage",
+                interim.path.display()
+            ),
         }
     }
 
@@ -158,14 +272,17 @@ impl DataUsage {
         if is_known(today) { today } else { last().unwrap_or(OffsetDateTime::UNIX_EPOCH.date()) }
     }
 
-    /// Moves what was counted while no day was known to this day.
-    fn settle(&mut self, day: Date) {
+    /// Moves what was counted while no day was known to this day. Returns whether there was anything.
+    fn settle(&mut self, day: Date) -> bool {
+        let mut has_settled = false;
         while let Some(((early, _), _)) = self.days.first_key_value()
             && !is_known(*early)
         {
             let Some(((_, tunnel), moved)) = self.days.pop_first() else { break };
             add(self.days.entry((day, tunnel)).or_default(), moved);
+            has_settled = true;
         }
+        has_settled
     }
 
     fn month(&self, day: Date) -> impl Iterator<Item = (&(Date, String), &Moved)> {
@@ -204,9 +321,10 @@ impl DataUsage {
         );
     }
 
-    fn text(&self) -> String {
+    /// The days from this one on, as in a file.
+    fn text(&self, first: Date) -> String {
         let mut text = String::from("# day tunnel up-bytes down-bytes handshakes\n");
-        for ((day, tunnel), moved) in &self.days {
+        for ((day, tunnel), moved) in self.days.range((first, String::new())..) {
             let (year, month, day) = (day.year(), u8::from(day.month()), day.day());
             let Moved { up_bytes, down_bytes, opens } = moved;
             // Writing to a String cannot fail.
@@ -252,6 +370,13 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     })
 }
 
+/// Whether the files of this directory are in memory, so that writing them wears nothing out.
+pub fn is_in_memory(directory: &Path) -> bool {
+    // Those of tmpfs and ramfs in linux/magic.h.
+    const MAGIC: [i128; 2] = [0x0102_1994, 0x8584_58f6];
+    rustix::fs::statfs(directory).is_ok_and(|stat| MAGIC.contains(&i128::from(stat.f_type)))
+}
+
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
     let mut text = Vec::new();
@@ -284,6 +409,14 @@ fn add(sum: &mut Moved, more: Moved) {
     sum.opens = sum.opens.saturating_add(more.opens);
 }
 
+fn larger(one: Moved, other: Moved) -> Moved {
+    Moved {
+        up_bytes: one.up_bytes.max(other.up_bytes),
+        down_bytes: one.down_bytes.max(other.down_bytes),
+        opens: one.opens.max(other.opens),
+    }
+}
+
 /// What counts for the budget, in bytes.
 fn cost(moved: &Moved) -> u64 {
     let handshakes = moved.opens.saturating_mul(HANDSHAKE_BYTES);
@@ -314,6 +447,9 @@ fn date(unix_seconds: i64) -> Date {
 
 const FILE_NAME: &str = "volume";
 
+/// The name of the interim file.
+pub const INTERIM_NAME: &str = "volume.interim";
+
 /// A thousand tunnels for a month, or one for eighty years.
 const ENTRIES_MAX: usize = 30_000;
 
@@ -327,6 +463,9 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The file is not written more often, because flash wears out.
 const SHORTEST_WRITE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The same of the interim file.
+const INTERIM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The shares of the budget that cause a warning.
 const WARN_PERCENTS: [u8; 2] = [80, 100];
@@ -428,9 +567,10 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_costs_a_thousandth_of_the_budget_or_a_few_seconds() {
+    fn a_loss_of_power_costs_a_thousandth_of_the_budget_or_a_few_seconds() {
         let budget = Some(Budget { bytes: 1_000_000, stop: true });
-        let mut usage = DataUsage::open(Some(Path::new("/nonexistent")), budget);
+        let directory = tempfile::tempdir().unwrap();
+        let mut usage = DataUsage::open(Some(directory.path()), budget);
         let start = now();
         let at = |seconds| start + Duration::from_secs(seconds);
         usage.add(vec![("web".into(), moved(999, 0, 0))], NOON, at(0));
@@ -443,6 +583,92 @@ mod tests {
         usage.write(at(6));
         usage.add(vec![("web".into(), moved(0, 0, 1))], NOON, at(20));
         assert_eq!(usage.write_at(), Some(at(20)), "a handshake costs more than it carries");
+    }
+
+    #[test]
+    fn a_kill_costs_a_second() {
+        let (state, memory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let interim = memory.path().join(INTERIM_NAME);
+        let start = now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let open = |seconds| {
+            let mut usage = DataUsage::open(Some(state.path()), None);
+            usage.keep_interim(interim.clone(), at(seconds));
+            usage
+        };
+        let mut usage = open(0);
+        usage.add(vec![("web".into(), moved(9, 90, 1))], NOON - DAY, at(0));
+        usage.write(at(0));
+        assert!(!interim.exists(), "the other file has everything");
+        assert_eq!(usage.next_deadline(), None);
+        for (seconds, due) in [(1, 1), (1, 2), (5, 5)] {
+            usage.add(vec![("web".into(), moved(1, 10, 0))], NOON, at(seconds));
+            assert_eq!(usage.next_deadline(), Some(at(due)));
+            usage.write_due(at(due));
+        }
+        assert_eq!(usage.next_deadline(), Some(at(61)));
+        usage.add(vec![("mail".into(), moved(1, 1, 1))], NOON, at(5));
+        let text = fs::read_to_string(&interim).unwrap();
+        assert_eq!(text.lines().skip(1).collect::<Vec<_>>(), ["2026-11-21 web 3 30 0"]);
+        assert_eq!(interim.metadata().unwrap().mode() & 0o777, 0o600);
+        assert!(!fs::read_to_string(state.path().join(FILE_NAME)).unwrap().contains("11-21"));
+
+        // The process is killed. What the next one has found, it must write.
+        let mut usage = open(6);
+        assert_eq!((usage.of_tunnel("web", NOON), usage.of_tunnel("mail", NOON)), ((33, 132), (0, 0)));
+        assert_eq!(usage.next_deadline(), Some(at(66)));
+        usage.add(vec![("web".into(), moved(0, 0, 5))], NOON, at(7));
+        usage.write_due(at(66));
+        assert_eq!((interim.exists(), usage.next_deadline()), (false, None));
+
+        // The larger count wins, whichever file has it.
+        let moved_to = state.path().join(INTERIM_NAME);
+        fs::write(&interim, "2026-11-21 web 1 500 1\n").unwrap();
+        fs::write(&moved_to, "2026-11-21 web 600 1 1\n").unwrap();
+        let mut usage = open(70);
+        assert_eq!(usage.days[&(date(NOON), "web".into())], moved(600, 500, 5));
+        usage.write(at(70));
+        assert!(!interim.exists() && !moved_to.exists());
+    }
+
+    #[test]
+    fn what_has_found_its_day_is_not_counted_twice_after_a_kill() {
+        let (state, memory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let open = || {
+            let mut usage = DataUsage::open(Some(state.path()), None);
+            usage.keep_interim(memory.path().join(INTERIM_NAME), now());
+            usage
+        };
+        let mut usage = open();
+        usage.add(vec![("web".into(), moved(600, 0, 0))], 0, now());
+        usage.write(now());
+        usage.add(vec![("web".into(), moved(100, 0, 0))], NOON, now());
+        usage.write_due(now());
+        let mut usage = open();
+        usage.add(vec![("web".into(), moved(50, 0, 0))], NOON, now());
+        assert_eq!(usage.of_tunnel("web", NOON), (750, 750));
+    }
+
+    #[test]
+    fn an_interim_file_that_is_not_there_for_us_costs_nothing_else() {
+        let (state, memory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let precious = memory.path().join("precious");
+        fs::write(&precious, "2026-11-21 web 500 0 0\n").unwrap();
+        let paths = ["missing/file", "link", "directory"].map(|name| memory.path().join(name));
+        std::os::unix::fs::symlink(&precious, &paths[1]).unwrap();
+        fs::create_dir(&paths[2]).unwrap();
+        for path in &paths {
+            let mut usage = DataUsage::open(Some(state.path()), None);
+            usage.keep_interim(path.clone(), now());
+            usage.add(vec![("web".into(), moved(1, 0, 0))], NOON, now());
+            usage.write_due(now());
+            assert_eq!((usage.of_tunnel("web", NOON), usage.interim.is_none()), ((1, 1), true), "{path:?}");
+        }
+        assert!(paths[1].is_symlink() && paths[2].is_dir() && precious.exists());
+        let mut usage = DataUsage::open(None, None);
+        usage.keep_interim(state.path().join(INTERIM_NAME), now());
+        usage.add(vec![("web".into(), moved(1, 0, 0))], NOON, now());
+        assert_eq!(usage.next_deadline(), None, "nothing is kept over a restart");
     }
 
     #[test]

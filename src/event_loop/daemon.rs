@@ -27,6 +27,8 @@ pub struct DaemonOptions {
     pub default_control_path: Option<PathBuf>,
     /// Where state is kept if the configuration does not set it; `None`: nowhere.
     pub default_state_directory: Option<PathBuf>,
+    /// A directory in memory that outlives a killed process; `None`: that of the control socket.
+    pub runtime_directory: Option<PathBuf>,
 }
 
 /// Reads the configuration again.
@@ -62,14 +64,19 @@ impl EventLoop {
         let process = &self.configuration.process;
         let state_directory = process.state_directory.clone().or(options.default_state_directory);
         let notifier = Notifier::from_env();
+        let control = self.make_control_socket(process, options.default_control_path.as_deref())?;
+        let mut data_usage = DataUsage::open(state_directory.as_deref(), process.monthly_budget);
+        if let Some(path) = interim_path(options.runtime_directory, control.as_ref()) {
+            data_usage.keep_interim(path, self.now);
+        }
         let daemon = Daemon {
             started: self.now,
             watchdog_at: notifier.watchdog_interval().map(|_| self.now),
             notifier,
-            control: self.make_control_socket(process, options.default_control_path.as_deref())?,
+            control,
             commands: Vec::new(),
             radio: Radio::default(),
-            data_usage: DataUsage::open(state_directory.as_deref(), process.monthly_budget),
+            data_usage,
             capture: Capture::new(process)?,
             gauge: Gauge::default(),
             reload: options.reload,
@@ -150,9 +157,7 @@ impl EventLoop {
         daemon.gauge.note(counters.wire_bytes_out, counters.wire_bytes_in, now);
         let recoveries = counters.resyncs + counters.reboots;
         daemon.data_usage.add(self.relay.take_moved(), unix_seconds(), now);
-        if daemon.data_usage.write_at().is_some_and(|at| at <= now) {
-            daemon.data_usage.write(now);
-        }
+        daemon.data_usage.write_due(now);
         if recoveries > std::mem::replace(&mut daemon.recoveries, recoveries)
             && daemon.recorded_at.is_none_or(|at| now.saturating_duration_since(at) >= RECORD_INTERVAL)
         {
@@ -168,7 +173,7 @@ impl EventLoop {
     pub(super) fn daemon_deadline(&self) -> Option<Instant> {
         let daemon = self.daemon.as_ref()?;
         let control = daemon.control.as_ref().and_then(Server::next_deadline);
-        [daemon.watchdog_at, control, daemon.data_usage.write_at(), daemon.reload_at]
+        [daemon.watchdog_at, control, daemon.data_usage.next_deadline(), daemon.reload_at]
             .into_iter()
             .flatten()
             .min()
@@ -300,6 +305,21 @@ impl EventLoop {
             }),
         }
     }
+}
+
+/// Where data usage is kept that the state directory does not have yet. Beside a control socket the file has its name,
+/// because the daemons of one user may have theirs in one directory.
+fn interim_path(runtime_directory: Option<PathBuf>, control: Option<&Server>) -> Option<PathBuf> {
+    let beside = |control: &Server| {
+        let mut path = control.path().as_os_str().to_owned();
+        path.push(".");
+        path.push(data_usage::INTERIM_NAME);
+        PathBuf::from(path)
+    };
+    let path = runtime_directory
+        .map(|directory| directory.join(data_usage::INTERIM_NAME))
+        .or_else(|| control.map(beside))?;
+    path.parent().is_some_and(data_usage::is_in_memory).then_some(path)
 }
 
 fn mode_in_words(mode: crate::config::Mode) -> &'static str {

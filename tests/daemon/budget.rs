@@ -1,6 +1,9 @@
-//! Goal of this test: data volumes are counted over restarts, and a spent budget stops further clients.
+//! Goal of this test: data volumes are counted over restarts, also after `kill -9`, and a spent budget stops further
+//! clients.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::symlink;
 
 use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::Signal;
@@ -27,6 +30,47 @@ fn volumes_outlive_the_daemon() {
         assert_eq!(status.tunnels[0].month_bytes, 2000 * round, "round {round}");
         daemon.signal(Signal::TERM);
         daemon.ends_with(0);
+    }
+}
+
+#[test]
+fn volumes_outlive_a_killed_daemon() {
+    let site = Site::new(Behaviour::Echo, "");
+    for is_service in [true, false] {
+        let state = temporary_directory();
+        // It is a tmpfs on every Linux.
+        let memory = tempfile::tempdir_in("/dev/shm").expect("everybody may make files in it");
+        let state_line = format!("state-directory = \"{}\"", state.path().display());
+        let control = memory.path().join("control");
+        let start = || match is_service {
+            true => Daemon::with(&site, &tunnel("web", ""), &state_line, |command| {
+                command.env("RUNTIME_DIRECTORY", memory.path());
+            }),
+            false => {
+                let process = format!("{state_line}\ncontrol = \"{}\"", control.display());
+                let daemon = Daemon::with(&site, &tunnel("web", ""), &process, |_| ());
+                symlink(&control, daemon.path("control")).expect("the directory is ours");
+                daemon
+            }
+        };
+        let interim =
+            memory.path().join(if is_service { "volume.interim" } else { "control.volume.interim" });
+        for round in 1..=2 {
+            let daemon = start();
+            talk(&daemon, 1000);
+            let counts = format!(" web {0} {0} {round}\n", 1000 * round);
+            daemon.wait_until("the interim file", |_| {
+                fs::read_to_string(&interim).is_ok_and(|text| text.ends_with(&counts))
+            });
+            daemon.signal(Signal::KILL);
+            daemon.ends_with(137);
+            assert!(!state.path().join("volume").exists(), "flash is not written so soon");
+        }
+        let daemon = start();
+        assert_eq!(daemon.status().tunnels[0].month_bytes, 4000);
+        daemon.signal(Signal::TERM);
+        daemon.ends_with(0);
+        assert!(state.path().join("volume").exists() && !interim.exists());
     }
 }
 

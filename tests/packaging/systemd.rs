@@ -153,6 +153,15 @@ fn the_service_is_stopped_and_restarted_as_the_program_expects() {
 }
 
 #[test]
+fn what_a_killed_daemon_has_counted_is_moved_to_where_the_next_one_looks() {
+    let left = format!("/run/{}/volume.interim", value("RuntimeDirectory"));
+    let script = format!("test ! -e {left} || mv {left} /var/lib/{}/", value("StateDirectory"));
+    assert_eq!(value("ExecStopPost"), format!("-/bin/sh -c '{script}'"));
+    // With DynamicUser=, other users could not reach the sockets in it.
+    assert_eq!(values("qssl-tunnel.service", "RuntimeDirectoryPreserve"), [""; 0]);
+}
+
+#[test]
 fn nothing_that_the_program_needs_is_taken_away() {
     let families = value("RestrictAddressFamilies");
     let mut families: Vec<_> = families.split_whitespace().collect();

@@ -190,12 +190,16 @@ impl Reply {
 /// socket of root is in /run/qssl-tunnel, and that of other users in qssl-tunnel under $XDG_RUNTIME_DIR. Clients of
 /// other users try root's as well.
 pub fn usual_paths() -> Vec<PathBuf> {
-    let directory = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    paths_for(
-        rustix::process::geteuid().is_root(),
-        directory("RUNTIME_DIRECTORY"),
-        directory("XDG_RUNTIME_DIR"),
-    )
+    paths_for(rustix::process::geteuid().is_root(), runtime_directory(), directory("XDG_RUNTIME_DIR"))
+}
+
+/// The directory that systemd has made for this process.
+pub fn runtime_directory() -> Option<PathBuf> {
+    directory("RUNTIME_DIRECTORY")
+}
+
+fn directory(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 fn paths_for(is_root: bool, runtime: Option<PathBuf>, user: Option<PathBuf>) -> Vec<PathBuf> {
