@@ -563,7 +563,73 @@ const ROUND_ACTIONS: usize = 256;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::net::TcpListener;
+
     use super::*;
+    use crate::config::{Control, Process};
+    use qssl_core::settings;
+
+    /// A loop in the middle of a flood: its modem is a device server that sends `words` without pause. A byte that is
+    /// written into the socket is SIGTERM.
+    fn under_a_flood(scheme: &str, words: &'static [u8]) -> (EventLoop, UnixStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+        let address = listener.local_addr().expect("it is bound");
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut hears = stream.try_clone().expect("a descriptor");
+            std::thread::spawn(move || io::copy(&mut hears, &mut io::sink()));
+            let words = words.repeat(FLOOD_BYTES / words.len());
+            // When the test is over, nobody reads them.
+            let _ = stream.write_all(&words);
+        });
+        let configuration = Configuration {
+            devices: vec![format!("{scheme}://{address}").parse().expect("a device")],
+            reset_command: None,
+            modem: settings::Modem::default(),
+            tunnels: Vec::new(),
+            process: Process { control: Control::Off, ..Process::default() },
+        };
+        let mut event_loop = EventLoop::new(configuration, &[]).expect("nothing that could be missing");
+        let (mut receiver, sender) = UnixStream::pair().expect("there are descriptors");
+        let registry = event_loop.poll.registry();
+        let token = Source::Signal(0).token();
+        registry.register(&mut receiver, token, Interest::READABLE).expect("it is a socket");
+        event_loop.signals.push(SignalSlot { signal: SIGTERM, receiver, ready: false });
+        let mut events = Events::with_capacity(8);
+        for _ in 0..100 {
+            event_loop.drain();
+            if event_loop.is_unfinished {
+                return (event_loop, sender);
+            }
+            event_loop.turn(&mut events, None).expect("waiting works");
+        }
+        panic!("each turn ended although {scheme} was flooded with {}", words.escape_ascii());
+    }
+
+    /// Without a budget, one turn would take most of it.
+    const FLOOD_BYTES: usize = 16 * 1024 * 1024;
+
+    #[test]
+    fn a_signal_is_obeyed_in_the_next_turn_whatever_floods_the_port() {
+        let floods: [(&str, &[u8]); 5] = [
+            ("tcp", b"\r\n+QIND: \"x\"\r\n"),
+            ("tcp", b"OK\r\n"),
+            ("rfc2217", b"\r\n+QIND: \"x\"\r\n"),
+            ("rfc2217", b"OK\r\n"),
+            ("rfc2217", &[255, 241]),
+        ];
+        for (scheme, words) in floods {
+            let (mut event_loop, mut signal) = under_a_flood(scheme, words);
+            let mut events = Events::with_capacity(8);
+            signal.write_all(b"x").expect("it is read");
+            event_loop.turn(&mut events, None).expect("waiting works");
+            event_loop.drain();
+            let words = words.escape_ascii();
+            assert_eq!(event_loop.stopped, Some(Kind::Done), "{scheme}, {words}");
+            assert!(event_loop.moved_bytes < TURN_BYTES + BUFFER_BYTES, "{scheme}, {words}");
+        }
+    }
 
     #[test]
     fn a_reset_command_is_run_by_the_shell() {

@@ -15,8 +15,6 @@ use rustix::process::Signal;
 use crate::daemon::{Daemon, tunnel};
 use qssl_test_common::harness::Site;
 
-/// SIGTERM must take effect within a second. A busy machine needs longer; without budgets it takes forever.
-const END_MAX: Duration = Duration::from_secs(2);
 /// The limit for a reply of the control socket, which takes several turns of the loop.
 const STATUS_MAX: Duration = Duration::from_secs(5);
 /// The longest wait for a reply. It is above the limit, so that a failure shows the real time.
@@ -45,18 +43,18 @@ fn talker(words: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
     (address, said)
 }
 
-/// Asserts that during the flood the status is shown, and SIGTERM ends the daemon.
+/// Asserts that during the flood the status is shown, and SIGTERM ends the daemon. That SIGTERM is obeyed in the next
+/// turn of the loop, which is short, is tested in `src/event_loop/mod.rs`; how long that takes here depends on the
+/// machine.
 #[allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
 fn is_steered(daemon: Daemon, what: &str) {
     let asked_at = Instant::now();
     let reply = daemon.control().ask(&Request::Status, PATIENCE);
     let answered = asked_at.elapsed();
     assert!(matches!(reply, Ok(Reply::Status { .. })), "{what}: {reply:?}");
-    let ended_at = Instant::now();
+    assert!(answered < STATUS_MAX, "{what}: status in {answered:?}");
     daemon.signal(Signal::TERM);
-    daemon.wait();
-    let ended = ended_at.elapsed();
-    assert!(answered < STATUS_MAX && ended < END_MAX, "{what}: status in {answered:?}, the end in {ended:?}");
+    daemon.ends_with(0);
 }
 
 #[test]
