@@ -1346,7 +1346,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__listen)
-            opts="-w -t -T -d -b -x -r -R -v -q -h --to --dynamic --allow-target --proxy-user-file --dynamic-tls --mode --connect-timeout --half-close-timeout --idle-timeout --lifetime --close-timeout --on-closed --allow --max-clients --when-full --queue-timeout --stall-timeout --open-on --first-byte-timeout --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
+            opts="-w -t -T -d -b -x -r -R -v -q -h --to --dynamic --allow-target --proxy-user-file --dynamic-tls --mode --connect-timeout --half-close-timeout --idle-timeout --lifetime --close-timeout --on-closed --allow --max-clients --when-full --queue-timeout --stall-timeout --open-on --first-byte-timeout --warm --warm-max-age --warm-server-first --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --shutdown-timeout --control --state-directory --monthly-budget --hex-dump --record-up --record-down --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1444,6 +1444,14 @@ _qssl__tunnel() {
                     return 0
                     ;;
                 --first-byte-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --warm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --warm-max-age)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -60,6 +60,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l stall
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l open-on -d 'When the modem\'s connection is opened [default: accept]' -r -f -a "accept\t'when the client is accepted'
 first-byte\t'when the client has sent its first byte'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l first-byte-timeout -d 'Reset a client that has sent nothing by then [default: off]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l warm -d 'Keep this many connections open ahead, 0-11: the next clients get them at once [default: 0]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l warm-max-age -d 'How old a connection that was opened ahead may become before it is replaced [default: 50s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ca -d 'Authenticate the server against this certificate authority; may be repeated [default: system]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l cert -d 'Client certificate, PEM; needs --key' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l key -d 'Private key of the client certificate, PEM; needs --cert' -r -F
@@ -116,6 +118,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l month
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l dynamic-tls -d 'Connect to the targets by the modem\'s TLS, with the TLS options, instead of plain TCP'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l warm-server-first -d 'Keep what the server says on a connection opened ahead, up to 4096 bytes, for its client'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l insecure -d 'Do not authenticate the server: anyone on the way can read and alter everything'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sni -d 'Send the server the host name (SNI); an error if the module cannot [default: if the module can]'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l no-sni -d 'Do not send the server the host name (SNI)'

@@ -505,6 +505,26 @@ pub struct ClientOptions {
     /// Reset a client that has sent nothing by then [default: off]
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_FIRST_BYTE_TIMEOUT", hide_env = true)]
     pub first_byte_timeout: Option<Duration>,
+
+    /// Keep this many connections open ahead, 0-11: the next clients get them at once [default: 0]
+    ///
+    /// Each saves one client the handshake. It costs the data of a handshake whenever it is replaced, which happens each
+    /// time one is used or has become too old, and it occupies a connection of the modem until a client of another tunnel
+    /// needs that. Not in transparent mode, and not with --dynamic.
+    #[arg(long, value_name = "NUMBER", value_parser = whole(0_u32..=11), env = "QSSL_TUNNEL_WARM", hide_env = true)]
+    pub warm: Option<u32>,
+
+    /// How old a connection that was opened ahead may become before it is replaced [default: 50s]
+    ///
+    /// Set it below the time after which the server closes idle connections, from 5s on.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_WARM_MAX_AGE", hide_env = true)]
+    pub warm_max_age: Option<Duration>,
+
+    /// Keep what the server says on a connection opened ahead, up to 4096 bytes, for its client
+    ///
+    /// Without it, such a connection is thrown away. It suits servers that greet their clients and then wait.
+    #[arg(long, env = "QSSL_TUNNEL_WARM_SERVER_FIRST", hide_env = true)]
+    pub warm_server_first: bool,
 }
 
 /// TLS settings of the modem's connections.

@@ -16,7 +16,7 @@ use super::file::{FileOptions, Section};
 use super::{
     ApnAuth, Authentication, Checked, ClientCertificate, Cmux, ConfigError, Configuration, Credentials,
     Device, Dynamic, Environment, Limits, Listen, Mode, OpenOn, Pdp, Pem, Process, Psk, Recovery, Scheme,
-    Secret, Server, Tls, Transport, Tunnel, Verbosity, Wait, file, secret,
+    Secret, Server, Tls, Transport, Tunnel, Verbosity, Wait, Warm, file, secret,
 };
 use crate::cli::{
     ClientOptions, ConnectArgs, DoctorArgs, DynamicOptions, ListenArgs, LoggingOptions, ModemOptions,
@@ -131,6 +131,9 @@ fn answer_timeout(
         false => Err(Complaint::new(option, "must be between 1s and 10min".to_owned())),
     }
 }
+
+/// The least of `--warm-max-age`: a connection is replaced by a handshake, which takes seconds.
+const SHORTEST_WARM_AGE: Duration = Duration::from_secs(5);
 
 /// The range of `--command-timeout` and `--send-timeout`.
 const ANSWER_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
@@ -383,7 +386,27 @@ impl<'a> Checks<'a> {
             on_closed: stream.on_closed.unwrap_or(defaults.on_closed),
             open_on: clients.open_on.unwrap_or(defaults.open_on),
             max_clients: clients.max_clients.map(|count| count as usize),
+            warm: self.warm(stream.mode.unwrap_or_default(), clients)?,
         })
+    }
+
+    /// The connections that are opened ahead.
+    fn warm(&self, mode: Mode, options: &ClientOptions) -> Result<Warm, Complaint> {
+        let defaults = Warm::default();
+        let count = options.warm.map_or(defaults.count, |count| count as usize);
+        self.needs(options.warm_max_age.is_some(), "warm-max-age", options.warm.is_some(), "warm")?;
+        self.needs(options.warm_server_first, "warm-server-first", options.warm.is_some(), "warm")?;
+        if count > 0 && mode == Mode::Transparent {
+            return Err(Complaint::new(
+                "warm",
+                "a transparent connection occupies its port, so none can be opened ahead: give another mode",
+            ));
+        }
+        let max_age = options.warm_max_age.unwrap_or(defaults.max_age);
+        if max_age < SHORTEST_WARM_AGE {
+            return Err(Complaint::new("warm-max-age", "must be 5s or more"));
+        }
+        Ok(Warm { count, max_age, server_first: options.warm_server_first })
     }
 
     fn process(&self, options: &ProcessOptions) -> Result<Process, Complaint> {
@@ -454,6 +477,13 @@ impl<'a> Checks<'a> {
         };
         self.excludes(true, "dynamic", server.is_some(), "to")?;
         self.needs(true, "dynamic", !options.allow_target.is_empty(), "allow-target")?;
+        if clients.warm.is_some_and(|count| count > 0) {
+            let reason = format!(
+                "clients of {} name their servers, so none can be opened ahead",
+                self.option("dynamic")
+            );
+            return Err(Complaint::new("warm", reason));
+        }
         if clients.open_on == Some(OpenOn::FirstByte) {
             let reason = format!("clients of {} send nothing before its answer", self.option("dynamic"));
             return Err(Complaint::new("open-on", reason));

@@ -20,7 +20,7 @@ use qssl_core::settings::{self, Settings};
 pub use qssl_core::settings::{
     ApnAuth, Authentication, ClientCertificate, Cmux, FlowControl, GrammarError, Limits, Mode, OnClosed,
     OpenOn, Pdp, PdpType, Pem, Psk, Recovery, Scheme, Secret, Server, Target, Tls, TlsVersion, Transport,
-    Wait, WhenFull,
+    Wait, Warm, WhenFull,
 };
 
 pub use qssl_proxy::{AllowedTarget, Credentials, Protocol};

@@ -159,6 +159,11 @@ fn limits(out: &mut Document, limits: &Limits) {
     if let Some(count) = limits.max_clients {
         out.number("max-clients", count);
     }
+    if limits.warm.count > 0 {
+        out.number("warm", limits.warm.count);
+        out.string("warm-max-age", &duration::format(limits.warm.max_age));
+        out.switch("warm-server-first", limits.warm.server_first);
+    }
 }
 
 fn process(out: &mut Document, process: &Process) {

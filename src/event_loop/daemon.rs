@@ -158,6 +158,9 @@ impl EventLoop {
         let recoveries = counters.resyncs + counters.reboots;
         daemon.data_usage.add(self.relay.take_moved(), unix_seconds(), now);
         daemon.data_usage.write_due(now);
+        if self.relay.opens_ahead() {
+            self.relay.open_ahead(!daemon.data_usage.is_spent(unix_seconds()), now);
+        }
         if recoveries > std::mem::replace(&mut daemon.recoveries, recoveries)
             && daemon.recorded_at.is_none_or(|at| now.saturating_duration_since(at) >= RECORD_INTERVAL)
         {
@@ -271,6 +274,7 @@ impl EventLoop {
                 mode: mode_in_words(settings.mode).to_owned(),
                 ssl_context: modem.ssl_context_of(settings).map(|id| id.index() as u32),
                 clients: tunnel.clients,
+                warm: tunnel.warm,
                 counters: tunnel.counters,
                 today_bytes,
                 month_bytes,

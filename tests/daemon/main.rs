@@ -21,3 +21,4 @@ mod reload;
 mod replay;
 mod status;
 mod traffic;
+mod warm;

@@ -460,6 +460,26 @@ pub struct Limits {
     /// `--max-clients`: connections of this tunnel at once, waiting ones included; `None` is no limit of
     /// its own.
     pub max_clients: Option<usize>,
+    /// `--warm`, off.
+    pub warm: Warm,
+}
+
+/// `--warm`: connections that are opened ahead of their clients. A tunnel in transparent mode, or without a target, has
+/// none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warm {
+    /// How many are kept open.
+    pub count: usize,
+    /// `--warm-max-age`, 50 s: one that no client has got by then is replaced. Never zero.
+    pub max_age: Duration,
+    /// `--warm-server-first`: what the server says before its client comes is kept for the client.
+    pub server_first: bool,
+}
+
+impl Default for Warm {
+    fn default() -> Self {
+        Warm { count: 0, max_age: Duration::from_secs(50), server_first: false }
+    }
 }
 
 /// `--when-full`: what a client meets when all sockets are busy.
@@ -560,6 +580,7 @@ impl Default for Limits {
             on_closed: OnClosed::Eof,
             open_on: OpenOn::Accept,
             max_clients: None,
+            warm: Warm::default(),
         }
     }
 }

@@ -34,8 +34,8 @@ pub struct Status {
     pub modem: Modem,
     /// The ports in the order of the configuration.
     pub ports: Vec<Port>,
-    /// How many TLS connections of the modem are in each state: free, opening, open, closing, foreign (not in --sockets, or
-    /// opened by a command of `at` or doctor), unknown.
+    /// How many TLS connections of the modem are in each state: free, opening, open, warm (open ahead of a client),
+    /// closing, foreign (not in --sockets, or opened by a command of `at` or doctor), unknown.
     pub sockets: BTreeMap<String, usize>,
     /// The tunnels in the order of the configuration.
     pub tunnels: Vec<Tunnel>,
@@ -102,6 +102,8 @@ pub struct Tunnel {
     pub ssl_context: Option<u32>,
     /// How many clients are in each state: silent, waiting, opening, open, ending.
     pub clients: BTreeMap<String, usize>,
+    /// How many connections are open ahead of their clients (`--warm`).
+    pub warm: usize,
     /// What it has done.
     #[serde(flatten)]
     pub counters: TunnelCounters,
@@ -212,8 +214,10 @@ mod tests {
                 target: "example.org:443".into(),
                 mode: "push".into(),
                 clients: counts(&[("open", 2), ("waiting", 0)]),
+                warm: 3,
                 counters: TunnelCounters {
                     accepted: 9,
+                    served_warm: 4,
                     up_bytes: 1_500_000,
                     down_bytes: 20_000_000,
                     ..TunnelCounters::default()

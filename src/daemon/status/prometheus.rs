@@ -93,7 +93,7 @@ pub fn metrics(status: &Status) -> String {
         }
     }
     type Value = fn(&Tunnel) -> u64;
-    let families: [(&str, &str, &str, Value); 7] = [
+    let families: [(&str, &str, &str, Value); 9] = [
         ("tunnel_accepted_total", "counter", "Clients accepted.", |tunnel| tunnel.counters.accepted),
         (
             "tunnel_refused_total",
@@ -102,6 +102,10 @@ pub fn metrics(status: &Status) -> String {
             |tunnel| tunnel.counters.refused,
         ),
         ("tunnel_opens_total", "counter", "TLS connections opened.", |tunnel| tunnel.counters.opens),
+        ("tunnel_warm", "gauge", "Connections open ahead of their clients.", |tunnel| tunnel.warm as u64),
+        ("tunnel_served_warm_total", "counter", "Clients that got a connection opened ahead.", |tunnel| {
+            tunnel.counters.served_warm
+        }),
         ("tunnel_resets_total", "counter", "Connections reset.", |tunnel| tunnel.counters.resets),
         ("tunnel_up_bytes_total", "counter", "Payload from clients that the module has taken.", |tunnel| {
             tunnel.counters.up_bytes
@@ -219,6 +223,8 @@ mod tests {
             "qssl_tunnel_signal_dbm -57",
             "qssl_tunnel_sockets{state=\"open\"} 2",
             "qssl_tunnel_open_failures_total{cause=\"566 (connect failed)\"} 2",
+            "qssl_tunnel_tunnel_warm{tunnel=\"web\"} 3",
+            "qssl_tunnel_tunnel_served_warm_total{tunnel=\"web\"} 4",
             "qssl_tunnel_tunnel_down_bytes_total{tunnel=\"web\"} 20000000",
             "qssl_tunnel_line_utilisation_ratio{port=\"/dev/ttyUSB2\",direction=\"up\"} 0.51",
         ] {

@@ -114,7 +114,7 @@ fn channel_in_words(channel: &LineChannel) -> String {
 fn counts(status: &Status) -> String {
     let mut out = String::new();
     let mut line = |head: &str, text: String| add_line(&mut out, head, &text);
-    let states: Vec<String> = ["open", "opening", "closing", "free", "foreign", "unknown"]
+    let states: Vec<String> = ["open", "warm", "opening", "closing", "free", "foreign", "unknown"]
         .iter()
         .filter_map(|state| Some((state, status.sockets.get(*state).filter(|count| **count > 0)?)))
         .map(|(state, count)| format!("{count} {state}"))
@@ -210,8 +210,13 @@ fn tunnels(status: &Status, before: Option<(&Status, Duration)>) -> String {
             size(tunnel.month_bytes),
         ]);
     }
-    let between =
-        |tunnel: &Tunnel| format!("{} → {}, {}", tunnel.listen.join(" "), tunnel.target, tunnel.mode);
+    let between = |tunnel: &Tunnel| {
+        let warm = match (tunnel.warm, tunnel.counters.served_warm) {
+            (0, 0) => String::new(),
+            (now, served) => format!(", {now} warm ({} got one)", counted(served, "client")),
+        };
+        format!("{} → {}, {}{warm}", tunnel.listen.join(" "), tunnel.target, tunnel.mode)
+    };
     let mut lines = columns(&rows, &[0]);
     for (index, tunnel) in status.tunnels.iter().enumerate().rev() {
         lines.insert(index + 2, wrapped(&printable(&between(tunnel)), Some(COLUMNS), "  ", "    "));
@@ -367,7 +372,7 @@ mod tests {
                 "12  web     127.0.0.1:50312  open   1 min 1 s  1.5 kB  61 kB  1.0 kB/s",
                 "ID  TUNNEL  PEER             STATE  AGE        UP      DOWN   RATE",
                 "",
-                "  127.0.0.1:8443 → example.org:443, push",
+                "  127.0.0.1:8443 → example.org:443, push, 3 warm (4 clients got one)",
                 "web     2 open   1.5 MB  20 MB  21 MB  250 MB",
                 "TUNNEL  CLIENTS  UP      DOWN   TODAY  MONTH",
             ]
@@ -385,7 +390,7 @@ mod tests {
         assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
         assert!(
             shown.contains(
-                "\n  127.0.0.1:8443 unix:/run/qssl-tunnel/web.sock,mode=0660,group=web →\n    example.org:443, push\n"
+                "\n  127.0.0.1:8443 unix:/run/qssl-tunnel/web.sock,mode=0660,group=web →\n    example.org:443, push, 3 warm (4 clients got one)\n"
             ),
             "{shown}"
         );

@@ -284,8 +284,12 @@ impl Modem {
         if failure.contradicts_session() && self.setup.is_serving() {
             self.setup.becomes_unconfirmed();
         }
-        let climbs = self.ladder.open_failed(&failure, others_stand, now);
         let socket = &mut self.sockets[id.index()];
+        // One that was opened ahead failed nobody: the ladder is for what clients meet.
+        let climbs = match socket.is_of_client() {
+            true => self.ladder.open_failed(&failure, others_stand, now),
+            false => None,
+        };
         let ssl = socket.ssl();
         let tells_of_trust = failure.may_be_lost_files();
         let waits = socket.open_failed();
@@ -315,6 +319,7 @@ impl Modem {
         self.context_perhaps_forgotten(id);
         let (form, speaking) = (self.close_form(id), self.speaking_channels());
         let (is_refused, timed) = (outcome != CommandOutcome::Ok, timeout_seconds.is_some());
+        let is_of_client = self.sockets[id.index()].is_of_client();
         match self.sockets[id.index()].close_answered(port, is_refused, timed, form, speaking, now) {
             CloseAnswer::Nothing => {}
             CloseAnswer::OpenGoesOn => {
@@ -322,7 +327,9 @@ impl Modem {
             }
             CloseAnswer::OpenEnded { since } => {
                 self.setup.profile_mut().has_closed_opening(true);
-                self.open_abandoned(now.saturating_duration_since(since), now);
+                if is_of_client {
+                    self.open_abandoned(now.saturating_duration_since(since), now);
+                }
             }
             CloseAnswer::Refused { tries, was_eof } => {
                 if was_eof {
@@ -358,9 +365,9 @@ impl Modem {
         self.climb_for(climbs, now);
     }
 
-    /// Whether there are connections that the recovery ladder would cut.
+    /// Whether there are connections of clients that the recovery ladder would cut.
     fn connections_stand(&self) -> bool {
-        self.sockets.iter().any(Socket::is_open_both_ways)
+        self.sockets.iter().any(|socket| socket.is_open_both_ways() && !socket.is_ahead())
     }
 
     /// Takes the step of the recovery ladder that has come due, if one has.

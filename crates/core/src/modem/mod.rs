@@ -31,7 +31,7 @@ pub use crate::setup::{
     Address, CLOCK_TOLERANCE_SECONDS, ClockFinding, PIN_ATTEMPTS, PIN_ATTEMPTS_MIN, PLAUSIBLE_UNIX_SECONDS,
     REGISTRATION, access_point_line, activation, address_questions, deactivation,
 };
-pub(crate) use crate::socket::{GiveUp, SEND_STUCK_LIMIT};
+pub(crate) use crate::socket::{GiveUp, Holder, SEND_STUCK_LIMIT};
 pub use crate::socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES};
 pub use counters::Counters;
 pub use reconfigure::Reluctance;
@@ -96,6 +96,8 @@ pub struct Modem {
     next_user_command: u64,
     counters: Counters,
     open_times: OpenTimes,
+    /// Chance decides by this how long pauses are.
+    seed: u64,
 }
 
 /// What the relay must know.
@@ -189,6 +191,21 @@ pub(crate) struct Carried {
     pub line_free_at: Option<Instant>,
 }
 
+/// A socket that was opened ahead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ahead {
+    /// It is open or being opened, and for a client that is still to come.
+    pub is_held: bool,
+    /// It is open, nothing speaks against its server, and nothing waits to be read.
+    pub is_fresh: bool,
+    /// Its server seems to have closed.
+    pub is_ending: bool,
+    /// How much its server has said.
+    pub said_bytes: usize,
+    /// How often the settings of its SSL context have been found wrong.
+    pub generation: u32,
+}
+
 impl Modem {
     /// A modem whose ports are not open yet.
     pub(crate) fn new(
@@ -223,6 +240,7 @@ impl Modem {
             next_user_command: 0,
             counters: Counters::default(),
             open_times: OpenTimes::default(),
+            seed: 0,
             next_settings: None,
             settings,
             tunnels,
@@ -231,11 +249,17 @@ impl Modem {
 
     /// Chance decides by this how long pauses between attempts are.
     pub fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
         self.ladder.set_seed(seed);
         self.setup.set_seed(seed.rotate_left(32));
     }
 
     // Questions.
+
+    /// What it was given for that.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
 
     /// Whether sockets can be opened at present.
     pub fn is_up(&self) -> bool {
@@ -571,6 +595,7 @@ impl Modem {
         &mut self,
         tunnel: &Arc<settings::Tunnel>,
         target: &settings::Target,
+        holder: Holder,
         now: Instant,
     ) -> Option<SocketId> {
         if !self.can_open(tunnel) {
@@ -581,10 +606,44 @@ impl Modem {
         if ssl.is_none() && tunnel.tls().is_some() {
             return None;
         }
-        self.sockets[id.index()].begin(tunnel.clone(), target.clone(), ssl, now);
+        self.sockets[id.index()].begin(tunnel.clone(), target.clone(), ssl, holder, now);
         self.fair.forget(id);
         self.run(now);
         Some(id)
+    }
+
+    /// What is known of a socket that was opened ahead.
+    pub(crate) fn ahead(&self, id: SocketId) -> Ahead {
+        let socket = &self.sockets[id.index()];
+        Ahead {
+            is_held: socket.is_ahead(),
+            is_fresh: socket.is_ahead() && socket.is_fresh(),
+            is_ending: socket.is_ending(),
+            said_bytes: socket.incoming.len(),
+            generation: self.context_of(id).map_or(0, SslContext::generation),
+        }
+    }
+
+    /// A client has come for a socket that was opened ahead.
+    pub(crate) fn take(&mut self, id: SocketId, now: Instant) {
+        self.sockets[id.index()].taken(now);
+        self.run(now);
+    }
+
+    /// How many numbers will be free soon; `None`: some are free now.
+    pub(crate) fn numbers_to_come(&self) -> Option<usize> {
+        let is_full = self.free_socket().is_none();
+        is_full.then(|| self.sockets.iter().filter(|socket| socket.is_becoming_free()).count())
+    }
+
+    /// Whether the open of a client's connection has still to leave. A stream could not begin once others are open.
+    pub(crate) fn has_open_due(&self) -> bool {
+        self.sockets.iter().any(|socket| socket.is_of_client() && socket.waits_for_context())
+    }
+
+    /// Whether each further connection could cost a number for good: the module refuses to close one.
+    pub(crate) fn refuses_closes(&self) -> bool {
+        self.sockets.iter().any(Socket::resists_closing)
     }
 
     /// How many bytes [`Modem::send`] takes now.

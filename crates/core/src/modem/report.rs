@@ -15,7 +15,8 @@ pub struct Report {
     pub session: String,
     /// The data session's address.
     pub address: Option<String>,
-    /// How many sockets are in each state: free, foreign, opening, open, closing, unknown.
+    /// How many sockets are in each state: free, foreign, opening, open, warm (open ahead of a client),
+    /// closing, unknown.
     pub sockets: BTreeMap<String, usize>,
     /// Commands from outside that wait for their turn.
     pub waiting_commands: usize,

@@ -391,8 +391,8 @@ impl Modem {
         context.stands() && context.files_stand() && !context.is_stale(self.last_run) && !is_changing
     }
 
-    /// The socket whose open is next on this channel, once the settings of its SSL context are in effect. One
-    /// whose settings already are comes first.
+    /// The socket whose open is next on this channel, once the settings of its SSL context are in effect. One that a
+    /// client waits for comes first, then one whose settings already are.
     fn open_due(&self, port: usize, now: Instant) -> Option<SocketId> {
         let is_under_way = |other: SocketId| self.sockets[other.index()].is_opening_in_modem();
         let others_open = |id: SocketId| SocketId::all().any(|other| other != id && is_under_way(other));
@@ -405,7 +405,7 @@ impl Modem {
             port_fits && self.sockets[id.index()].open_is_due(|| others_open(*id), now)
         };
         let due = SocketId::all().filter(|_| self.channels[port].takes_commands()).filter(is_due);
-        due.min_by_key(|id| !self.context_stands_for(*id))
+        due.min_by_key(|id| (self.sockets[id.index()].is_ahead(), !self.context_stands_for(*id)))
     }
 
     fn is_for_stream(&self, id: SocketId) -> bool {

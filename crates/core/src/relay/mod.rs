@@ -7,6 +7,7 @@ mod client;
 mod probe;
 mod reconfigure;
 mod report;
+mod warm;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +19,9 @@ use crate::counted;
 use crate::error::Kind;
 use crate::failure::shortened;
 use crate::input::{ClientInput, Input};
-use crate::modem::{self, Cut, End, Event, Failure, GiveUp, Modem, OpenFailure, UserAnswer, UserCommand};
+use crate::modem::{
+    self, Cut, End, Event, Failure, GiveUp, Holder, Modem, OpenFailure, UserAnswer, UserCommand,
+};
 use crate::settings::{Settings, Target, Tunnel, WhenFull};
 use crate::shared_port::SharedPort;
 pub use crate::shared_port::{LineChannel, Multiplexer};
@@ -28,6 +31,7 @@ use probe::Probe;
 pub use crate::input::ClientId;
 use report::{Account, account_of};
 pub use report::{Connection, Moved, TunnelCounters, TunnelReport};
+use warm::Warm;
 
 /// The core: one modem, its tunnels, and their clients.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub struct Relay {
     waiting: VecDeque<ClientId>,
     /// The client of each socket.
     client_of: [Option<ClientId>; SOCKET_COUNT],
+    /// Connections that are opened ahead of their clients.
+    warm: Warm,
     actions: VecDeque<Action>,
     ending: Ending,
     /// How the last client ended, for `connect`.
@@ -135,6 +141,7 @@ impl Relay {
             accepted_clients: 0,
             waiting: VecDeque::new(),
             client_of: [None; SOCKET_COUNT],
+            warm: Warm::default(),
             actions: VecDeque::new(),
             ending: Ending::Not,
             last_end: Kind::Done,
@@ -144,6 +151,7 @@ impl Relay {
             accounts,
             session_since: now,
         };
+        relay.warm.configure(&relay.settings.tunnels);
         relay.settle(now);
         relay
     }
@@ -217,7 +225,8 @@ impl Relay {
         let reclaim = self.reclaimable().map(|(_, at)| at);
         let reclaim = reclaim.into_iter().chain(self.probe.map(|probe| probe.until));
         let shared = self.shared_port.as_ref().and_then(SharedPort::next_deadline);
-        clients.chain(ending).chain(reclaim).chain(shared).chain(self.modem.next_deadline()).min()
+        let warm = self.warm.next_deadline();
+        clients.chain(ending).chain(reclaim).chain(shared).chain(warm).chain(self.modem.next_deadline()).min()
     }
 
     // What happened.
@@ -274,7 +283,8 @@ impl Relay {
         }
         self.clients[id.0] = Some(client);
         self.settle(now);
-        if tunnel.limits.when_full == WhenFull::Reset && self.waiting.contains(&id) {
+        let is_full = tunnel.limits.when_full == WhenFull::Reset && self.waiting.contains(&id);
+        if is_full && !self.has_made_room() {
             account_of(&mut self.accounts, tunnel).counters.refused += 1;
             self.actions.push_back(Action::ClientNotOpened(id, NotOpened::NoFreeSocket));
             self.reset(id, "all sockets are busy (--when-full reset)", Kind::Failed, now);
@@ -484,6 +494,7 @@ impl Relay {
             if self.serve_waiting(now) {
                 continue;
             }
+            self.keep_warm(now);
             self.modem.want_sockets(!self.waiting.is_empty(), now);
             for index in 0..SOCKET_COUNT {
                 if let Some(id) = self.client_of[index] {
@@ -523,7 +534,9 @@ impl Relay {
             }
             Event::Down => self.session_since = now,
             Event::Opened(socket) => {
-                let Some(id) = self.client_of[socket.index()] else { return };
+                let Some(id) = self.client_of[socket.index()] else {
+                    return self.opened_ahead(socket, now);
+                };
                 let Some(client) = self.clients[id.0].as_mut() else { return };
                 client.opened();
                 self.actions.push_back(Action::ClientOpened(id));
@@ -532,7 +545,9 @@ impl Relay {
                 log::info!("{}: open after {seconds:.1} s, socket {socket}", client.between());
             }
             Event::OpenFailed(socket, failure) => {
-                let Some(id) = self.client_of[socket.index()].take() else { return };
+                let Some(id) = self.client_of[socket.index()].take() else {
+                    return self.warm.open_failed(socket, &failure, self.modem.seed(), now);
+                };
                 self.actions.push_back(Action::ClientNotOpened(id, NotOpened::Failed(failure.clone())));
                 if self.begin_probe(id, &failure, now) {
                     return;
@@ -571,27 +586,41 @@ impl Relay {
 
     /// Attaches the first waiting client to a socket, if there is one for it. Returns whether it did.
     fn serve_waiting(&mut self, now: Instant) -> bool {
-        let Some(place) = self
-            .waiting
-            .iter()
-            .position(|id| self.get(*id).is_some_and(|client| self.modem.can_open(client.tunnel())))
-        else {
+        let can_be_served = |client: &Client| {
+            self.found_ahead(client.tunnel(), now).is_some() || self.modem.can_open(client.tunnel())
+        };
+        let Some(place) = self.waiting.iter().position(|id| self.get(*id).is_some_and(can_be_served)) else {
             return false;
         };
         let id = self.waiting[place];
+        let Some(tunnel) = self.get(id).map(|client| client.tunnel().clone()) else { return false };
+        if let Some(found) = self.found_ahead(&tunnel, now) {
+            self.waiting.remove(place);
+            self.give_ahead(id, found, now);
+            return true;
+        }
         let Some(client) = self.clients[id.0].as_mut() else { return false };
-        let Some(socket) = self.modem.open(client.tunnel(), client.target(), now) else { return false };
+        let Some(socket) = self.modem.open(&tunnel, client.target(), Holder::Client, now) else {
+            return false;
+        };
         self.waiting.remove(place);
+        self.attach(id, socket, now);
+        true
+    }
+
+    fn attach(&mut self, id: ClientId, socket: SocketId, now: Instant) {
+        let Some(client) = self.clients[id.0].as_mut() else { return };
         let early = client.attached_to(socket, now);
         self.client_of[socket.index()] = Some(id);
         let taken = self.modem.send(socket, early.as_slice(), now);
         debug_assert_eq!(taken, early.len(), "an empty socket has room for what a client may send early");
-        true
     }
 
     /// The socket has ended: its last bytes are moved to the client.
     fn socket_ended(&mut self, socket: SocketId, end: End, now: Instant) {
-        let Some(id) = self.client_of[socket.index()].take() else { return };
+        let Some(id) = self.client_of[socket.index()].take() else {
+            return self.warm.ended(socket, self.modem.seed(), now);
+        };
         self.note_carried(id, now);
         let unsent = self.modem.unsent(socket);
         let rest = self.modem.take_rest(socket);
@@ -689,7 +718,7 @@ impl Relay {
     /// The half-closed client that has been quiet longest, and when its socket may be taken back for those
     /// who wait.
     fn reclaimable(&self) -> Option<(ClientId, Instant)> {
-        if self.waiting.is_empty() {
+        if self.waiting.is_empty() || self.has_made_room() {
             return None;
         }
         let is_sent = |socket| self.modem.unsent(socket) == 0;

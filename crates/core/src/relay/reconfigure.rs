@@ -32,8 +32,11 @@ impl Relay {
         if modem.sim_pin == self.settings.modem.sim_pin && self.modem.has_dropped_pin() {
             modem.sim_pin = None;
         }
+        // They would hold the SSL contexts of tunnels that are gone.
+        self.close_ahead_but(&new.tunnels, now);
         self.modem.reconfigure(modem, new.tunnels.clone(), now)?;
 
+        self.warm.configure(&new.tunnels);
         self.move_waiting_clients(&new.tunnels, now);
         self.settings = new;
         self.rearrange_accounts();

@@ -16,8 +16,10 @@ pub struct TunnelCounters {
     /// Clients turned away by `--allow`, `--when-full reset` or a spent budget, and clients that found all file
     /// descriptors in use and had to wait: each once; of a Unix socket the first of each shortage.
     pub refused: u64,
-    /// TLS connections opened since the start.
+    /// Connections opened since the start.
     pub opens: u64,
+    /// Clients that got a connection that had been opened ahead.
+    pub served_warm: u64,
     /// Connections that were reset since the start.
     pub resets: u64,
     /// Payload from clients that the module has taken since the start.
@@ -46,6 +48,8 @@ pub struct TunnelReport<'a> {
     pub counters: TunnelCounters,
     /// How many clients are in each state: silent, waiting, opening, open, ending.
     pub clients: BTreeMap<String, usize>,
+    /// How many connections are open ahead of their clients.
+    pub warm: usize,
 }
 
 /// A client's connection at one moment.
@@ -126,6 +130,7 @@ impl Relay {
                 settings: tunnel,
                 counters: *counters,
                 clients: self.clients_of(tunnel),
+                warm: self.warm.ready_count(tunnel),
             })
             .collect()
     }

@@ -101,7 +101,7 @@ impl Socket {
     /// AT+QSSLCLOSE is next. `confirms_eof`: the server closed first.
     pub(super) fn begin_closing(&mut self, confirms_eof: bool) {
         if self.is_in_use() {
-            self.phase = Phase::Closing(Closing::new(0, confirms_eof && self.is_attached));
+            self.phase = Phase::Closing(Closing::new(0, confirms_eof && self.is_attached()));
         }
     }
 
@@ -166,7 +166,7 @@ impl Socket {
             }
             Phase::Closing(closing) => {
                 let never_timed = !timed && closing.tries > 0 && form.time == CloseTime::Unknown;
-                match closing.confirms_eof && self.is_attached {
+                match closing.confirms_eof && self.is_attached() {
                     true => self.phase = Phase::ConfirmingEof { asked: false },
                     false => self.check(speaking),
                 }

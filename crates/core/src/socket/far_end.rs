@@ -116,6 +116,11 @@ impl FarEnd {
         }
     }
 
+    /// Whether something speaks against it, other than that nothing has come for a while.
+    pub fn has_sign(self) -> bool {
+        !matches!(self, FarEnd::There | FarEnd::Unconfirmed { sign: Sign::Silence, .. })
+    }
+
     /// Whether the module has reported that the socket is not connected.
     pub fn is_over(self) -> bool {
         matches!(self, FarEnd::AwaitingClosed { .. } | FarEnd::Gone)

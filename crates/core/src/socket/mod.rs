@@ -74,8 +74,8 @@ pub struct Socket {
     target: Option<Target>,
     /// How its bytes are carried: as its tunnel has it, or in buffer mode once data mode had to be left.
     mode: Option<Mode>,
-    /// Whether the relay still wants events of it.
-    is_attached: bool,
+    /// For whom it is open.
+    holder: Holder,
     /// The channel with a command about this socket in flight.
     busy: Option<usize>,
     /// The channels (a bit each) on which a command about it was given up. Until they answer again, the modem may still
@@ -156,6 +156,19 @@ enum Phase {
     },
 }
 
+/// For whom a socket is opened, and open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// For nobody; if it was opened ahead, it is no longer wanted.
+    Nobody,
+    /// For a client that is done with it.
+    Left,
+    /// For a client.
+    Client,
+    /// For a client that is still to come (`--warm`).
+    Ahead,
+}
+
 /// What a client learns whose socket is lost, if it has learnt of no end yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
@@ -220,7 +233,7 @@ impl Socket {
             tunnel: None,
             target: None,
             mode: None,
-            is_attached: false,
+            holder: Holder::Nobody,
             busy: None,
             unanswered: 0,
             late_carriers: 0,
@@ -252,6 +265,7 @@ impl Socket {
             Phase::Foreign => "foreign",
             Phase::Free => "free",
             Phase::Opening(_) => "opening",
+            Phase::Open(_) if self.is_ahead() => "warm",
             Phase::Open(_) => "open",
             Phase::ConfirmingEnd(_)
             | Phase::Closing(_)
@@ -262,7 +276,17 @@ impl Socket {
 
     /// Whether the relay still wants events of it.
     pub fn is_attached(&self) -> bool {
-        self.is_attached
+        matches!(self.holder, Holder::Client | Holder::Ahead)
+    }
+
+    /// Whether it is open, or being opened, for a client that is still to come.
+    pub fn is_ahead(&self) -> bool {
+        self.holder == Holder::Ahead
+    }
+
+    /// Whether it is, or was last, for a client: what becomes of it shows how clients fare.
+    pub fn is_of_client(&self) -> bool {
+        matches!(self.holder, Holder::Client | Holder::Left)
     }
 
     /// The channel with a command about it in flight.
@@ -338,7 +362,7 @@ impl Socket {
 
     /// Whether its client's bytes are carried by commands, or will be.
     pub fn needs_commands(&self) -> bool {
-        self.is_attached && (self.is_open() || self.is_opening()) && self.mode != Some(Mode::Transparent)
+        self.is_attached() && (self.is_open() || self.is_opening()) && self.mode != Some(Mode::Transparent)
     }
 
     /// Whether bytes flow.
@@ -363,6 +387,39 @@ impl Socket {
         })
     }
 
+    /// Whether it is as it was when it was opened, as far as is known: connected, and nothing waits to be read. What may
+    /// have been said shows when the module is asked, and until then it is not.
+    pub fn is_fresh(&self) -> bool {
+        self.open().is_some_and(|open| {
+            matches!(open.flow(), Flow::Push | Flow::Buffer { readable: false })
+                && open.far_end() == FarEnd::There
+        })
+    }
+
+    /// Whether it is open, and its server seems to have closed, confirmed or not.
+    pub fn is_ending(&self) -> bool {
+        self.open().is_some_and(|open| open.far_end().has_sign())
+    }
+
+    /// Whether its number will soon be free.
+    pub fn is_becoming_free(&self) -> bool {
+        match &self.phase {
+            Phase::Closing(closing) => !closing.was_refused(),
+            Phase::Checking { refused, .. } => refused.is_none(),
+            Phase::ConfirmingEnd(_) | Phase::ConfirmingEof { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the module has refused to close it, and has not done so since.
+    pub fn resists_closing(&self) -> bool {
+        match &self.phase {
+            Phase::Closing(closing) => closing.was_refused(),
+            Phase::Checking { refused, .. } => refused.is_some(),
+            _ => false,
+        }
+    }
+
     /// Whether what the modem has to report about it comes as URCs, and not in a stream.
     pub fn is_told_by_urcs(&self) -> bool {
         match (&self.phase, self.mode) {
@@ -381,7 +438,7 @@ impl Socket {
         };
         let leaves_here =
             self.listening.port() == Some(port) || (self.opened_by == Some(port) && !every_port);
-        is_in_module && self.is_attached && leaves_here && self.mode != Some(Mode::Transparent)
+        is_in_module && self.is_attached() && leaves_here && self.mode != Some(Mode::Transparent)
     }
 
     /// Its state, if it is open.
@@ -451,7 +508,7 @@ impl Socket {
 
     /// Whether what the modem sends about this number can be about its connection.
     pub fn is_spoken_of(&self) -> bool {
-        self.is_attached && self.opening().is_none_or(Opening::is_spoken_of)
+        self.is_attached() && self.opening().is_none_or(Opening::is_spoken_of)
     }
 
     /// What may be sent of the bytes from its client: nothing before it is known by which settings it was opened.
@@ -461,7 +518,7 @@ impl Socket {
 
     /// Whether the relay may still hand over bytes.
     pub fn takes_bytes(&self) -> bool {
-        self.is_attached
+        self.is_attached()
             && match &self.phase {
                 Phase::Opening(_) => true,
                 Phase::Open(open) => open.far_end().takes_bytes(),
@@ -673,7 +730,28 @@ impl Socket {
             Some(_) => Told::OpenFailed,
             None => Told::Ended,
         };
-        std::mem::take(&mut self.is_attached).then_some(told)
+        self.let_go().then_some(told)
+    }
+
+    /// The relay wants no more events of it. Returns whether it did until now.
+    fn let_go(&mut self) -> bool {
+        let was_attached = self.is_attached();
+        self.holder = match self.holder {
+            Holder::Client | Holder::Left => Holder::Left,
+            Holder::Ahead | Holder::Nobody => Holder::Nobody,
+        };
+        was_attached
+    }
+
+    /// It was opened ahead, and a client has come. One that is still being opened gets all the time that the client would
+    /// have given to an open of its own.
+    pub fn taken(&mut self, now: Instant) {
+        debug_assert!(self.is_ahead(), "no client gets a socket that another one had");
+        self.holder = Holder::Client;
+        let waited = now.saturating_duration_since(self.opening_since);
+        if let Phase::Opening(opening) = &mut self.phase {
+            opening.extend(waited);
+        }
     }
 
     /// The socket is no longer wanted: whatever its phase, it ends up free. Returns the channel whose stream it is, which
@@ -726,7 +804,7 @@ impl Socket {
         self.opened_by = None;
         self.only_announces = false;
         self.poll_at = None;
-        self.is_attached = false;
+        self.holder = Holder::Nobody;
         self.sent_bytes = 0;
         self.delivery = Delivery::default();
         self.received_bytes = 0;
@@ -737,7 +815,7 @@ impl Socket {
     /// The module was asked which sockets are open: `open` are the commands of this number's connection. Returns whether
     /// an earlier run has left it open.
     pub fn found(&mut self, is_ours: bool, open: Option<CommandSet>) -> bool {
-        if self.is_attached || self.stream().is_some() {
+        if self.is_attached() || self.stream().is_some() {
             return false;
         }
         match (is_ours, open) {

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Flow, Phase, Socket};
+use super::{Flow, Holder, Phase, Socket};
 use crate::at::{AccessMode, CommandOutcome, ResultCode, SslContextId};
 use crate::failure::OpenFailure;
 use crate::settings::{Mode, Target, Tunnel};
@@ -161,6 +161,11 @@ impl Opening {
         self.stage
     }
 
+    /// It may take so much longer.
+    pub(super) fn extend(&mut self, by: Duration) {
+        self.deadline = self.deadline.map(|deadline| deadline + by);
+    }
+
     /// When the server counts as unreachable.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
@@ -250,9 +255,16 @@ impl Opening {
 
 impl Socket {
     /// Takes its number for a connection of this tunnel to this server.
-    pub fn begin(&mut self, tunnel: Arc<Tunnel>, target: Target, ssl: Option<SslContextId>, now: Instant) {
+    pub fn begin(
+        &mut self,
+        tunnel: Arc<Tunnel>,
+        target: Target,
+        ssl: Option<SslContextId>,
+        holder: Holder,
+        now: Instant,
+    ) {
         self.clear();
-        self.is_attached = true;
+        self.holder = holder;
         self.set = tunnel.transport.command_set();
         self.ssl = ssl;
         self.mode = Some(tunnel.mode);
@@ -304,7 +316,7 @@ impl Socket {
 
     /// The modem has taken the open, or may have; its result comes by URC, unless it has come already.
     pub fn await_result(&mut self) -> OpenAnswer {
-        let is_attached = self.is_attached;
+        let is_attached = self.is_attached();
         let Phase::Opening(opening) = &mut self.phase else { return OpenAnswer::Pending };
         if let OpenStage::InFlight { result, generation } = opening.stage {
             if let Some(result) = result {
@@ -347,7 +359,7 @@ impl Socket {
     /// The result of an open in push or buffer mode, or the reason of a refusal. `is_guarded`: its trust depends on
     /// settings that others could change.
     pub fn open_result(&mut self, result: u16, is_guarded: bool, now: Instant) -> OpenResult {
-        let (code, is_attached) = (ResultCode(result), self.is_attached);
+        let (code, is_attached) = (ResultCode(result), self.is_attached());
         let Phase::Opening(opening) = &mut self.phase else { return OpenResult::Nothing };
         if result == 0 {
             return match opening.stage {
@@ -418,7 +430,7 @@ impl Socket {
     /// waits for that.
     pub fn open_failed(&mut self) -> bool {
         self.incoming.reset();
-        let waits = std::mem::take(&mut self.is_attached);
+        let waits = self.let_go();
         match self.opening().and_then(Opening::stream) {
             Some(channel) => self.becomes_stream(channel),
             None => self.begin_closing(false),

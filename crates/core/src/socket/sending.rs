@@ -96,7 +96,7 @@ impl Socket {
 
     /// Drops unsent bytes that are not wanted any more.
     pub fn drop_unwanted_bytes(&mut self) {
-        if !self.is_attached && self.open().is_none() {
+        if !self.is_attached() && self.open().is_none() {
             self.outgoing.reset();
         }
     }

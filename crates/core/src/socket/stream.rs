@@ -9,8 +9,9 @@ impl Socket {
     /// The channel answered `CONNECT`: it is this socket's stream. Its client gets it by [`Socket::opened`]. Without one, it
     /// is left.
     pub fn stream_begins(&mut self, channel: usize) {
+        let is_attached = self.is_attached();
         match &mut self.phase {
-            Phase::Opening(opening) if self.is_attached => opening.connected(channel),
+            Phase::Opening(opening) if is_attached => opening.connected(channel),
             _ => self.becomes_stream(channel),
         }
     }
@@ -60,7 +61,7 @@ impl Socket {
     /// The stream ended in data mode. If its client waits, the module is asked whether that is so.
     pub fn stream_ended(&mut self) {
         self.outgoing.reset();
-        match self.is_attached {
+        match self.is_attached() {
             true => self.phase = Phase::ConfirmingEnd(Question::default()),
             false => self.close(0),
         }

@@ -37,7 +37,13 @@ fn opener() -> Opener {
 
 fn opening(mode: Mode, now: Instant) -> Socket {
     let mut socket = fresh(now);
-    socket.begin(tunnel(mode), "a:1".parse().expect("a target"), SslContextId::all().next(), now);
+    socket.begin(
+        tunnel(mode),
+        "a:1".parse().expect("a target"),
+        SslContextId::all().next(),
+        Holder::Client,
+        now,
+    );
     socket.open_sent(opener(), now);
     socket
 }
@@ -208,7 +214,13 @@ fn a_refused_close_is_repeated_in_the_other_form_only_where_the_module_may_have_
 fn what_a_client_leaves_behind_depends_on_how_far_its_open_is() {
     let now = now();
     let mut due = fresh(now);
-    due.begin(tunnel(Mode::Push), "a:1".parse().expect("a target"), SslContextId::all().next(), now);
+    due.begin(
+        tunnel(Mode::Push),
+        "a:1".parse().expect("a target"),
+        SslContextId::all().next(),
+        Holder::Client,
+        now,
+    );
     due.close_or_free(GiveUp::Abort, ending());
     assert!(due.is_free(), "the modem knows nothing of it");
     let mut awaited = opening(Mode::Push, now);
@@ -374,4 +386,52 @@ fn what_follows_a_stream_may_lack_what_was_pushed_meanwhile_until_its_channel_an
     assert!(socket.may_be_stale(1) && !socket.may_be_stale(2));
     socket.channels_answer(0b10);
     assert!(!socket.may_be_stale(1));
+}
+
+#[test]
+fn one_that_was_opened_ahead_is_a_clients_only_once_one_has_come() {
+    let now = now();
+    for (holder, given_up) in [(Holder::Client, Holder::Left), (Holder::Ahead, Holder::Nobody)] {
+        let mut socket = fresh(now);
+        let ssl = SslContextId::all().next();
+        socket.begin(tunnel(Mode::Push), "a:1".parse().expect("a target"), ssl, holder, now);
+        let is_clients = holder == Holder::Client;
+        assert_eq!(
+            (socket.is_attached(), socket.is_ahead(), socket.is_of_client()),
+            (true, !is_clients, is_clients)
+        );
+        assert_eq!(socket.detach(), Some(Told::OpenFailed));
+        assert_eq!(socket.detach(), None);
+        assert_eq!((socket.holder, socket.is_of_client()), (given_up, is_clients));
+    }
+}
+
+#[test]
+fn a_client_that_takes_an_open_under_way_has_its_whole_time() {
+    let begin = now();
+    let mut socket = fresh(begin);
+    let ssl = SslContextId::all().next();
+    socket.begin(tunnel(Mode::Push), "a:1".parse().expect("a target"), ssl, Holder::Ahead, begin);
+    socket.open_sent(opener(), begin);
+    assert_eq!(socket.open_answered(0, CommandOutcome::Ok), OpenAnswer::Pending);
+    let comes = begin + Duration::from_secs(14);
+    socket.taken(comes);
+    assert!(socket.is_of_client() && !socket.is_ahead());
+    assert!(!socket.open_is_overdue(comes + Duration::from_secs(59)));
+    assert!(socket.open_is_overdue(comes + Duration::from_secs(60)));
+}
+
+#[test]
+fn one_is_fresh_while_nothing_speaks_against_it_and_nothing_waits_to_be_read() {
+    let now = now();
+    let mut pushed = open(Mode::Push, now);
+    assert!(pushed.is_fresh() && !pushed.is_ending());
+    pushed.closed(now);
+    assert!(!pushed.is_fresh() && pushed.is_ending(), "confirmed or not");
+    let mut read = open(Mode::Buffer, now);
+    assert!(!read.is_fresh() && !read.is_ending(), "it was not read yet");
+    read.receive_answered(Some(0), false, &CommandOutcome::Ok, now).expect("nothing is left");
+    assert!(read.is_fresh());
+    read.announced();
+    assert!(!read.is_fresh() && !read.is_ending());
 }

@@ -45,6 +45,7 @@ fn socket(phase: &str, now: Instant) -> Socket {
             tunnel(Mode::Push),
             "a:1".parse().expect("a target"),
             SslContextId::all().next(),
+            Holder::Client,
             now,
         ),
         "awaited" => assert_eq!(socket.open_answered(0, ok), OpenAnswer::Pending),
