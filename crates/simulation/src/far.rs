@@ -21,14 +21,36 @@ pub struct Memory {
     pub said: Vec<u8>,
     /// How it ended the connection.
     pub ended: Option<Ending>,
+    /// The same of each connection that came up, where its tunnel may have several at once.
+    pub conversations: Vec<Conversation>,
+    keeps_conversations: bool,
     to_say: VecDeque<u8>,
     told_to_end: Option<Ending>,
+}
+
+/// What a server did on one connection.
+#[derive(Clone, Debug, Default)]
+pub struct Conversation {
+    /// What it has read, in order.
+    pub read: Vec<u8>,
+    /// What it has sent, in order.
+    pub said: Vec<u8>,
 }
 
 impl Far {
     /// Its record.
     pub fn memory(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().expect("only one thread runs a simulation")
+    }
+
+    /// Makes it record each of its connections.
+    pub fn keep_conversations(&self) {
+        self.memory().keeps_conversations = true;
+    }
+
+    /// Whether it does.
+    pub fn keeps_conversations(&self) -> bool {
+        self.memory().keeps_conversations
     }
 
     /// Makes it send more.
@@ -43,13 +65,15 @@ impl Far {
 
     /// A connection to it.
     pub fn start(&self, behaviour: Behaviour) -> Box<dyn FarEnd> {
-        Box::new(Remembering { far: self.clone(), acts: behaviour.start() })
+        Box::new(Remembering { far: self.clone(), acts: behaviour.start(), number: None })
     }
 }
 
 struct Remembering {
     far: Far,
     acts: Box<dyn FarEnd>,
+    /// Its place in the conversations, if they are kept.
+    number: Option<usize>,
 }
 
 impl FarEnd for Remembering {
@@ -60,6 +84,10 @@ impl FarEnd for Remembering {
             // The connection before this one was not given to the client, so only this one is recorded.
             (memory.read, memory.said, memory.ended) = (Vec::new(), Vec::new(), None);
         }
+        if memory.keeps_conversations {
+            self.number = Some(memory.conversations.len());
+            memory.conversations.push(Conversation::default());
+        }
         drop(memory);
         self.acts.opened(now);
     }
@@ -69,7 +97,12 @@ impl FarEnd for Remembering {
     }
 
     fn received(&mut self, bytes: &[u8], now: Instant) {
-        self.far.memory().read.extend_from_slice(bytes);
+        let mut memory = self.far.memory();
+        memory.read.extend_from_slice(bytes);
+        if let Some(number) = self.number {
+            memory.conversations[number].read.extend_from_slice(bytes);
+        }
+        drop(memory);
         self.acts.received(bytes, now);
     }
 
@@ -79,6 +112,9 @@ impl FarEnd for Remembering {
         let mut said: Vec<u8> = memory.to_say.drain(..by_hand).collect();
         said.extend(self.acts.send(room - by_hand, now));
         memory.said.extend_from_slice(&said);
+        if let Some(number) = self.number {
+            memory.conversations[number].said.extend_from_slice(&said);
+        }
         said
     }
 

@@ -114,6 +114,14 @@ impl Simulation {
         }
         let start = base();
         let fars: Vec<Far> = wiring.connections.iter().map(|_| Far::default()).collect();
+        for connection in &wiring.connections {
+            if let Some(tunnel) = connection.through {
+                fars[tunnel].keep_conversations();
+            }
+        }
+        for (far, _) in fars.iter().zip(&wiring.connections).filter(|(_, it)| it.limits.warm.count > 0) {
+            far.keep_conversations();
+        }
         let mut network = Simulated::new(start, Plan::new(simulated::Behaviour::sink()));
         network.keep_bytes(false);
         network.set_time(HOST_CLOCK, start);
@@ -231,6 +239,10 @@ impl Simulation {
         self.run_until("every client ends", limit, |sim| {
             sim.clients.iter().all(|client| client.outcome.is_some())
         });
+        // Those that are open ahead are closed as they become old, and not replaced.
+        if self.relay.opens_ahead() {
+            self.relay.open_ahead(false, self.now);
+        }
         // A module that refuses to close an opening socket gives it up itself, after 150 s and negotiatetime.
         let patience = if self.wiring.modem.quirks.close_of_opening_refused { 300 } else { 200 };
         self.run_until("every socket is given back", Duration::from_secs(patience), |sim| {
@@ -260,6 +272,55 @@ impl Simulation {
         assert_eq!(client.received.len(), far.said.len(), "connection {connection}: down");
         assert_eq!(client.sent, far.read.len() as u64, "connection {connection}: up");
         assert_ne!(client.outcome, Some(Outcome::Reset), "connection {connection}");
+    }
+
+    /// Checks the clients of a tunnel whose server may have several connections at once: each connection has heard one
+    /// client, or nobody, and each client has heard the server of its own connection, and everything it said if the end
+    /// was in order. Clients that send tell them apart by their bytes.
+    pub fn assert_own_conversations(&self, tunnel: usize) {
+        let clients = self.clients.iter().enumerate().zip(&self.wiring.connections);
+        let clients = clients
+            .filter(|((index, _), it)| it.through.unwrap_or(*index) == tunnel)
+            .map(|(client, _)| client);
+        let mut conversations = self.fars[tunnel].memory().conversations.clone();
+        for (index, client) in clients.filter(|(_, client)| client.sent > 0) {
+            let sent = client.sent_bytes(0, client.sent as usize);
+            let own = conversations.iter().position(|it| !it.read.is_empty() && sent.starts_with(&it.read));
+            let Some(own) = own else {
+                assert!(
+                    client.received.is_empty(),
+                    "client {index} has heard a server that it was not joined to"
+                );
+                assert_ne!(client.outcome, Some(Outcome::Eof), "client {index}: nothing of it arrived");
+                continue;
+            };
+            let own = conversations.swap_remove(own);
+            assert!(own.said.starts_with(&client.received), "client {index} has heard what was not for it");
+            if client.outcome == Some(Outcome::Eof) {
+                assert_eq!(
+                    (own.read.len(), own.said.len()),
+                    (sent.len(), client.received.len()),
+                    "client {index}"
+                );
+            }
+        }
+        for rest in conversations {
+            assert!(rest.read.is_empty(), "a connection has heard what no client sent to it alone");
+        }
+    }
+
+    /// Checks that no connection to this server has heard two clients.
+    pub fn assert_nothing_mixed(&self, tunnel: usize) {
+        for conversation in self.fars[tunnel].memory().conversations.iter().filter(|it| !it.read.is_empty()) {
+            let is_by = |client: &Actor| {
+                is_filled_up(&conversation.read, &client.sent_bytes(0, client.sent as usize))
+            };
+            assert!(
+                self.clients.iter().any(is_by),
+                "tunnel {tunnel}: a connection has heard what no client alone has sent: {}",
+                trace::shown(&conversation.read)
+            );
+        }
     }
 
     /// How the client of a connection ended.
@@ -593,10 +654,11 @@ impl Simulation {
 
     fn move_client(&mut self, index: usize) -> bool {
         let mut moved = false;
+        let through = self.wiring.connections[index].through.unwrap_or(index);
         if self.clients[index].is_knocking(self.start, self.now)
-            && self.relay.wants_clients(&self.relay.tunnels()[index])
+            && self.relay.wants_clients(&self.relay.tunnels()[through])
         {
-            let tunnel = self.relay.tunnels()[index].clone();
+            let tunnel = self.relay.tunnels()[through].clone();
             let id = self.relay.client_accepted(&tunnel, format!("client {index}"), self.now);
             trace::note(|| format!("   client {index} accepted as {id:?}"));
             self.clients[index].accepted(id, self.now);
@@ -770,6 +832,10 @@ impl Simulation {
         // On a line that alters bytes and does not count it, nothing can be guaranteed.
         let alters_unseen = self.wiring.ports.iter().any(Port::alters_unseen);
         for index in 0..self.clients.len() {
+            // Which of several connections is a client's only its bytes show: `assert_own_conversations`.
+            if self.wiring.connections[index].through.is_some() || self.fars[index].keeps_conversations() {
+                continue;
+            }
             let (client, far) = (&self.clients[index], self.fars[index].memory());
             let (up, down) = &mut self.compared[index];
             if let Some(weak) = &self.weak[index] {

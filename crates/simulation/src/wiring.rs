@@ -90,6 +90,9 @@ pub struct Connection {
     pub limits: settings::Limits,
     /// The client.
     pub client: Client,
+    /// The client comes through the tunnel of this other connection. What the servers of that tunnel heard and said is in
+    /// [`crate::far::Memory::conversations`].
+    pub through: Option<usize>,
     /// The server.
     pub far_end: Behaviour,
     /// How opening ends.
@@ -431,6 +434,7 @@ impl Connection {
                 room_min_bytes: 1,
                 is_seen_leaving: true,
             },
+            through: None,
             far_end: Behaviour::sink(),
             opening: Opening::Opens(Duration::ZERO),
             latency: Duration::from_millis(30),
@@ -460,6 +464,17 @@ impl Connection {
     pub fn leaves(mut self, leaves: Leaves) -> Self {
         self.client.leaves = leaves;
         self
+    }
+
+    /// With a client that comes through the tunnel of another connection.
+    pub fn through(mut self, connection: usize) -> Self {
+        self.through = Some(connection);
+        self
+    }
+
+    /// With connections that are opened ahead of its clients.
+    pub fn warm(self, count: usize) -> Self {
+        self.limits(|limits| limits.warm.count = count)
     }
 
     /// Without TLS.

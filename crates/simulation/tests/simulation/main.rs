@@ -33,3 +33,4 @@ mod starting;
 mod tls_settings;
 mod transparent_mode;
 mod unsolicited;
+mod warm;

@@ -6,7 +6,7 @@
 //! `--nocapture` the sums over all runs are printed. In runs of seeds above 2^32 the core does not know which of the
 //! modem's ports it has. In runs of seeds above 2^33 other programs use the same modem and change its settings, and
 //! modules differ more. In runs of seeds above 3 * 2^33 one UART carries several channels (CMUX). In runs of seeds above
-//! 4 * 2^33 some connections have no TLS.
+//! 4 * 2^33 some connections have no TLS, and in those above 5 * 2^33 some are also opened ahead of their clients.
 
 mod multiplexed;
 
@@ -46,11 +46,13 @@ fn runs_of_many_seeds() {
             let shared = SHARED_ABOVE + first..SHARED_ABOVE + first + SHARED_RUNS;
             let multiplexed = MULTIPLEXED_ABOVE + first..MULTIPLEXED_ABOVE + first + MULTIPLEXED_RUNS;
             let plain = PLAIN_ABOVE + first..PLAIN_ABOVE + first + PLAIN_RUNS;
+            let warm = WARM_ABOVE + first..WARM_ABOVE + first + WARM_RUNS;
             (first..first + runs)
                 .chain(unnamed)
                 .chain(shared)
                 .chain(multiplexed)
                 .chain(plain)
+                .chain(warm)
                 .chain(failed_once())
                 .collect()
         }
@@ -147,9 +149,16 @@ fn run(wiring: &Wiring, traced: bool) -> Simulation {
     let served = sim.clients[last].ended_at.zip(sim.clients[last].accepted_at());
     let took = served.map(|(end, begin)| end - begin);
     assert!(took.is_some_and(|took| took < seconds(120) + late_work(wiring)), "and in time: {took:?}");
+    for index in 0..wiring.connections.len() {
+        sim.assert_nothing_mixed(index);
+    }
     if wiring.faults.is_empty() {
         for (index, connection) in wiring.connections.iter().enumerate() {
-            if is_simple(connection) && everybody_reads(wiring) && work(wiring) < LIFETIME / 2 {
+            if !is_of_several(connection)
+                && is_simple(connection)
+                && everybody_reads(wiring)
+                && work(wiring) < LIFETIME / 2
+            {
                 assert_eq!(sim.outcome(index), Some(Outcome::Eof), "connection {index} meets no trouble");
                 sim.assert_complete(index);
             }
@@ -262,6 +271,9 @@ fn draw(seed: u64) -> Wiring {
     draw_late_clients(&mut wiring, modes, chance);
     if seed > PLAIN_ABOVE {
         draw_plain(&mut wiring, &mut Chance::new(seed.rotate_left(13)));
+        if seed > WARM_ABOVE {
+            draw_warm(&mut wiring, &mut Chance::new(seed.rotate_left(19)));
+        }
     } else if seed > SHARED_ABOVE {
         draw_shared_modem(&mut wiring, &mut Chance::new(seed.rotate_left(17)));
     }
@@ -276,6 +288,39 @@ fn draw_plain(wiring: &mut Wiring, chance: &mut Chance) {
             connection.security = Security::Plain;
         }
     }
+}
+
+/// Opens connections ahead in some tunnels, each of which has several clients then. They can be told apart by what they
+/// send.
+fn draw_warm(wiring: &mut Wiring, chance: &mut Chance) {
+    let first_late = wiring.connections.len() - LATE_CLIENTS.len();
+    let mut more = Vec::new();
+    for (index, connection) in wiring.connections[..first_late].iter_mut().enumerate() {
+        if connection.mode == Mode::Transparent || chance.once_in(3) {
+            continue;
+        }
+        let warm = &mut connection.limits.warm;
+        warm.count = chance.within(1..=3) as usize;
+        warm.max_age = seconds(chance.within(5..=60));
+        warm.server_first = chance.once_in(2);
+        connection.client.sends = Sends::Pattern(chance.within(20..=3_000));
+        for _ in 0..chance.within(1..=6) {
+            let mut client = connection.client.clone();
+            client.at = millis(chance.below(100_000));
+            client.sends = Sends::Pattern(chance.within(20..=3_000));
+            let own = Connection { client, through: Some(index), ..connection.clone() };
+            more.push(own.warm(0));
+        }
+    }
+    if chance.once_in(3) {
+        wiring.settings.sockets = IdSet::first(chance.within(2..=4) as usize);
+    }
+    wiring.connections.splice(first_late..first_late, more);
+}
+
+/// Whether which of several servers is a client's is not fixed.
+fn is_of_several(connection: &Connection) -> bool {
+    connection.through.is_some() || connection.limits.warm.count > 0
 }
 
 /// Clients that come after all faults. That no traffic gets through a data session is noticed when opens fail.
@@ -713,6 +758,10 @@ const MULTIPLEXED_ABOVE: u64 = 3 << 33;
 /// Further runs in which some connections have no TLS.
 const PLAIN_RUNS: u64 = 300;
 const PLAIN_ABOVE: u64 = 4 << 33;
+
+/// Further runs in which some connections are opened ahead, too.
+const WARM_RUNS: u64 = 200;
+const WARM_ABOVE: u64 = 5 << 33;
 
 /// The emulated modem's first switches, from which every seed draws. Later ones belong to `draw_shared_modem`.
 const COMMON_SWITCHES: usize = 39;
