@@ -793,11 +793,13 @@ impl Modem {
             }
         }
         let numbers = Numbers { announcing: self.announcing_sockets(), plain: self.plain_sockets() };
-        let mut overflowed = None;
+        let (mut overflowed, mut contradicted) = (None, None);
         let event = self.channels[port].receive(input, numbers, now, &mut |id, bytes| {
             let socket = &mut self.sockets[id.index()];
             // However long ago it was announced: more may follow it.
-            socket.received(now);
+            if let Err(cut) = socket.received(now) {
+                contradicted = Some((id, cut));
+            }
             count_received(socket, &mut self.counters, &mut self.ladder, bytes.len());
             if socket.incoming.append(bytes) < bytes.len() {
                 overflowed = Some(id);
@@ -805,6 +807,9 @@ impl Modem {
         });
         if let Some(id) = overflowed {
             self.overflowed(id);
+        }
+        if let Some((id, cut)) = contradicted {
+            self.break_off(id, cut);
         }
         match event {
             ChannelEvent::Nothing => {}
@@ -880,8 +885,11 @@ impl Modem {
                         counted(length, "byte")
                     );
                 }
-                if let Some(id) = known {
-                    self.sockets[id.index()].received(now);
+                if let Some(id) = known
+                    && let Err(cut) = self.sockets[id.index()].received(now)
+                {
+                    self.break_off(id, cut);
+                    known = None;
                 }
                 self.channels[port].payload_is_for(known.filter(|_| length > 0));
             }

@@ -201,6 +201,13 @@ impl FarEnd {
         }
     }
 
+    /// Its `closed` may be another's: it came before the result of the open.
+    pub(super) fn doubts_closed(&mut self) {
+        if let FarEnd::Unconfirmed { question, .. } = self {
+            question.answers = question.answers.max(1);
+        }
+    }
+
     /// The module was asked for the socket's state. `is_pushed`: what comes from the server comes by itself.
     pub(super) fn answered(&mut self, witness: Witness, is_pushed: bool, now: Instant) -> Verdict {
         let verdict = self.verdict(witness, is_pushed, now);

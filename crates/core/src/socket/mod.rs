@@ -607,11 +607,17 @@ impl Socket {
         self.received_bytes += count as u64;
     }
 
-    /// Bytes came for it: its `closed` is still to come.
-    pub fn received(&mut self, now: Instant) {
-        if let Phase::Open(open) = &mut self.phase {
-            self.poll_at = None;
-            open.received(now);
+    /// Bytes came for it: its `closed` is still to come. An error, if it seemed to have come: what follows is lost.
+    pub fn received(&mut self, now: Instant) -> Result<(), Cut> {
+        match &mut self.phase {
+            Phase::Open(open) => {
+                self.poll_at = None;
+                open.received(now);
+                Ok(())
+            }
+            Phase::Closing(closing) if closing.confirms_eof() => Err(Cut::ClosedUncertain),
+            Phase::ConfirmingEof { .. } => Err(Cut::ClosedUncertain),
+            _ => Ok(()),
         }
     }
 

@@ -104,6 +104,11 @@ impl Open {
         }
     }
 
+    /// Its `closed` came before the result of its open.
+    pub(super) fn doubts_closed(&mut self) {
+        self.far_end.doubts_closed();
+    }
+
     /// AT+QSSLSEND was answered with ERROR.
     pub(super) fn send_refused(&mut self) {
         self.far_end.send_refused();
@@ -166,6 +171,13 @@ impl Socket {
     /// Bytes flow.
     pub(super) fn becomes_open(&mut self, flow: Flow) {
         self.phase = Phase::Open(Open { flow, far_end: FarEnd::There });
+    }
+
+    /// The `closed` that it is asked about came before the result of its open.
+    pub(super) fn doubts_closed(&mut self) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.doubts_closed();
+        }
     }
 
     /// Once the server has closed and everything was read, AT+QSSLCLOSE is next.

@@ -418,6 +418,7 @@ impl Socket {
         self.becomes_open(flow);
         if is_closed {
             self.closed(now);
+            self.doubts_closed();
         }
     }
 

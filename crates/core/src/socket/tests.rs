@@ -357,7 +357,7 @@ fn a_silent_socket_is_asked_about() {
         assert_eq!(asks(&socket, 0, now), None);
         assert_eq!(socket.deadline(false, Some), Some(now + silence), "{mode:?}");
         let received_at = now + silence / 2;
-        socket.received(received_at);
+        socket.received(received_at).expect("nothing contradicts it");
         socket.adjust_flow(switching, received_at);
         assert_eq!(socket.deadline(false, Some), Some(received_at + silence), "{mode:?}");
         let late = received_at + silence;
@@ -434,4 +434,15 @@ fn one_is_fresh_while_nothing_speaks_against_it_and_nothing_waits_to_be_read() {
     assert!(read.is_fresh());
     read.announced();
     assert!(!read.is_fresh() && !read.is_ending());
+}
+
+/// Another program's text looked like `closed` when the server had closed and the module had pushed little of what it had.
+#[test]
+fn what_is_pushed_while_an_end_is_being_confirmed_shows_that_it_was_none() {
+    let now = now();
+    let mut socket = open(Mode::Push, now);
+    socket.closed(now);
+    assert_eq!(socket.witnessed(Witness::Ended, now), Ok(Witnessed::Nothing));
+    assert!(socket.confirms_end(), "both witnesses have spoken");
+    assert_eq!(socket.received(now), Err(Cut::ClosedUncertain));
 }
