@@ -247,22 +247,20 @@ fn connections(status: &Status, before: Option<(&Status, Duration)>) -> String {
             connection.peer.clone(),
             connection.state.clone(),
             span(connection.age_seconds),
-            up(connection),
+            size(connection.up_bytes),
             size(connection.down_bytes),
             rate,
         ]);
     }
     // Most peers differ in their last digits, and tunnels in their first letters.
-    columns(&rows, &[2, 1]).join("\n") + "\n"
-}
-
-/// What came from the client, and how much of it the server has acknowledged if that is less.
-fn up(connection: &Connection) -> String {
-    let all = size(connection.up_bytes);
-    match connection.delivered_bytes.filter(|bytes| *bytes < connection.up_bytes) {
-        Some(bytes) => format!("{all} ({} delivered)", size(bytes)),
-        None => all,
+    let mut out = columns(&rows, &[2, 1]).join("\n") + "\n";
+    for Connection { id, up_bytes, delivered_bytes, .. } in &status.connections {
+        if let Some(delivered) = delivered_bytes.filter(|delivered| delivered < up_bytes) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "  {id}: {} of {} up delivered", size(delivered), size(*up_bytes));
+        }
     }
+    out
 }
 
 /// Bytes per second.
@@ -419,6 +417,7 @@ mod tests {
         status.connections.push(far);
         let shown = table(&status, None);
         assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+        assert!(shown.contains("\n  12345: 998 MB of 999 MB up delivered\n"), "{shown}");
     }
 
     #[test]
