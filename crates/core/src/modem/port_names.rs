@@ -465,6 +465,9 @@ impl Modem {
     /// These channels, a bit each, answer again. If the module has carried out a late setting of the port that URCs leave
     /// by, that is made again, and what was pushed meanwhile may be lost.
     pub(super) fn urc_ports_answer(&mut self, answering: u32) {
+        if self.routing.late.is_empty() {
+            return;
+        }
         let Some(made) = self.routing.only_port().map(|port| self.leave_by(port)) else { return };
         if !self.routing.are_late(answering, &made) {
             return;
