@@ -26,8 +26,7 @@ pub struct Opening {
     deadline: Option<Instant>,
     /// The one repetition after 563, 564 or 568 has been used up.
     is_repeated: bool,
-    /// `closed` came already, since it can overtake the open's own URC on another port; or its stream may be over.
-    is_closed: bool,
+    closed: Closed,
 }
 
 /// How far an open is.
@@ -151,9 +150,19 @@ pub struct Opener {
     pub streams: u32,
 }
 
+/// Whether the URC `closed` came while it was being opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closed {
+    No,
+    /// Before the open's own result: it can overtake that on another port, or be another's.
+    BeforeResult,
+    /// While it was not given to its client yet.
+    AfterResult,
+}
+
 impl Opening {
     pub(super) fn new() -> Self {
-        Opening { stage: OpenStage::Due, deadline: None, is_repeated: false, is_closed: false }
+        Opening { stage: OpenStage::Due, deadline: None, is_repeated: false, closed: Closed::No }
     }
 
     /// How far it is.
@@ -174,7 +183,12 @@ impl Opening {
     /// The URC `closed` came before the open's own: that one left by another port, or is late. Or its stream may be over
     /// already.
     pub(super) fn closed(&mut self) {
-        self.is_closed |= self.stage != OpenStage::Due;
+        self.closed = match (self.stage, self.closed) {
+            (OpenStage::Due, closed) => closed,
+            (OpenStage::Proving { .. }, _) => Closed::AfterResult,
+            (_, Closed::AfterResult) => Closed::AfterResult,
+            (_, Closed::No | Closed::BeforeResult) => Closed::BeforeResult,
+        };
     }
 
     /// Whether the modem works on it, as far as is known.
@@ -206,7 +220,7 @@ impl Opening {
 
     /// Whether it may have ended already.
     pub(super) fn is_closed(&self) -> bool {
-        self.is_closed
+        self.closed != Closed::No
     }
 
     /// `CONNECT`: it is open, and this channel is its stream.
@@ -383,7 +397,7 @@ impl Socket {
         } else {
             return OpenResult::Failed(OpenFailure::Code(code));
         };
-        *opening = Opening { stage, deadline: opening.deadline, is_repeated: true, is_closed: false };
+        *opening = Opening { stage, deadline: opening.deadline, is_repeated: true, closed: Closed::No };
         OpenResult::Again
     }
 
@@ -410,14 +424,16 @@ impl Socket {
         if let Some(channel) = opening.stream() {
             return self.becomes_stream(channel);
         }
-        let is_closed = opening.is_closed;
+        let closed = opening.closed;
         let flow = match self.mode() {
             Some(Mode::Push | Mode::Transparent) if !self.only_announces => Flow::Push,
             _ => Flow::Buffer { readable: true },
         };
         self.becomes_open(flow);
-        if is_closed {
+        if closed != Closed::No {
             self.closed(now);
+        }
+        if closed == Closed::BeforeResult {
             self.doubts_closed();
         }
     }
