@@ -91,7 +91,7 @@ pub struct Connection {
     /// The client.
     pub client: Client,
     /// The client comes through the tunnel of this other connection. What the servers of that tunnel heard and said is in
-    /// [`crate::far::Memory::conversations`].
+    /// `far::Memory::conversations`.
     pub through: Option<usize>,
     /// The server.
     pub far_end: Behaviour,
