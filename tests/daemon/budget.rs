@@ -2,7 +2,6 @@
 //! clients.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::os::unix::fs::symlink;
 
 use qssl_modem_emulator::test_server::Behaviour;
@@ -11,12 +10,6 @@ use rustix::process::Signal;
 use crate::daemon::{Daemon, tunnel};
 use qssl_test_common::harness::{Ended, Site, connect, read_to_end, temporary_directory};
 
-fn talk(daemon: &Daemon, bytes: usize) {
-    let mut client = connect(daemon.address());
-    client.write_all(&vec![1; bytes]).expect("the tunnel reads");
-    client.read_exact(&mut vec![0; bytes]).expect("the server echoes");
-}
-
 #[test]
 fn volumes_outlive_the_daemon() {
     let site = Site::new(Behaviour::Echo, "");
@@ -24,7 +17,7 @@ fn volumes_outlive_the_daemon() {
     let line = format!("state-directory = \"{}\"", state.path().display());
     for round in 1..=2 {
         let daemon = Daemon::with(&site, &tunnel("web", ""), &line, |_| ());
-        talk(&daemon, 1000);
+        daemon.echoes(1000);
         let status = daemon.status();
         assert_eq!(status.tunnels[0].counters.up_bytes, 1000);
         assert_eq!(status.tunnels[0].month_bytes, 2000 * round, "round {round}");
@@ -57,7 +50,7 @@ fn volumes_outlive_a_killed_daemon() {
             memory.path().join(if is_service { "volume.interim" } else { "control.volume.interim" });
         for round in 1..=2 {
             let daemon = start();
-            talk(&daemon, 1000);
+            daemon.echoes(1000);
             let counts = format!(" web {0} {0} {round}\n", 1000 * round);
             daemon.wait_until("the interim file", |_| {
                 fs::read_to_string(&interim).is_ok_and(|text| text.ends_with(&counts))
@@ -78,7 +71,7 @@ fn volumes_outlive_a_killed_daemon() {
 fn a_spent_budget_resets_further_clients() {
     let site = Site::new(Behaviour::Echo, "");
     let daemon = Daemon::with(&site, &tunnel("web", ""), "monthly-budget = \"10kB,stop\"", |_| ());
-    talk(&daemon, 2000);
+    daemon.echoes(2000);
     daemon.wait_for("further clients are reset until the month is over");
     let mut refused = connect(daemon.address());
     assert_eq!(read_to_end(&mut refused).2, Ended::Reset);
@@ -89,5 +82,5 @@ fn a_spent_budget_resets_further_clients() {
 
     daemon.rewrite(&tunnel("web", ""), "monthly-budget = \"1MB,stop\"");
     daemon.reload("1 unchanged");
-    talk(&daemon, 10);
+    daemon.echoes(10);
 }

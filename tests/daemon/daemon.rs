@@ -12,7 +12,8 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use qssl_test_common::harness::{
-    Finished, PATIENCE, Site, Tunnel, certificate_file, run, temporary_directory, tunnel_command,
+    Finished, PATIENCE, Site, Tunnel, certificate_file, connect, echo, run, temporary_directory,
+    tunnel_command,
 };
 
 /// A running daemon. Dropping it kills it.
@@ -104,6 +105,11 @@ impl Daemon {
     pub fn tool(&self, arguments: &[&str]) -> Finished {
         let mut command = tunnel_command(arguments);
         run(command.arg("--control").arg(self.path("control")))
+    }
+
+    /// A client sends so many bytes to a server that echoes, and gets them back.
+    pub fn echoes(&self, bytes: usize) {
+        echo(&mut connect(self.address()), &vec![1; bytes]);
     }
 
     /// Waits until the status is as expected. It can only be polled, so this repeats the request.

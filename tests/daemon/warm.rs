@@ -1,19 +1,11 @@
 //! Goal of this test: with `--warm` the program opens connections ahead, gives each to one client, counts them, and closes
 //! them at a reload and at the end; options that contradict it are refused.
 
-use std::io::{Read as _, Write as _};
-
 use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::Signal;
 
 use crate::daemon::{Daemon, tunnel};
 use qssl_test_common::harness::{Ended, Site, connect, read_to_end, run, tunnel_command};
-
-fn talk(daemon: &Daemon, bytes: usize) {
-    let mut client = connect(daemon.address());
-    client.write_all(&vec![1; bytes]).expect("the tunnel reads");
-    client.read_exact(&mut vec![0; bytes]).expect("the server echoes");
-}
 
 #[test]
 fn clients_get_what_was_opened_ahead_and_a_reload_and_the_end_close_the_rest() {
@@ -23,7 +15,7 @@ fn clients_get_what_was_opened_ahead_and_a_reload_and_the_end_close_the_rest() {
         let daemon = Daemon::with(&site, &tunnel("web", &options), "", |_| ());
         for client in 1..=4 {
             daemon.wait_until("both are ready", |status| status.tunnels[0].warm == 2);
-            talk(&daemon, 1000);
+            daemon.echoes(1000);
             let status = daemon.status();
             assert_eq!(status.tunnels[0].counters.served_warm, client, "{mode}");
         }
@@ -40,7 +32,7 @@ fn clients_get_what_was_opened_ahead_and_a_reload_and_the_end_close_the_rest() {
                 && !status.sockets.contains_key("warm")
                 && status.sockets.get("closing").is_none_or(|it| *it == 0)
         });
-        talk(&daemon, 1000);
+        daemon.echoes(1000);
         daemon.rewrite(&tunnel("web", &options), "");
         daemon.reload("1 changed");
         daemon.wait_until("both are ready", |status| status.tunnels[0].warm == 2);

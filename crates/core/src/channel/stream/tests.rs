@@ -822,11 +822,13 @@ fn hostile_payload_is_asked_about_once_a_second() {
     assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(1)), "{asked:?}");
 }
 
+/// DCD drops, or another channel has told of it.
+const SIGNS_OF_AN_END: [fn(&mut Stream, Instant); 2] =
+    [|mode, now| mode.dcd_changed(false, now), |mode, now| mode.may_be_over(now)];
+
 #[test]
 fn dcd_alone_or_another_channels_words_end_a_stream_without_words_of_its_own() {
-    let dcd_drops: fn(&mut Stream, Instant) = |mode, now| mode.dcd_changed(false, now);
-    let told_elsewhere: fn(&mut Stream, Instant) = |mode, now| mode.may_be_over(now);
-    for sign in [dcd_drops, told_elsewhere] {
+    for sign in SIGNS_OF_AN_END {
         let (mut mode, now) = beside();
         mode.dcd_changed(true, now);
         assert_eq!(receive(&mut mode, b"text", now), b"text");
@@ -848,9 +850,7 @@ fn dcd_alone_or_another_channels_words_end_a_stream_without_words_of_its_own() {
 /// came.
 #[test]
 fn a_sign_of_the_end_that_comes_after_the_question_is_asked_about_too() {
-    let dcd_drops: fn(&mut Stream, Instant) = |mode, now| mode.dcd_changed(false, now);
-    let told_elsewhere: fn(&mut Stream, Instant) = |mode, now| mode.may_be_over(now);
-    for sign in [dcd_drops, told_elsewhere] {
+    for sign in SIGNS_OF_AN_END {
         let (mut mode, now) = beside();
         mode.dcd_changed(true, now);
         mode.may_be_over(now);
