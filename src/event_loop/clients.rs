@@ -130,9 +130,8 @@ impl EventLoop {
     }
 
     pub(super) fn accept(&mut self, index: usize) -> bool {
-        let is_full = self.greetings_are_full();
+        let is_full = self.listeners[index].dynamic.is_some() && self.greetings_are_full();
         let slot = &mut self.listeners[index];
-        let is_full = slot.dynamic.is_some() && is_full;
         if !slot.ready || slot.paused_until.is_some() || is_full || !self.relay.wants_clients(&slot.tunnel) {
             return false;
         }

@@ -47,7 +47,7 @@ impl Delivery {
     }
 
     /// The question is due at once.
-    fn ask_now(&mut self, now: Instant) {
+    pub(super) fn ask_now(&mut self, now: Instant) {
         if let Question::Due { at, .. } = &mut self.question {
             *at = now;
         }
@@ -103,11 +103,6 @@ impl Socket {
         if self.set == CommandSet::Ip {
             self.delivery.sent(now);
         }
-    }
-
-    /// The server has closed: what it has acknowledged is asked before the module forgets it.
-    pub(super) fn delivery_ends(&mut self, now: Instant) {
-        self.delivery.ask_now(now);
     }
 
     /// Its client is done. Returns whether it waits, for no longer than `limit`, until the server has acknowledged

@@ -692,7 +692,8 @@ impl Socket {
 
     /// The URC `closed`.
     pub fn closed(&mut self, now: Instant) {
-        self.delivery_ends(now);
+        // Before the module forgets it.
+        self.delivery.ask_now(now);
         match &mut self.phase {
             Phase::Open(open) => open.closed(now),
             Phase::Opening(opening) => opening.closed(),

@@ -69,7 +69,7 @@ impl Socket {
         let is_in_order = || self.is_in_order(port, view.speaking);
         let close_at_once = || Ask::Close(view.close.time.at_most(0));
         let (rank, ask) = match &self.phase {
-            // Others wait for it where the server has closed, or the client is done.
+            // Where the server seems to have closed, the end waits for it.
             Phase::Open(open) if self.delivery.is_due(now) && !open.flow().is_stream() => {
                 (if open.far_end() == FarEnd::There { 2 } else { 0 }, Ask::SentCounts)
             }
