@@ -21,8 +21,8 @@ pub(super) struct Routing {
     names: Vec<Name>,
     /// The name of the port that URCs were set to leave by.
     told: String,
-    /// A URC of one of our sockets has come by the port where it was expected, since the session began: URCs reach us.
-    is_proven: bool,
+    /// The port by which a URC of one of our sockets has come as expected, since the session began: URCs reach us.
+    proven_by: Option<usize>,
     /// Which port the module chooses for those of a socket.
     choice: Choice,
     /// Settings that were given up on a channel: they may still be made.
@@ -80,7 +80,7 @@ impl Routing {
     /// The port was opened: it may be another one of the modem's.
     pub(super) fn port_opened(&mut self, port: usize) {
         self.names[port] = Name::Unasked;
-        self.is_proven = false;
+        self.proven_by = None;
         self.choice = Choice::Unknown;
     }
 
@@ -112,7 +112,7 @@ impl Routing {
 
     fn told(&mut self, name: &str) {
         name.clone_into(&mut self.told);
-        self.is_proven = false;
+        self.proven_by = None;
     }
 
     /// A setting was given up on this channel. The module may still make it, after one that we have made since.
@@ -132,7 +132,7 @@ impl Routing {
 
     /// The module may have another setting: it is made again.
     fn forget(&mut self) {
-        self.is_proven = false;
+        self.proven_by = None;
         if let UrcPort::One(_) = self.urc_port {
             self.told.clear();
         }
@@ -194,22 +194,26 @@ impl Modem {
     /// Whether the modem's URCs are known to reach us, or nothing contradicts it.
     pub(super) fn urcs_reach_us(&self) -> bool {
         // While the port that they leave by is lost, they are lost with it, until they leave by another.
-        if self.routing.port().is_some_and(|port| !self.channels[port].speaks()) {
+        let speaks = |port: usize| self.channels[port].speaks();
+        if self.routing.port().is_some_and(|port| !speaks(port)) {
             return false;
         }
-        self.routing.is_proven
+        self.routing.proven_by.is_some_and(speaks)
             || match self.routing.urc_port {
                 // The setting alone proves nothing: some modules accept it, and go on as before.
                 UrcPort::All { .. } => false,
                 UrcPort::One(port) => self.name_of(port).is_some_and(|name| name == self.routing.told),
-                UrcPort::Unknown => (0..self.ports.len()).any(|port| self.ports[port].at_port.is_some()),
+                // They may leave by one that is lost, or that is a stream.
+                UrcPort::Unknown => {
+                    (0..self.ports.len()).all(speaks) && self.ports.iter().any(|port| port.at_port.is_some())
+                }
             }
     }
 
     /// Whether URCs have come since they were set to leave by a port of this name: it was the right one, or the module does
     /// not follow the setting.
     pub(super) fn urcs_have_reached_us(&self) -> bool {
-        self.routing.is_proven && !self.routing.told.is_empty()
+        self.routing.proven_by.is_some() && !self.routing.told.is_empty()
     }
 
     /// Whether this URC of a socket counts, which has come by this port: not if it is a copy of one that
@@ -265,9 +269,11 @@ impl Modem {
             }
             (choice, _) => choice,
         };
-        self.routing.is_proven |= !is_copy && expected.is_none_or(|expected| expected == port);
+        if !is_copy && expected.is_none_or(|expected| expected == port) {
+            self.routing.proven_by = Some(port);
+        }
         // It only announces that something may wait to be read.
-        !is_copy || (matches!(urc, Urc::Receivable(..)) && !self.routing.is_proven)
+        !is_copy || (matches!(urc, Urc::Receivable(..)) && self.routing.proven_by.is_none())
     }
 
     /// Whether the module may push by several ports, and nothing has shown yet that it does.
@@ -348,7 +354,7 @@ impl Modem {
         let socket = &self.sockets[id.index()];
         let port = socket.opened_by().filter(|_| socket.is_calm() && socket.is_attached())?;
         let is_open = self.routing.names[port] == Name::Unasked
-            && (self.ports[port].at_port.is_none() || !self.routing.is_proven);
+            && (self.ports[port].at_port.is_none() || self.routing.proven_by.is_none());
         (is_open && self.routing.port().is_none_or(|counts| counts == port)).then_some(port)
     }
 
@@ -528,8 +534,8 @@ mod tests {
     #[test]
     fn a_setting_proves_nothing_before_a_urc_has_come() {
         let mut routing = Routing::new(1);
-        routing.is_proven = true;
+        routing.proven_by = Some(0);
         routing.leave_by(0, "usbat");
-        assert!(!routing.is_proven);
+        assert_eq!(routing.proven_by, None);
     }
 }

@@ -265,6 +265,26 @@ fn urcs_that_another_program_moves_away_and_back_leave_no_gap() {
     }
 }
 
+/// What was pushed by the lost port never came, and once it was back, the stream went on without it.
+#[test]
+fn bytes_that_a_lost_port_would_have_carried_are_not_left_out() {
+    let says = Says::Drip { bytes: 20, every: millis(300), total: 2_000, seed: 2 };
+    let drip = Connection::new(Mode::Push).far_end(Behaviour {
+        says,
+        ends: Ends::AfterSaying(2_000),
+        ..Behaviour::sink()
+    });
+    for lost in [0, 1] {
+        let mut sim = two_ports()
+            .modem(|modem| modem.mute = vec!["+QURCCFG".to_owned()])
+            .connect(drip.clone().at(seconds(60)))
+            .fault(seconds(50), Fault::LosePort(lost, seconds(20)))
+            .start();
+        sim.run_to_the_end(seconds(200));
+        sim.assert_complete(0);
+    }
+}
+
 /// A modem with two ports, of which the host has one, without a name or with a wrong one.
 fn one_of_two(port: Port) -> Wiring {
     let mut wiring = Wiring::new().ports([port]);
