@@ -70,9 +70,7 @@ impl Modem {
     /// The stream is broken: its client is given a cut, unless it was given an end before.
     pub(super) fn cut(&mut self, id: SocketId, cut: Cut) {
         match self.sockets[id.index()].detach() {
-            Some(Told::OpenFailed) => {
-                self.events.push_back(Event::OpenFailed(id, OpenFailure::Lost(cut)));
-            }
+            Some(Told::OpenFailed) => self.tell_open_failed(id, OpenFailure::Lost(cut)),
             Some(Told::Ended) => self.tell_end(id, End::Cut(cut)),
             None => {}
         }

@@ -47,6 +47,16 @@ fn an_open_of_which_nothing_is_heard_ends_at_the_connect_timeout_and_its_number_
 }
 
 #[test]
+fn an_open_that_a_reboot_cuts_off_counts_as_failed() {
+    let slow = fetches().opening(Opening::Opens(seconds(30)));
+    let mut sim = Wiring::new().connect(slow).fault(seconds(15), Fault::Reboot).start();
+    sim.run_to_the_end(seconds(60));
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+    let counts = &sim.relay.modem().counters().open_failures;
+    assert_eq!(counts.values().sum::<u64>(), 1, "{counts:?}");
+}
+
+#[test]
 fn dns_busy_is_tried_once_more_alone() {
     let quirks = |modem: &mut qssl_modem_emulator::Config| {
         modem.quirks.dns_busy_beyond = Some(3);
