@@ -18,7 +18,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::foreign::{self, Follows, ForeignStep, Text};
+use super::foreign::{self, Follows, ForeignStep, HEADS, Text};
 use super::{CommandSet, SocketId, fields};
 
 /// Something the modem sent. Texts and payload are borrowed from the input or from the decoder.
@@ -330,9 +330,10 @@ impl Decoder {
 
     /// Whether the line so far announces payload: whatever ends it, its payload follows.
     pub(crate) fn is_inside_header(&self) -> bool {
+        let begins_with = |head: &str| self.line.starts_with(head.as_bytes());
         matches!(self.state, DecoderState::Line | DecoderState::LateLine)
             && !self.line_done
-            && (self.line.starts_with(HEADS[0]) || self.sockets.plain != 0 && self.line.starts_with(HEADS[1]))
+            && (begins_with(HEADS[0]) || self.sockets.plain != 0 && begins_with(HEADS[1]))
     }
 
     /// Whether some part of a line or payload has arrived and the rest has not.
@@ -414,8 +415,8 @@ impl Decoder {
                     let &terminator = input.first()?;
                     *input = &input[1..];
                     self.line_done = true;
-                    let socket_urc = socket_urc_of(&self.line);
-                    let is_ours = socket_urc.is_some_and(|(set, id)| self.sockets.are_ours(set, id));
+                    let socket_urc = std::str::from_utf8(&self.line).ok().and_then(socket_urc_of);
+                    let is_ours = socket_urc.is_some_and(|(set, _, id)| self.sockets.are_ours(set, id));
                     let follows = foreign::follows(&self.line, Some(terminator), is_ours);
                     make_text(&mut self.line);
                     if std::mem::take(&mut self.follows_payload)
@@ -449,7 +450,7 @@ impl Decoder {
                         return Some(Message::Information(text(&self.line).trim_end()));
                     }
                     let (mut message, mut payload) = message(&self.line);
-                    if let Some((set, id)) = receivable(text(&self.line))
+                    if let Some((set, "recv", Some(id))) = socket_urc_of(text(&self.line))
                         && self.sockets.announcing & (1 << id.index()) != 0
                     {
                         (message, payload) = (Message::Urc(Urc::Receivable(set, id)), None);
@@ -602,9 +603,6 @@ impl Default for Decoder {
     }
 }
 
-/// What announces payload of a socket.
-const HEADS: [&[u8]; 2] = [b"+QSSLURC: \"recv\",", b"+QIURC: \"recv\","];
-
 /// What may follow payload without a line end between them.
 const OPENED: [&[u8]; 2] = [b"+QSSLOPEN:", b"+QIOPEN:"];
 
@@ -734,15 +732,15 @@ fn without_name(line: &str) -> Message<'_> {
     }
 }
 
-/// `+QSSLURC: "recv",4,16` · `+QIURC: "closed",4`: of which connection it is. The number is none that a socket has where
-/// it is missing or out of range.
-fn socket_urc_of(line: &[u8]) -> Option<(CommandSet, Option<SocketId>)> {
-    let line = std::str::from_utf8(line).ok()?;
+/// `+QSSLURC: "recv",4,16` · `+QIURC: "closed",4`: what it tells, and of which connection. The number is none that a socket
+/// has where it is missing or out of range.
+fn socket_urc_of(line: &str) -> Option<(CommandSet, &'static str, Option<SocketId>)> {
     let (name, rest) = line.split_once(':')?;
     let set = CommandSet::ALL.into_iter().find(|set| set.names().urc == name)?;
     let mut fields = fields(rest.trim_end());
-    matches!(fields.next()?, "recv" | "closed").then_some(())?;
-    Some((set, fields.number().and_then(SocketId::new)))
+    let what = fields.next()?;
+    let what = ["recv", "closed"].into_iter().find(|known| *known == what)?;
+    Some((set, what, fields.number().and_then(SocketId::new)))
 }
 
 /// `"recv",4` · `"recv",4,16` · `"closed",4`
@@ -769,15 +767,6 @@ fn socket_urc(set: CommandSet, rest: &str) -> Option<(Message<'_>, Option<usize>
         }
         _ => None,
     }
-}
-
-/// The socket of a `recv` URC, whatever its length.
-fn receivable(line: &str) -> Option<(CommandSet, SocketId)> {
-    let (name, rest) = line.split_once(':')?;
-    let set = CommandSet::ALL.into_iter().find(|set| set.names().urc == name)?;
-    let mut fields = fields(rest);
-    (fields.next()? == "recv").then_some(())?;
-    Some((set, fields.number().and_then(SocketId::new)?))
 }
 
 /// `15`, but not the `(0-11),(1-1500)` of the test command nor the `120,100,20` of an unread count.

@@ -310,8 +310,8 @@ const SMS_CHARACTERS_MAX: usize = 160;
 /// Names of lines whose quotes hold nothing that another program or its peer chose.
 const OURS: [&[u8]; 6] = [b"+QSSL", b"+QI", b"+QNTP", b"+CME ERROR", b"+CMS ERROR", b"+CPIN"];
 
-/// What comes before the numbers where payload is announced.
-const HEADS: [&str; 2] = ["+QSSLURC: \"recv\",", "+QIURC: \"recv\","];
+/// What comes before the numbers where payload of a socket is announced.
+pub(super) const HEADS: [&str; 2] = ["+QSSLURC: \"recv\",", "+QIURC: \"recv\","];
 
 #[cfg(test)]
 mod tests {
