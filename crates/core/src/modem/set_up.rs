@@ -165,6 +165,7 @@ impl Modem {
         }
         for index in 0..self.setup.contexts().len() {
             if self.setup.step() == SetupStep::Up && !self.is_waited_for(index) {
+                self.setup.contexts_mut()[index].reading_stops();
                 continue;
             }
             let Some((line, is_secret)) = self.setup.context_line(index) else { continue };

@@ -317,6 +317,30 @@ fn settings_that_are_changed_after_a_reading_that_nobody_waited_for_any_more_are
     }
 }
 
+/// A client left while settings were read for it, and what had been read counted for the next one.
+#[test]
+fn settings_that_are_changed_after_a_client_has_left_their_reading_are_noticed() {
+    let meddles = b"AT+QSSLCFG=\"sslversion\",0,0\r".to_vec();
+    for leaves in (20..600).step_by(40) {
+        let mut wiring = trusting().ports([Port::usb(PortName::UsbAt), Port::usb(PortName::UsbModem)]);
+        wiring = wiring.modem(|modem| {
+            modem.quirks.joined_settings_lost = true;
+            modem.quirks.sleeps = true;
+            modem.command_latency = millis(20);
+        });
+        let stream = Connection { mode: Mode::Transparent, ..fetches() };
+        let impatient = stream.clone().at(seconds(5)).leaves(Leaves::ResetsAfter(millis(leaves)));
+        wiring = wiring.connect(impatient).connect(stream.at(seconds(15)));
+        // The port that cannot become the stream is awake, and is not the one that the open waits for.
+        wiring = wiring.fault(millis(14_900), Fault::Foreign(b"\r\n+CMTI: \"ME\",1\r\n".to_vec()));
+        let mut sim = wiring.fault(seconds(10), Fault::OtherProgram(meddles.clone())).start();
+        sim.run_to_the_end(seconds(200));
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "it left after {leaves} ms");
+        let opens = sim.settings_at_opens();
+        assert!(opens.iter().all(|open| open.version == 3), "it left after {leaves} ms");
+    }
+}
+
 /// The line stood still while settings were read. What had been read before was not read again, and another program had
 /// changed it meanwhile.
 #[test]
