@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Cut, Modem, PortFacts, Witness};
+use super::{Channel, Cut, Modem, PortFacts, Witness};
 use crate::at::answers::{Answer, SocketState, SocketStatus};
 use crate::at::{Command, CommandSet, SocketId, Urc};
 use crate::settings::Mode;
@@ -205,7 +205,8 @@ impl Modem {
                 UrcPort::One(port) => self.name_of(port).is_some_and(|name| name == self.routing.told),
                 // They may leave by one that is lost, or that is a stream.
                 UrcPort::Unknown => {
-                    (0..self.ports.len()).all(speaks) && self.ports.iter().any(|port| port.at_port.is_some())
+                    self.channels.iter().all(Channel::takes_commands)
+                        && self.ports.iter().any(|port| port.at_port.is_some())
                 }
             }
     }

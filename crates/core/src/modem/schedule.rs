@@ -415,7 +415,7 @@ impl Modem {
     fn open_command(&mut self, port: usize, id: SocketId, now: Instant) -> Option<Command> {
         let pushes_count = self.pushes_count();
         let speaks_by = self.speaks_by(port);
-        let streams = self.channels_that(|channel| channel.stream().is_some());
+        let unanswering = self.channels_that(|channel| !channel.takes_commands());
         let (security, generation) = match self.sockets[id.index()].set() {
             CommandSet::Ssl => {
                 let context = self.context_of(id)?;
@@ -430,7 +430,7 @@ impl Modem {
             true => std::time::Duration::from_secs(OPEN_MAX_SECONDS),
             false => timeout.max(std::time::Duration::from_secs(1)),
         };
-        let opener = Opener { port, speaks_by, generation, patience, pushes_count, streams };
+        let opener = Opener { port, speaks_by, generation, patience, pushes_count, unanswering };
         let mode = socket.open_sent(opener, now);
         let negotiate = std::time::Duration::from_secs(negotiate_seconds(timeout));
         Some(Command::Open {

@@ -84,9 +84,9 @@ pub struct Socket {
     /// The channels, a bit each, on which a send or a read of this number was given up. The module may still wait for
     /// payload there, or may still read: that would add to the bytes of the number's next connection, or take from them.
     late_carriers: u32,
-    /// The channels (a bit each) that have been streams since its open left, and have not answered since. Bytes that follow
-    /// the end of such a stream may have been pushed for the number's previous connection, or others may be missing
-    /// before them.
+    /// The channels (a bit each) that took no commands when its open left, or have been streams since, and have not
+    /// answered since. Bytes that come by them may have been pushed for the number's previous connection, or others may be
+    /// missing before them.
     stale: u32,
     /// Which port's URCs count for it.
     pub listening: Listening,

@@ -146,8 +146,8 @@ pub struct Opener {
     pub patience: Duration,
     /// What is pushed comes to us, and no other program's text can look like it.
     pub pushes_count: bool,
-    /// The channels that are streams, a bit each.
-    pub streams: u32,
+    /// The channels, a bit each, that are streams, closed, or asked whether they answer, as after a reboot.
+    pub unanswering: u32,
 }
 
 /// Whether the URC `closed` came while it was being opened.
@@ -301,7 +301,7 @@ impl Socket {
         }
         self.listening.expect(opener.speaks_by);
         self.opened_by = Some(opener.port);
-        self.stale = opener.streams;
+        self.stale = opener.unanswering;
         // Bytes that are pushed to a port that is not ours are lost; bytes that wait in the module are not.
         self.only_announces = self.mode() == Some(Mode::Push) && !opener.pushes_count;
         match self.mode() {

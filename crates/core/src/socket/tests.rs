@@ -31,7 +31,7 @@ fn opener() -> Opener {
         generation: 7,
         patience: Duration::from_secs(60),
         pushes_count: true,
-        streams: 0,
+        unanswering: 0,
     }
 }
 

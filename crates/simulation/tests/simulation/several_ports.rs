@@ -285,6 +285,30 @@ fn bytes_that_a_lost_port_would_have_carried_are_not_left_out() {
     }
 }
 
+/// The line of a port stood still while the modem booted, and what it had pushed before was delivered to the number's next
+/// client.
+#[test]
+fn what_was_pushed_before_a_boot_is_not_for_the_numbers_next_client() {
+    let drips = |every| {
+        let says = Says::Drip { bytes: 3, every, total: 300, seed: 2 };
+        Connection::new(Mode::Push).far_end(Behaviour {
+            says,
+            ends: Ends::AfterSaying(300),
+            ..Behaviour::sink()
+        })
+    };
+    let mut sim = two_ports()
+        .connect(drips(millis(200)))
+        .connect(drips(seconds(30)).at(seconds(18)))
+        .connect(drips(millis(200)).at(seconds(40)))
+        .fault(seconds(10), Fault::HoldLine(0, seconds(14)))
+        .fault(seconds(12), Fault::Reboot)
+        .start();
+    sim.run_to_the_end(seconds(200));
+    assert_eq!(sim.outcome(1), Some(Outcome::Reset));
+    sim.assert_complete(2);
+}
+
 /// A modem with two ports, of which the host has one, without a name or with a wrong one.
 fn one_of_two(port: Port) -> Wiring {
     let mut wiring = Wiring::new().ports([port]);
