@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Action, Event, Modem, Sharing};
-use crate::at::{Command, CommandOutcome, SocketId, SslContextId};
+use crate::at::{Command, CommandOutcome, CommandSet, SocketId, SslContextId};
 use crate::channel::{Channel, Origin};
 use crate::error::Kind;
 use crate::failure::{Cut, Distrust, Failure, OpenFailure};
@@ -61,11 +61,12 @@ impl Modem {
                 let made = self.make_contexts();
                 self.set_up(port, now, |setup, given| setup.contexts_made(given, made, now));
             }
-            Effect::Leftovers(open) => {
+            Effect::Leftovers(leftovers) => {
                 for id in SocketId::all() {
                     let ours = self.settings.sockets.contains(id.index())
                         && self.setup.profile().sockets.contains(id.index() as u32);
-                    if self.sockets[id.index()].found(ours, open[id.index()]) {
+                    let open = CommandSet::ALL.into_iter().filter(|set| leftovers.contains(&(*set, id)));
+                    if self.sockets[id.index()].found(ours, open) {
                         log::info!("socket {id} is still open in the module; closing it");
                     }
                 }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::at::answers::{Answer, Clock, ContextAddress, LastError, PdpContext, Registration, SimState};
-use crate::at::{Command, CommandOutcome, CommandSet, PdpContextId, Refusal, SOCKET_COUNT, SslContextId};
+use crate::at::{Command, CommandOutcome, CommandSet, PdpContextId, Refusal, SocketId, SslContextId};
 use crate::channel;
 use crate::counted;
 use crate::error::Kind;
@@ -159,8 +159,8 @@ pub enum Effect {
     /// It is known what the module can do: the SSL contexts are to be made, and [`SetUp::contexts_made`]
     /// called.
     MakeContexts,
-    /// These sockets are in use in the modem.
-    Leftovers([Option<CommandSet>; SOCKET_COUNT]),
+    /// These numbers are in use in the modem, each in this set.
+    Leftovers(Vec<(CommandSet, SocketId)>),
     /// URCs leave by the port of this name, or wherever the module has them leave.
     UrcsLeaveBy(Option<String>),
     /// Opens that wait for one of these contexts are refused.

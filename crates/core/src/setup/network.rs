@@ -7,7 +7,7 @@ use super::{Address, Effect, Given, SetUp, SetupStep};
 use crate::at::answers::{
     AccessPoint, Answer, PinAttempts, Registration, SimState, SocketState, SocketStatus,
 };
-use crate::at::{AtText, Command, CommandOutcome, Line, PdpContextId, Refusal, SOCKET_COUNT};
+use crate::at::{AtText, Command, CommandOutcome, Line, PdpContextId, Refusal};
 use crate::counted;
 use crate::error::Kind;
 use crate::failure::Failure;
@@ -217,11 +217,8 @@ impl SetUp {
 
     /// Lines of AT+QSSLSTATE and AT+QISTATE: which sockets are in use.
     pub(super) fn leftovers(&mut self, lines: &[String]) {
-        let mut open = [None; SOCKET_COUNT];
-        for socket in SocketStatus::all(lines).filter(|socket| socket.state != SocketState::Free) {
-            open[socket.id.index()].get_or_insert(socket.set);
-        }
-        self.effects.push_back(Effect::Leftovers(open));
+        let open = SocketStatus::all(lines).filter(|socket| socket.state != SocketState::Free);
+        self.effects.push_back(Effect::Leftovers(open.map(|socket| (socket.set, socket.id)).collect()));
     }
 
     /// The question whether the data session still has its address.

@@ -227,6 +227,11 @@ impl Socket {
         if *channels & speaking != 0 {
             return Checked::Nothing;
         }
+        if let Some(set) = self.also_open.take() {
+            self.set = set;
+            self.close(0);
+            return Checked::Nothing;
+        }
         self.clear();
         self.becomes_free();
         self.free_since = now;

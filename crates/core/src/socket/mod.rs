@@ -103,6 +103,8 @@ pub struct Socket {
     /// The commands of its connection, or of the last one. A number is used for one set at a time, as AT+QISWTMD and ATO
     /// name a number alone.
     set: CommandSet,
+    /// An earlier run has left its number open in the other set as well: that is closed next.
+    also_open: Option<CommandSet>,
     /// The SSL context that it was opened on.
     ssl: Option<SslContextId>,
     /// After SEND FAIL: when the same bytes are sent again.
@@ -245,6 +247,7 @@ impl Socket {
             outgoing: ByteQueue::new(OUTGOING_LIMIT_BYTES),
             incoming: ByteQueue::new(INCOMING_LIMIT_BYTES),
             set: CommandSet::Ssl,
+            also_open: None,
             ssl: None,
             backoff: None,
             switch_again: None,
@@ -819,13 +822,15 @@ impl Socket {
 
     // Whose it is.
 
-    /// The module was asked which sockets are open: `open` are the commands of this number's connection. Returns whether
-    /// an earlier run has left it open.
-    pub fn found(&mut self, is_ours: bool, open: Option<CommandSet>) -> bool {
+    /// The module was asked which sockets are open: `open` are the sets in which this number is. Returns whether an
+    /// earlier run has left it open.
+    pub fn found(&mut self, is_ours: bool, mut open: impl Iterator<Item = CommandSet>) -> bool {
         if self.is_attached() || self.stream().is_some() {
             return false;
         }
-        match (is_ours, open) {
+        let first = open.next();
+        self.also_open = open.next();
+        match (is_ours, first) {
             (false, _) => self.phase = Phase::Foreign,
             // The command in flight may still open it: no other client may get that connection.
             (true, None) if self.busy.is_some() => self.close(0),

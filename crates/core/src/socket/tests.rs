@@ -15,7 +15,7 @@ mod phases;
 
 fn fresh(now: Instant) -> Socket {
     let mut socket = Socket::new(true, now);
-    assert!(!socket.found(true, None));
+    assert!(!socket.found(true, std::iter::empty()));
     assert!(socket.is_free());
     socket
 }

@@ -183,6 +183,25 @@ fn sockets_of_an_earlier_run_are_closed_and_foreign_ones_are_not_touched() {
     }
 }
 
+/// The numbers of the two sets are independent, and only one of the connections was closed.
+#[test]
+fn a_number_that_an_earlier_run_has_left_open_with_tls_and_without_is_closed_in_both() {
+    let wiring = Wiring::new()
+        .typed_before(b"AT+QIACT=1\r")
+        .typed_before(b"AT+QSSLOPEN=1,1,3,\"elsewhere.example\",443,1\r")
+        .typed_before(b"AT+QIOPEN=1,3,\"TCP\",\"elsewhere.example\",443,0,1\r");
+    let plain = Connection::new(Mode::Push).plain().far_end(Behaviour::source(100, 1));
+    let mut sim = wiring.connect(plain).start();
+    assert_eq!([sim.modem.sockets_in_use(), sim.modem.plain_sockets_in_use()], [[3], [3]]);
+    sim.run_until("the client ends", seconds(60), |sim| sim.outcome(0).is_some());
+    sim.run_for(seconds(30));
+    assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+    assert_eq!([sim.modem.sockets_in_use(), sim.modem.plain_sockets_in_use()], [[], []] as [[u8; 0]; 2]);
+    for command in ["AT+QSSLCLOSE=3", "AT+QICLOSE=3"] {
+        assert_eq!(sim.said(command), 1, "{command}");
+    }
+}
+
 #[test]
 fn a_module_that_does_not_tell_its_data_sessions_serves_all_the_same() {
     type Start = fn(Wiring) -> Wiring;
