@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Channel, Cut, Modem, PortFacts, Witness};
+use super::{Channel, Cut, Modem, PortFacts, Socket, Witness};
 use crate::at::answers::{Answer, SocketState, SocketStatus};
-use crate::at::{Command, CommandSet, SocketId, Urc};
+use crate::at::{Command, CommandSet, IdSet, SocketId, Urc};
 use crate::settings::Mode;
 use crate::socket::listening::{Listening, Takeover};
 
@@ -302,15 +302,20 @@ impl Modem {
         opener.filter(|port| self.channels[*port].takes_commands())
     }
 
-    /// Whether the URCs of others leave by this port, and cannot be moved away from it: it must not become a stream.
-    pub(super) fn carries_urcs_of_others(&self, port: usize) -> bool {
+    /// Whether the URCs of these sockets leave by this port, and cannot be moved away from it: it must not become a stream.
+    pub(super) fn carries_urcs_of(&self, sockets: IdSet, port: usize) -> bool {
         let is_told_all = matches!(self.routing.urc_port, UrcPort::All { .. });
         if (is_told_all || self.routing.choice == Choice::Every) && self.routing.port() == Some(port) {
             return true;
         }
         let obeys = self.routing.choice == Choice::AsTold && !is_told_all;
         let every_port = self.routing.choice == Choice::Every;
-        !obeys && self.sockets.iter().any(|socket| socket.is_told_by(port, every_port))
+        !obeys && self.among(sockets).any(|socket| socket.is_told_by(port, every_port))
+    }
+
+    pub(super) fn among(&self, ids: IdSet) -> impl Iterator<Item = &Socket> {
+        let sockets = self.sockets.iter().enumerate();
+        sockets.filter(move |(index, _)| ids.contains(*index)).map(|(_, socket)| socket)
     }
 
     /// Breaks sockets of which other ports have carried more than the one that is listened to: that was no copy, or

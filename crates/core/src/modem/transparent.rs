@@ -6,7 +6,7 @@ use super::{
     Action, Channel, Cut, Distrust, Failure, Family, GiveUp, Modem, OpenFailure, Sharing, Socket,
     count_received,
 };
-use crate::at::{Command, SocketId};
+use crate::at::{Command, IdSet, SOCKET_COUNT, SocketId};
 use crate::channel::stream::{Exit, Next, Pace, Reason, Stream};
 use crate::error::Kind;
 use crate::settings::Mode;
@@ -25,9 +25,40 @@ impl Modem {
     /// The port that the next transparent stream gets: the last one that can, so that the first stays for
     /// commands; the only one if no other use needs it.
     pub(super) fn port_for_transparent(&self) -> Option<usize> {
+        self.port_for_stream_beside(IdSet::first(SOCKET_COUNT))
+    }
+
+    /// Sockets opened ahead that keep the next stream from beginning, as few as possible: none where closing them all
+    /// would not help.
+    pub(crate) fn in_the_way_of_stream(&self) -> Vec<SocketId> {
+        let mut ahead: Vec<SocketId> = Vec::new();
+        let mut kept = IdSet::empty();
+        for id in SocketId::all() {
+            match self.sockets[id.index()].is_ahead() {
+                true => ahead.push(id),
+                false => kept.insert(id.index()),
+            }
+        }
+        if self.port_for_stream_beside(kept).is_none() {
+            return Vec::new();
+        }
+        ahead.retain(|id| {
+            let mut with_it = kept;
+            with_it.insert(id.index());
+            let can_stay = self.port_for_stream_beside(with_it).is_some();
+            if can_stay {
+                kept = with_it;
+            }
+            !can_stay
+        });
+        ahead
+    }
+
+    /// The port that the next stream would get if there were only these sockets.
+    fn port_for_stream_beside(&self, sockets: IdSet) -> Option<usize> {
         let takers = (0..self.channels.len()).filter(|port| self.channels[*port].takes_commands());
         let commanding = takers.clone().count();
-        let others = self.sockets.iter().any(Socket::needs_commands);
+        let others = self.among(sockets).any(Socket::needs_commands);
         // Where several channels share a line, another one shows the end of a stream.
         let needs_none = |port: usize| self.ports[port].sharing != Sharing::Shared;
         let only_transparent = !others
@@ -36,7 +67,7 @@ impl Modem {
         if commanding == 1 && (self.has_several_ports() || others) && !only_transparent {
             return None;
         }
-        let is_needed_for_urcs = |port| commanding > 1 && self.carries_urcs_of_others(port);
+        let is_needed_for_urcs = |port| commanding > 1 && self.carries_urcs_of(sockets, port);
         takers.rev().find(|port| {
             self.can_be_transparent(*port)
                 && !is_needed_for_urcs(*port)

@@ -422,7 +422,7 @@ impl Relay {
         }
         let is_for_stream = |client: &Client| client.tunnel().mode == Mode::Transparent;
         if self.waiting.iter().filter_map(|id| self.get(*id)).any(is_for_stream) {
-            return self.close_ahead_but(&[], now);
+            self.close_ahead_of(self.modem.in_the_way_of_stream(), now);
         }
         while let Some(to_come) = self.modem.numbers_to_come()
             && to_come < self.waiting.len()
@@ -436,6 +436,12 @@ impl Relay {
     pub(super) fn has_made_room(&self) -> bool {
         let suffices = |to_come| to_come >= self.waiting.len();
         self.warm.is_used() && self.modem.is_up() && self.modem.numbers_to_come().is_some_and(suffices)
+    }
+
+    /// Closes those of these sockets that are kept.
+    fn close_ahead_of(&mut self, mut sockets: Vec<SocketId>, now: Instant) {
+        sockets.retain(|socket| self.warm.take_out(*socket).is_some());
+        self.close_ahead(sockets, now);
     }
 
     /// Closes those that are not for one of these tunnels.

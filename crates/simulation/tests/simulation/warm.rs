@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use qssl_core::at::IdSet;
 use qssl_core::settings::{Mode, Settings, Tunnel, WhenFull};
+use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Opening, Says};
 
-use qssl_simulation::wiring::{Connection, FAMILIES, Fault, Leaves, Reads, Sends, Wiring, millis, seconds};
+use qssl_simulation::wiring::{
+    Connection, FAMILIES, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds,
+};
 use qssl_simulation::{Outcome, Simulation};
 
 const MODES: [Mode; 2] = [Mode::Push, Mode::Buffer];
@@ -195,6 +198,32 @@ fn a_stream_gets_the_only_port_although_connections_were_opened_ahead() {
     assert_eq!(sim.outcome(1), Some(Outcome::Eof));
     sim.assert_complete(1);
     sim.run_until("they are ready again", seconds(60), |sim| ready(sim, 0) == 2);
+}
+
+/// With the other port a stream already, none could begin, and all of them were closed for nothing.
+#[test]
+fn a_stream_that_has_to_wait_for_another_closes_none() {
+    let stream = |at, seed| {
+        let says = Says::Drip { bytes: 100, every: seconds(1), total: 1_500, seed };
+        let far_end = Behaviour { says, ends: Ends::AfterSaying(1_500), ..Behaviour::sink() };
+        Connection::new(Mode::Transparent).at(seconds(at)).far_end(far_end)
+    };
+    let ports = [Port::usb(PortName::UsbAt), Port::usb(PortName::UsbModem)];
+    let wiring = Wiring::new().ports(ports).connect(tunnel(Mode::Push, 2));
+    let mut sim = wiring.connect(stream(20, 1)).connect(stream(21, 2)).start();
+    sim.run_until("they are ready", seconds(19), |sim| ready(sim, 0) == 2);
+    sim.run_until("the first stream begins", seconds(25), |sim| sim.clients[1].id.is_some());
+    let closes = sim.said("AT+QSSLCLOSE=");
+    sim.run_until("the second waits", seconds(10), |sim| sim.clients[2].id.is_some());
+    sim.run_until("the first ends", seconds(30), |sim| {
+        assert!(sim.outcome(1).is_some() || ready(sim, 0) == 2 && sim.said("AT+QSSLCLOSE=") == closes);
+        sim.outcome(1).is_some()
+    });
+    sim.run_until("the second ends", seconds(60), |sim| sim.outcome(2).is_some());
+    for client in [1, 2] {
+        assert_eq!(sim.outcome(client), Some(Outcome::Eof));
+        sim.assert_complete(client);
+    }
 }
 
 #[test]
