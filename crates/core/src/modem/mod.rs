@@ -641,6 +641,17 @@ impl Modem {
         self.sockets.iter().any(|socket| socket.is_of_client() && socket.waits_for_context())
     }
 
+    /// Sockets that are being opened ahead while a client's open waits until no other is under way: the module takes one at
+    /// a time.
+    pub(crate) fn in_the_way_of_open(&self) -> Vec<SocketId> {
+        if !self.sockets.iter().any(|socket| socket.is_of_client() && socket.waits_to_be_alone()) {
+            return Vec::new();
+        }
+        let is_in_the_way =
+            |socket: &Socket| socket.is_ahead() && socket.is_opening() && !socket.is_open_in_modem();
+        SocketId::all().filter(|id| is_in_the_way(&self.sockets[id.index()])).collect()
+    }
+
     /// Whether each further connection could cost a number for good: the module refuses to close one.
     pub(crate) fn refuses_closes(&self) -> bool {
         self.sockets.iter().any(Socket::resists_closing)

@@ -414,9 +414,10 @@ impl Relay {
         self.warm.due(now).find(|tunnel| self.modem.can_open(tunnel)).cloned()
     }
 
-    /// Where clients wait because all numbers are in use, or because a stream needs the port, connections that no client
-    /// has are in the way.
+    /// Where clients wait because all numbers are in use, because a stream needs the port, or because the module opens one
+    /// connection at a time, connections that no client has are in the way.
     fn make_room(&mut self, now: Instant) {
+        self.close_ahead_of(self.modem.in_the_way_of_open(), now);
         if self.waiting.is_empty() || !self.modem.is_up() {
             return;
         }

@@ -161,6 +161,11 @@ impl Socket {
             })
     }
 
+    /// Whether the module has refused its open as busy: the next is due once no other is under way.
+    pub fn waits_to_be_alone(&self) -> bool {
+        self.opening().is_some_and(|opening| matches!(opening.stage(), OpenStage::Again { alone: true, .. }))
+    }
+
     /// When something is due. `waits` drops times that had passed when the socket was last looked at.
     pub fn deadline(&self, is_wanted: bool, waits: impl Fn(Instant) -> Option<Instant>) -> Option<Instant> {
         let settled = self.failed_send_settles_at().and_then(&waits);

@@ -226,6 +226,33 @@ fn a_stream_that_has_to_wait_for_another_closes_none() {
     }
 }
 
+/// The client's own open was refused as busy, and had to wait until the other one was over.
+#[test]
+fn a_module_that_opens_one_at_a_time_opens_a_clients_first() {
+    for mode in MODES {
+        for can_be_ended in [true, false] {
+            let slow = tunnel(mode, 1).opening(Opening::Opens(seconds(25)));
+            let other = Connection::new(mode)
+                .at(seconds(5))
+                .far_end(Behaviour::echo())
+                .sends(Sends::Pattern(BYTES))
+                .leaves(Leaves::WhenRead(BYTES));
+            let wiring = Wiring::new().modem(|modem| {
+                modem.quirks.opens_busy_beyond = Some(1);
+                modem.quirks.close_of_opening_refused = !can_be_ended;
+            });
+            let mut sim = wiring.connect(slow).connect(other).start();
+            sim.run_until("it is being opened", seconds(4), |sim| opens(sim) == 1);
+            sim.run_until("the client comes", seconds(5), |sim| sim.clients[1].id.is_some());
+            let took = sim.run_until("it is served", seconds(60), |sim| sim.outcome(1).is_some());
+            assert_eq!(sim.clients[1].received.len() as u64, BYTES, "{mode:?}, {can_be_ended}");
+            // Where it cannot be ended, it is waited for.
+            assert_eq!(took < seconds(5), can_be_ended, "{mode:?}: {took:?}");
+            sim.run_until("the other is ready after all", seconds(60), |sim| ready(sim, 0) == 1);
+        }
+    }
+}
+
 #[test]
 fn what_a_server_says_first_is_kept_for_the_client_or_nobody_gets_that_connection() {
     for (mode, is_kept) in MODES.into_iter().flat_map(|mode| [(mode, true), (mode, false)]) {
