@@ -6,7 +6,8 @@
 //! `--nocapture` the sums over all runs are printed. In runs of seeds above 2^32 the core does not know which of the
 //! modem's ports it has. In runs of seeds above 2^33 other programs use the same modem and change its settings, and
 //! modules differ more. In runs of seeds above 3 * 2^33 one UART carries several channels (CMUX). In runs of seeds above
-//! 4 * 2^33 some connections have no TLS, and in those above 5 * 2^33 some are also opened ahead of their clients.
+//! 4 * 2^33 some connections have no TLS, in part of them with several channels or other programs; in those above
+//! 5 * 2^33 some are also opened ahead of their clients.
 
 mod multiplexed;
 
@@ -237,9 +238,22 @@ fn everybody_reads(wiring: &Wiring) -> bool {
 
 /// The wiring of a seed.
 fn draw(seed: u64) -> Wiring {
-    if (MULTIPLEXED_ABOVE + 1..=PLAIN_ABOVE).contains(&seed) {
-        return multiplexed::draw(seed);
+    if seed > WARM_ABOVE {
+        let mut wiring = draw_single(seed);
+        draw_plain(&mut wiring, &mut Chance::new(seed.rotate_left(13)));
+        draw_warm(&mut wiring, &mut Chance::new(seed.rotate_left(19)));
+        wiring
+    } else if seed > PLAIN_ABOVE {
+        draw_plain_with_others(seed)
+    } else if seed > MULTIPLEXED_ABOVE {
+        multiplexed::draw(seed)
+    } else {
+        draw_single(seed)
     }
+}
+
+/// With one channel a port.
+fn draw_single(seed: u64) -> Wiring {
     let chance = &mut Chance::new(seed);
     let mut wiring = Wiring { seed, ..Wiring::new() };
     draw_ports(&mut wiring, chance);
@@ -269,14 +283,33 @@ fn draw(seed: u64) -> Wiring {
         }
     }
     draw_late_clients(&mut wiring, modes, chance);
-    if seed > PLAIN_ABOVE {
-        draw_plain(&mut wiring, &mut Chance::new(seed.rotate_left(13)));
-        if seed > WARM_ABOVE {
-            draw_warm(&mut wiring, &mut Chance::new(seed.rotate_left(19)));
-        }
-    } else if seed > SHARED_ABOVE {
+    if (SHARED_ABOVE + 1..=MULTIPLEXED_ABOVE).contains(&seed) {
         draw_shared_modem(&mut wiring, &mut Chance::new(seed.rotate_left(17)));
     }
+    wiring
+}
+
+/// Connections without TLS, in some runs over several channels on one UART, and in some with the words of other
+/// programs, which have connections of their own.
+fn draw_plain_with_others(seed: u64) -> Wiring {
+    let chance = &mut Chance::new(seed.rotate_left(13));
+    let mut wiring = if chance.once_in(3) { multiplexed::draw(seed) } else { draw_single(seed) };
+    draw_plain(&mut wiring, chance);
+    if chance.once_in(3) {
+        return wiring;
+    }
+    draw_other_programs(&mut wiring, chance);
+    // In a stream it would be payload that no server sent.
+    if !has_streams(&wiring) {
+        for _ in 0..chance.below(6) {
+            let head = *chance.pick(&["+QSSLURC", "+QIURC"]);
+            let urc = format!("{head}: \"closed\",{}", chance.below(12));
+            wiring.faults.push((millis(chance.below(60_000)), Fault::Urc(urc)));
+        }
+    }
+    // A connection has one number, and what the modem pushes for another program's would be taken for ours: its numbers
+    // are not in --sockets.
+    wiring.settings.sockets = IdSet::first(5);
     wiring
 }
 
