@@ -34,7 +34,7 @@ fn a_clone_in_every_mode() {
 }
 
 /// Makes `repository.git` with some commits, partly packed. Returns the ID of the newest one.
-fn repository(root: &Path) -> String {
+pub fn repository(root: &Path) -> String {
     let work = temporary_directory();
     run(git(work.path()).args(["init", "--quiet", "--initial-branch=main"])).expect_success();
     for number in 1..=10_u64 {
@@ -55,7 +55,7 @@ fn repository(root: &Path) -> String {
 }
 
 /// git in this directory, without any user's settings.
-fn git(directory: &Path) -> Command {
+pub fn git(directory: &Path) -> Command {
     let mut command = Command::new(program("git"));
     command.current_dir(directory).env("HOME", directory).env("GIT_CONFIG_NOSYSTEM", "1");
     command.env("GIT_TERMINAL_PROMPT", "0").env("no_proxy", "*");

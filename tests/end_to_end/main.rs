@@ -25,6 +25,7 @@ mod mqtt;
 mod payload;
 mod plain_tcp;
 mod proxy;
+mod proxy_programs;
 mod short_connections;
 mod shutdown;
 mod ssh;

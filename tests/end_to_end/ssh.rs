@@ -48,25 +48,7 @@ impl Gateway {
     fn start() -> Gateway {
         let directory = temporary_directory();
         let root = directory.path();
-        for key in ["host_key", "user_key"] {
-            let mut keygen = Command::new(program("ssh-keygen"));
-            run(keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(root.join(key))).expect_success();
-        }
-        let host_key = fs::read_to_string(root.join("host_key.pub")).expect("ssh-keygen wrote it");
-        write(&root.join("known_hosts"), format!("server.test {host_key}"));
-        fs::copy(root.join("user_key.pub"), root.join("authorized_keys")).expect("ssh-keygen wrote it");
-        write(
-            &root.join("sshd_config"),
-            format!(
-                "HostKey {0}/host_key\nAuthorizedKeysFile {0}/authorized_keys\nPidFile none\nStrictModes no\n\
-                 PermitRootLogin prohibit-password\nPasswordAuthentication no\n\
-                 Subsystem sftp internal-sftp\n",
-                root.display()
-            ),
-        );
-        // sshd needs this directory if it runs as root; a Debian service makes it at its start.
-        let _ = fs::create_dir_all("/run/sshd");
-
+        prepare(root);
         let mut pem = identity().chain_pem();
         pem.extend(identity().key_pem());
         fs::write(root.join("front.pem"), pem).expect("the directory is ours");
@@ -100,13 +82,40 @@ impl Gateway {
             certificate_file(),
             modem.device(0)
         );
-        let mut command = Command::new(program(name));
-        command.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
-        command.arg("-o").arg(format!("UserKnownHostsFile={}", self.path("known_hosts").display()));
-        command.arg("-i").arg(self.path("user_key"));
-        command.arg("-o").arg(format!("ProxyCommand={proxy}"));
-        command
+        command(name, self.directory.path(), &proxy)
     }
+}
+
+/// Keys for both sides, and the configuration of an sshd that takes the user's.
+pub fn prepare(root: &Path) {
+    for key in ["host_key", "user_key"] {
+        let mut keygen = Command::new(program("ssh-keygen"));
+        run(keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(root.join(key))).expect_success();
+    }
+    let host_key = fs::read_to_string(root.join("host_key.pub")).expect("ssh-keygen wrote it");
+    write(&root.join("known_hosts"), format!("server.test {host_key}"));
+    fs::copy(root.join("user_key.pub"), root.join("authorized_keys")).expect("ssh-keygen wrote it");
+    write(
+        &root.join("sshd_config"),
+        format!(
+            "HostKey {0}/host_key\nAuthorizedKeysFile {0}/authorized_keys\nPidFile none\nStrictModes no\n\
+             PermitRootLogin prohibit-password\nPasswordAuthentication no\n\
+             Subsystem sftp internal-sftp\n",
+            root.display()
+        ),
+    );
+    // sshd needs this directory if it runs as root; a Debian service makes it at its start.
+    let _ = fs::create_dir_all("/run/sshd");
+}
+
+/// An `ssh` or `scp` command with these keys that reaches the server by this ProxyCommand.
+pub fn command(name: &str, root: &Path, proxy: &str) -> Command {
+    let mut command = Command::new(program(name));
+    command.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
+    command.arg("-o").arg(format!("UserKnownHostsFile={}", root.join("known_hosts").display()));
+    command.arg("-i").arg(root.join("user_key"));
+    command.arg("-o").arg(format!("ProxyCommand={proxy}"));
+    command
 }
 
 fn write(path: &Path, text: String) {
