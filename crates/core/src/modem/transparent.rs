@@ -130,6 +130,9 @@ impl Modem {
         let trust = self.trust_in_open(id);
         let asks_beside = self.ports[port].sharing == Sharing::Shared;
         self.enter_data_mode(port, Some(id), now);
+        if self.sockets[id.index()].may_have_ended() {
+            self.streams_may_be_over(Some(id), now);
+        }
         let socket = &mut self.sockets[id.index()];
         socket.stream_begins(port);
         match trust {
@@ -298,6 +301,12 @@ impl Modem {
             if id.is_none() || stream.socket() == id {
                 stream.may_be_over(now);
             }
+        }
+        if id.is_none() && self.ports.iter().any(|facts| facts.sharing == Sharing::Shared) {
+            // It may be the end of one whose `CONNECT` still waits for its channel's turn.
+            let is_next =
+                |socket: &&mut Socket| socket.is_opening() && socket.mode() == Some(Mode::Transparent);
+            self.sockets.iter_mut().filter(is_next).for_each(Socket::ask_beside);
         }
     }
 

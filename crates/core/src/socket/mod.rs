@@ -457,6 +457,11 @@ impl Socket {
         self.opening().is_some()
     }
 
+    /// Whether it is being opened, and what may be its end has come already.
+    pub fn may_have_ended(&self) -> bool {
+        self.opening().is_some_and(Opening::is_closed)
+    }
+
     /// Whether it is being opened, and the modem works on that, as far as is known.
     pub fn is_opening_in_modem(&self) -> bool {
         self.opening().is_some_and(Opening::is_under_way)

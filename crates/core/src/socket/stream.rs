@@ -1,7 +1,6 @@
 //! Transparent mode, the socket's side: when its bytes begin and cease to be those of a channel. What those bytes mean is
 //! `channel/stream/`; what follows for others is `modem/transparent.rs`.
 
-use super::opening::Opening;
 use super::{Flow, Phase, Question, Socket};
 use crate::settings::Mode;
 
@@ -18,7 +17,7 @@ impl Socket {
 
     /// This channel is its stream: its client's, or one that is left.
     pub(super) fn becomes_stream(&mut self, channel: usize) {
-        let may_be_over = self.opening().is_some_and(Opening::is_closed);
+        let may_be_over = self.may_have_ended();
         self.becomes_open(Flow::Transparent { channel });
         if may_be_over {
             // Its channel waits for that answer.

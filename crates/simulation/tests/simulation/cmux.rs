@@ -2,7 +2,7 @@
 //! mode, and what real modules do differently costs none of it.
 
 use qssl_core::settings::Mode;
-use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Says};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Says};
 
 use qssl_simulation::material::{NOISE_BETWEEN_FRAMES, mux_habits};
 use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
@@ -114,6 +114,24 @@ fn an_end_in_payload_is_no_end() {
             assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{name}");
         }
     }
+}
+
+/// The end was told on the first channel before the host had read that there was a stream, and not believed: what looked
+/// like the end on the stream's own channel was taken for it.
+#[test]
+fn an_end_that_overtakes_connect_is_the_streams_and_the_one_in_its_payload_is_not() {
+    let text = b"payload\r\nNO CARRIER\r\n\r\nERROR\r\n".to_vec();
+    let wiring = wiring().modem(|modem| {
+        modem.quirks.mux_end_told_on_first_only = true;
+        // The server has said everything and closed by then.
+        modem.open_latency = seconds(2);
+    });
+    let ends = Ends::AfterSaying(text.len() as u64);
+    let far = Behaviour { says: Says::Text(text), ends, ..Behaviour::sink() };
+    let stream = Connection::new(Mode::Transparent).at(seconds(20)).far_end(far);
+    let mut sim = wiring.connect(stream.opening(Opening::Opens(millis(500)))).start();
+    sim.run_to_the_end(seconds(60));
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset), "which of the two words was the end is not known");
 }
 
 #[test]
