@@ -510,7 +510,7 @@ pub struct ClientOptions {
     ///
     /// Each saves one client the handshake. It costs the data of a handshake whenever it is replaced, which happens each
     /// time one is used or has become too old, and it occupies a connection of the modem until a client of another tunnel
-    /// needs that. Not in transparent mode, and not with --dynamic.
+    /// needs that. All tunnels together must leave one of --sockets. Not in transparent mode, and not with --dynamic.
     #[arg(long, value_name = "NUMBER", value_parser = whole(0_u32..=11), env = "QSSL_TUNNEL_WARM", hide_env = true)]
     pub warm: Option<u32>,
 

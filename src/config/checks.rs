@@ -178,6 +178,9 @@ pub fn from_text(
         .verbosity(&logging)
         .map_err(|complaint| complaint.over(checks.verbosity(&args.logging).err(), &file.process))?;
     let tunnels = checks.tunnels(&file)?;
+    checks
+        .leave_room(&configuration.modem, &tunnels)
+        .map_err(|(place, complaint)| complaint.at(&file.tunnels[place]))?;
     let configuration = Configuration { tunnels, process, ..configuration };
     Ok(Checked { configuration, verbosity, warnings: checks.warnings })
 }
@@ -299,6 +302,7 @@ impl<'a> Checks<'a> {
         let devices = if options.device.is_empty() { vec![Device::Auto] } else { options.device.clone() };
         let reset_command = options.reset_command.clone();
         let modem = self.modem(options, default_wait)?;
+        self.leave_room(&modem, &tunnels).map_err(|(_, complaint)| complaint)?;
         Ok(Configuration { devices, reset_command, modem, tunnels, process })
     }
 
@@ -407,6 +411,26 @@ impl<'a> Checks<'a> {
             return Err(Complaint::new("warm-max-age", "must be 5s or more"));
         }
         Ok(Warm { count, max_age, server_first: options.warm_server_first })
+    }
+
+    /// Complains where connections opened ahead would occupy all numbers: one is needed to replace them, and for other
+    /// clients. Names the tunnel, too.
+    fn leave_room(&self, modem: &settings::Modem, tunnels: &[Tunnel]) -> Result<(), (usize, Complaint)> {
+        let (mut ahead, all) = (0, modem.sockets.count());
+        for (place, tunnel) in tunnels.iter().enumerate() {
+            let count = tunnel.settings.limits.warm.count;
+            ahead += count;
+            if count > 0 && ahead >= all {
+                let reason = format!(
+                    "opened ahead, {} would leave none of the {all} of {} free: all tunnels together may keep {}",
+                    counted(ahead, "connection"),
+                    self.option("sockets"),
+                    all - 1
+                );
+                return Err((place, Complaint::new("warm", reason)));
+            }
+        }
+        Ok(())
     }
 
     fn process(&self, options: &ProcessOptions) -> Result<Process, Complaint> {

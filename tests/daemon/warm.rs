@@ -70,6 +70,10 @@ fn it_is_refused_where_it_cannot_work() {
             &["--to", "a.example:443", "--insecure", "--warm", "1", "--warm-max-age", "1s"],
             "must be 5s or more",
         ),
+        (
+            &["--to", "a.example:443", "--insecure", "--warm", "2", "--sockets", "0-1"],
+            "would leave none of the 2 of --sockets free",
+        ),
     ] {
         let refused = run(tunnel_command(&["listen", "8443"]).args(arguments));
         assert_eq!(refused.status, 2, "{arguments:?}");

@@ -150,6 +150,11 @@ impl IdSet {
     pub fn contains(self, number: usize) -> bool {
         number < 16 && self.0 & (1 << number) != 0
     }
+
+    /// How many numbers it has, at most 16.
+    pub fn count(self) -> usize {
+        self.0.count_ones() as usize
+    }
 }
 
 #[cfg(test)]
