@@ -288,7 +288,8 @@ pub struct DoctorArgs {
     ///
     /// If TLS fails, settings are changed one at a time to find the one that makes the difference. If the
     /// modem's clock is wrong, it is set, as a tunnel does; everything else is restored afterwards. If a
-    /// daemon has a tunnel to this server and no TLS option is given, that tunnel's settings are examined.
+    /// daemon has a tunnel to this server and no TLS option is given, that tunnel's settings are examined; or
+    /// else those of a tunnel with --dynamic, and whether its --allow-target allows the server.
     #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
     pub to: Option<Server>,
 

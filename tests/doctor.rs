@@ -498,6 +498,34 @@ fn a_running_daemon_is_asked_and_its_connections_go_on() {
 }
 
 #[test]
+fn a_server_is_examined_as_clients_of_a_daemon_that_may_name_it_would_reach_it() {
+    let directory = harness::temporary_directory();
+    let socket = directory.path().join("control");
+    let socket = socket.to_str().expect("text");
+    let target = format!("{NAME}:443");
+    let tls = ["--dynamic-tls", "--ca", certificate_file()];
+    for (options, seen) in [
+        (&[][..], "not tried: the daemon's tunnel leaves it to its clients"),
+        (&tls, "with the settings of the daemon's tunnel"),
+    ] {
+        let site = Site::new(Behaviour::Echo, "--clock host");
+        let device = site.modem.device(0);
+        let usual = ["--dynamic", "auto", "--allow-target", "*.test:443", "-d", &device, "--control", socket];
+        let tunnel = Tunnel::listen(&[&usual, options].concat());
+        tunnel.wait_until_ready();
+        let finished = run(&mut tunnel_command(&["doctor", &target, "-w", "20s", "--control", socket]));
+        let report = finished.text();
+        assert_eq!(finished.status, 0, "{report}{}\n{}", finished.stderr, tunnel.log());
+        assert!(line(&report, "tcp").contains(" allows it"), "{report}");
+        assert!(line(&report, "tls").contains(seen), "{report}");
+        let other = run(&mut tunnel_command(&["doctor", "127.0.0.1:1", "-w", "20s", "--control", socket]));
+        failed(&other, 13, "tcp", &["does not allow 127.0.0.1:1", "--allow-target"]);
+        tunnel.signal(Signal::TERM);
+        tunnel.ends_with(0);
+    }
+}
+
+#[test]
 fn a_failing_examination_through_a_daemon_costs_it_no_connection() {
     let stranger = Authority::new("a stranger").expect("OpenSSL makes a root");
     let identity = stranger.issue(&CertificateRequest::server(NAME)).expect("OpenSSL signs");

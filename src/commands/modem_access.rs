@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::ModemOptions;
-use crate::config::{Configuration, Process, Server};
+use crate::config::{Configuration, Process};
 use crate::daemon::control::{self, Client, ControlError, Reply, Request, StoredFile};
 use crate::daemon::exit_status;
+use crate::daemon::status;
 use crate::event_loop::Commanded;
 use crate::ports::holder;
 use crate::terminal::in_full;
 use qssl_core::Kind;
-use qssl_core::at::{Command, CommandSet, Line, SslContextId, USUAL_PATIENCE};
+use qssl_core::at::{Command, CommandSet, Line, USUAL_PATIENCE};
 use qssl_core::modem::{Failure, UserAnswer};
 
 /// A conversation with one modem.
@@ -141,19 +142,14 @@ impl Conversation {
         matches!(self.way, Way::Daemon(_))
     }
 
-    /// The SSL context with the settings of a daemon's tunnel to this server; `None` if there is no such tunnel or no
-    /// daemon.
+    /// The tunnels of a daemon; none without a daemon.
     ///
     /// # Errors
     /// The daemon is gone.
-    pub fn ssl_context_to(&mut self, server: &Server) -> Result<Option<SslContextId>, Failure> {
-        let Way::Daemon(client) = &mut self.way else { return Ok(None) };
+    pub fn tunnels(&mut self) -> Result<Vec<status::Tunnel>, Failure> {
+        let Way::Daemon(client) = &mut self.way else { return Ok(Vec::new()) };
         match client.ask(&Request::Status, LATENCY + control::TURN_LIMIT) {
-            Ok(Reply::Status { status }) => {
-                let target = server.to_string();
-                let of_target = status.tunnels.iter().find(|tunnel| tunnel.target == target);
-                Ok(of_target.and_then(|tunnel| SslContextId::new(tunnel.ssl_context?)))
-            }
+            Ok(Reply::Status { status }) => Ok(status.tunnels),
             other => Err(unexpected(other)),
         }
     }

@@ -262,6 +262,11 @@ impl EventLoop {
             let own = self.listeners.iter().filter(|slot| Arc::ptr_eq(&slot.tunnel, tunnel));
             own.map(|slot| slot.listener.name().to_owned()).collect()
         };
+        let allowed = |tunnel: &Arc<Tunnel>| {
+            let mut own = self.listeners.iter().filter(|slot| Arc::ptr_eq(&slot.tunnel, tunnel));
+            let dynamic = own.find_map(|slot| slot.dynamic.as_ref());
+            dynamic.map_or(Vec::new(), |dynamic| dynamic.allowed.iter().map(ToString::to_string).collect())
+        };
         let tunnels = self.relay.tunnel_reports().into_iter().map(|tunnel| {
             let settings = tunnel.settings;
             let (today_bytes, month_bytes) = daemon.data_usage.of_tunnel(&settings.name, today);
@@ -271,6 +276,7 @@ impl EventLoop {
                 target: settings
                     .server()
                     .map_or_else(|| super::clients::CHOSEN.to_owned(), |server| server.to_string()),
+                allow_target: allowed(settings),
                 mode: mode_in_words(settings.mode).to_owned(),
                 ssl_context: modem.ssl_context_of(settings).map(|id| id.index() as u32),
                 clients: tunnel.clients,

@@ -16,10 +16,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::cli::{DoctorArgs, TlsOptions};
 use crate::commands::modem_access::{Access, Conversation};
-use crate::config::{self, Checked, Environment, Verbosity};
+use crate::config::{self, AllowedTarget, Checked, Environment, Verbosity};
 use crate::daemon::exit_status::ExitStatus;
 use crate::daemon::logging;
 use crate::daemon::sim_pin;
+use crate::daemon::status;
 use crate::terminal;
 use qssl_core::Kind;
 use qssl_core::at::answers::{
@@ -68,6 +69,7 @@ pub fn run(args: &DoctorArgs, environment: &Environment) -> anyhow::Result<ExitS
                 session_is_found: false,
                 clock_is_right: true,
                 settings: SettingsOf::Options,
+                proxy: None,
                 certificates_fit: true,
                 stored: Vec::new(),
                 intact: Vec::new(),
@@ -106,6 +108,8 @@ struct Doctor<'a> {
     clock_is_right: bool,
     /// Whose TLS settings are examined.
     settings: SettingsOf,
+    /// The daemon's tunnel whose clients would name the server.
+    proxy: Option<Proxy>,
     /// The module's storage has room for the files of the tunnel that are missing.
     certificates_fit: bool,
     /// Names of the stored files.
@@ -125,6 +129,16 @@ enum SettingsOf {
     Options,
     /// Those of a daemon's tunnel to the server, in this SSL context.
     DaemonsTunnel(SslContextId),
+    /// Those of its clients: the daemon's tunnel makes plain connections.
+    Clients,
+}
+
+/// A daemon's tunnel whose clients name their servers (`--dynamic`).
+struct Proxy {
+    /// Its name.
+    name: String,
+    /// Whether they may name this one.
+    allows: bool,
 }
 
 /// An answer, in the form that the checks need.
@@ -161,12 +175,7 @@ impl Doctor<'_> {
         if !self.reach()? {
             return Ok(());
         }
-        if let Some(tunnel) = self.tunnel.filter(|_| !has_tls_options)
-            && let Some(server) = tunnel.server()
-            && let Some(context) = self.conversation.ssl_context_to(&server)?
-        {
-            self.settings = SettingsOf::DaemonsTunnel(context);
-        }
+        self.find_daemons_tunnel(has_tls_options)?;
         self.identify()?;
         self.sim()?;
         self.signal()?;
@@ -191,12 +200,43 @@ impl Doctor<'_> {
             self.judge_tcp(target, tcp);
         }
         match tunnel.tls() {
+            Some(_) if self.settings == SettingsOf::Clients => {
+                self.report.skipped("tls", "the daemon's tunnel leaves it to its clients");
+                Ok(())
+            }
             Some(tls) => self.tls(tunnel, tls, tcp),
             None => {
                 self.report.skipped("tls", "tcp:// has none");
                 Ok(())
             }
         }
+    }
+
+    /// Looks for a daemon's tunnel to the server, or else for one whose clients may name it.
+    fn find_daemons_tunnel(&mut self, has_tls_options: bool) -> Result<(), Failure> {
+        let Some((server, target)) = self.tunnel.and_then(|it| it.server().zip(it.target.as_ref())) else {
+            return Ok(());
+        };
+        let tunnels = self.conversation.tunnels()?;
+        let server = server.to_string();
+        let mut found = tunnels.iter().find(|tunnel| tunnel.target == server);
+        if found.is_none() {
+            let allows = |tunnel: &status::Tunnel| {
+                let mut patterns = tunnel.allow_target.iter().filter_map(|text| text.parse().ok());
+                patterns.any(|pattern: AllowedTarget| pattern.allows(target))
+            };
+            let proxies = tunnels.iter().filter(|tunnel| !tunnel.allow_target.is_empty());
+            found = proxies.max_by_key(|tunnel| allows(tunnel));
+            self.proxy = found.map(|tunnel| Proxy { name: tunnel.name.clone(), allows: allows(tunnel) });
+        }
+        if let Some(tunnel) = found.filter(|_| !has_tls_options) {
+            self.settings = match tunnel.ssl_context.and_then(SslContextId::new) {
+                Some(context) => SettingsOf::DaemonsTunnel(context),
+                None if self.proxy.is_some() => SettingsOf::Clients,
+                None => SettingsOf::Options,
+            };
+        }
+        Ok(())
     }
 
     /// Sends a line.

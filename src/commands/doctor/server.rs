@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::trials::{Trial, trials};
-use super::{Doctor, Heard, SettingsOf};
+use super::{Doctor, Heard, Proxy, SettingsOf};
 use crate::commands::cert::LARGEST_FILE_BYTES;
 use crate::config::{self, Authentication, Target};
 use crate::daemon::exit_status::ExitStatus;
@@ -135,10 +135,19 @@ impl Doctor<'_> {
 
     pub(super) fn judge_tcp(&mut self, target: &Target, code: u16) {
         let Target { host, port } = target;
-        match code {
-            0 => self.report.ok("tcp", format!("{host} port {port} answers")),
-            564 | 565 => self.report.skipped("tcp", "the name cannot be resolved"),
-            566 => {
+        match (code, &self.proxy) {
+            (0, Some(Proxy { name, allows: true })) => {
+                let seen = format!("{host} port {port} answers; the daemon's tunnel {name} allows it");
+                self.report.ok("tcp", seen);
+            }
+            (_, Some(Proxy { name, allows: false })) => {
+                let seen = format!("the daemon's tunnel {name} does not allow {target}");
+                let advice = "its --allow-target names the servers that clients may choose";
+                self.report.failed("tcp", ExitStatus::ConnectFailed, seen, advice);
+            }
+            (0, None) => self.report.ok("tcp", format!("{host} port {port} answers")),
+            (564 | 565, _) => self.report.skipped("tcp", "the name cannot be resolved"),
+            (566, _) => {
                 let advice = format!(
                     "check the port, and whether the server lets the mobile network in{}",
                     self.doubt()
@@ -146,7 +155,7 @@ impl Doctor<'_> {
                 let seen = format!("{host} port {port} refuses the connection or cannot be reached");
                 self.report.failed("tcp", ExitStatus::ConnectFailed, seen, advice);
             }
-            code => {
+            (code, _) => {
                 let status = OpenFailure::Code(ResultCode(code)).status();
                 let doubt = self.doubt();
                 let advice = doubt.trim_start_matches("; ");

@@ -96,6 +96,9 @@ pub struct Tunnel {
     pub listen: Vec<String>,
     /// The TLS server.
     pub target: String,
+    /// With --dynamic: the targets that clients may name (`--allow-target`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow_target: Vec<String>,
     /// buffer, push or transparent.
     pub mode: String,
     /// The SSL context of the modem that has its TLS settings; `None`: not configured yet.
