@@ -220,12 +220,6 @@ impl Modem {
     /// Whether this URC of a socket counts, which has come by this port: not if it is a copy of one that
     /// comes by another. What the module does decides, not what it was set to.
     pub(super) fn is_listened_to(&mut self, port: usize, id: SocketId, urc: Urc, now: Instant) -> bool {
-        if matches!(urc, Urc::Pushed(_, _, length) if length > 0)
-            && self.sockets[id.index()].may_be_stale(port)
-        {
-            self.break_off(id, Cut::UrcsMissed);
-            return false;
-        }
         let speaks = |port: usize| self.channels[port].speaks();
         let socket = &mut self.sockets[id.index()];
         let opener = socket.opened_by();
@@ -253,6 +247,10 @@ impl Modem {
         }
         let is_copy =
             takeover == Takeover::Copy || copies_come && expected.is_some_and(|expected| expected != port);
+        if !is_copy && pushed > 0 && socket.may_be_stale(port) {
+            self.break_off(id, Cut::UrcsMissed);
+            return false;
+        }
         socket.listening.pushed(port, pushed, !is_copy, now);
         self.routing.choice = match (self.routing.choice, self.routing.urc_port) {
             (Choice::Every, _) => Choice::Every,
