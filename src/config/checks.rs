@@ -469,6 +469,9 @@ impl<'a> Checks<'a> {
         if server.scheme == Scheme::Tls {
             return self.tls(options, whose).map(Transport::Tls);
         }
+        if server.scheme.carries_datagrams() {
+            return Err(Complaint::new("to", format!("{server}: datagrams cannot be carried yet")));
+        }
         if *options != TlsOptions::default() {
             return Err(Complaint::new("to", NO_TLS));
         }

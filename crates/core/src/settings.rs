@@ -251,16 +251,17 @@ impl Tunnel {
 
     /// This target as a server of the tunnel.
     pub fn server_at(&self, target: Target) -> Server {
-        let scheme = match self.transport {
-            Transport::Tls(_) => Scheme::Tls,
-            Transport::Tcp => Scheme::Tcp,
-        };
-        Server { scheme, target }
+        Server { scheme: self.transport.scheme(), target }
     }
 
     /// The TLS settings, if the modem's connections have TLS.
     pub fn tls(&self) -> Option<&Tls> {
         self.transport.tls()
+    }
+
+    /// Whether messages keep their boundaries, so that each client is a datagram session.
+    pub fn carries_datagrams(&self) -> bool {
+        self.transport.carries_datagrams()
     }
 }
 
@@ -290,15 +291,34 @@ pub enum Transport {
     Tls(Tls),
     /// `tcp://HOST:PORT`: plain TCP, which anyone in between can read and change.
     Tcp,
+    /// `dtls://HOST:PORT`: TLS for datagrams, over UDP.
+    Dtls(Tls),
+    /// `udp://HOST:PORT`: plain datagrams, which anyone in between can read and change.
+    Udp,
 }
 
 impl Transport {
     /// The TLS settings, if there is TLS.
     pub fn tls(&self) -> Option<&Tls> {
         match self {
-            Transport::Tls(tls) => Some(tls),
-            Transport::Tcp => None,
+            Transport::Tls(tls) | Transport::Dtls(tls) => Some(tls),
+            Transport::Tcp | Transport::Udp => None,
         }
+    }
+
+    /// The scheme of its targets.
+    pub fn scheme(&self) -> Scheme {
+        match self {
+            Transport::Tls(_) => Scheme::Tls,
+            Transport::Tcp => Scheme::Tcp,
+            Transport::Dtls(_) => Scheme::Dtls,
+            Transport::Udp => Scheme::Udp,
+        }
+    }
+
+    /// Whether messages keep their boundaries.
+    pub fn carries_datagrams(&self) -> bool {
+        self.scheme().carries_datagrams()
     }
 
     /// Whether one of these tunnels has plain connections.
@@ -309,13 +329,13 @@ impl Transport {
     /// The AT commands of such a connection.
     pub(crate) fn command_set(&self) -> CommandSet {
         match self {
-            Transport::Tls(_) => CommandSet::Ssl,
-            Transport::Tcp => CommandSet::Ip,
+            Transport::Tls(_) | Transport::Dtls(_) => CommandSet::Ssl,
+            Transport::Tcp | Transport::Udp => CommandSet::Ip,
         }
     }
 }
 
-/// TLS settings: the rows of both manuals' AT+QSSLCFG tables.
+/// TLS settings, of streams or of datagrams: the rows of both manuals' AT+QSSLCFG tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// `--tls-version`: "sslversion".
@@ -373,7 +393,8 @@ impl Tls {
     }
 }
 
-/// `--tls-version`: the value of "sslversion".
+/// `--tls-version`: the value of "sslversion". DTLS has versions of its own: 1.2 like TLS, and 1.0, which is TLS 1.1 for
+/// datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsVersion {
     /// SSL 3.0, long broken
@@ -489,6 +510,8 @@ pub enum WhenFull {
     Wait,
     /// it is reset
     Reset,
+    /// the datagram session that has been idle longest makes room for it, if there is one; else it waits
+    Evict,
 }
 
 /// `--on-closed`: how a client learns of a `closed` URC, which does not distinguish an end from a cut.

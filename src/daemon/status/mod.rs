@@ -238,6 +238,7 @@ mod tests {
                 up_bytes: 1_500,
                 delivered_bytes: None,
                 down_bytes: 61_000,
+                datagrams: None,
             }],
             counters: Some(Counts {
                 modem: Counters {

@@ -17,6 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::report::Datagrams;
 use crate::at::SocketId;
 use crate::byte_queue::ByteQueue;
 use crate::counted;
@@ -49,6 +50,8 @@ pub(super) struct Client {
     delivered_bytes: Option<u64>,
     /// Bytes that were written to it.
     down_bytes: u64,
+    /// The same in datagrams.
+    datagrams: Datagrams,
     /// When it was accepted.
     since: Instant,
     /// Since when its first byte is listened for; `None`: it has come.
@@ -188,6 +191,7 @@ impl Client {
             up_bytes: 0,
             delivered_bytes: None,
             down_bytes: 0,
+            datagrams: Datagrams::default(),
             since: now,
             silent_since: Some(now),
             last_byte: now,
@@ -236,6 +240,11 @@ impl Client {
     /// Bytes that were written to it.
     pub fn down_bytes(&self) -> u64 {
         self.down_bytes
+    }
+
+    /// What it has carried and dropped, if it is a datagram session.
+    pub fn datagrams(&self) -> Option<Datagrams> {
+        self.tunnel.carries_datagrams().then_some(self.datagrams)
     }
 
     /// How long ago it was accepted.

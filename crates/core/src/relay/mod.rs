@@ -30,7 +30,7 @@ use probe::Probe;
 
 pub use crate::input::ClientId;
 use report::{Account, account_of};
-pub use report::{Connection, Moved, TunnelCounters, TunnelReport};
+pub use report::{Connection, Datagrams, Dropped, Moved, TunnelCounters, TunnelReport};
 use warm::Warm;
 
 /// The core: one modem, its tunnels, and their clients.
@@ -360,6 +360,16 @@ impl Relay {
             Err(effect) => self.follow(id, effect, now),
         }
         self.settle(now);
+    }
+
+    /// The datagram of [`Relay::client_output`] could not be given to the client, and is dropped.
+    pub fn datagram_not_delivered(&mut self, id: ClientId, now: Instant) {
+        let _ = (id, now);
+    }
+
+    /// A datagram from an address without a session came where [`Relay::wants_clients`] is false, and was dropped.
+    pub fn datagram_refused(&mut self, tunnel: &Arc<Tunnel>) {
+        account_of(&mut self.accounts, tunnel).counters.datagrams.dropped.refused += 1;
     }
 
     /// How many of the bytes that were written to the client its system still holds; 0 where that is unknown.

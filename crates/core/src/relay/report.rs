@@ -26,6 +26,57 @@ pub struct TunnelCounters {
     pub up_bytes: u64,
     /// Payload to clients since the start.
     pub down_bytes: u64,
+    /// What of that were datagrams, and which were dropped.
+    pub datagrams: Datagrams,
+}
+
+/// Datagrams that a tunnel or a session carried, and those that it dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+pub struct Datagrams {
+    /// From clients, taken by the module.
+    pub up: u64,
+    /// Delivered to clients.
+    pub down: u64,
+    /// Neither, by cause.
+    pub dropped: Dropped,
+}
+
+/// Datagrams that were dropped, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+pub struct Dropped {
+    /// From clients, without payload: no module sends such.
+    pub empty: u64,
+    /// From clients, longer than the module takes in one send.
+    pub long: u64,
+    /// In either direction, where the queue of the session was full.
+    pub full: u64,
+    /// From clients, not sent before the session ended, or sent with an unknown result.
+    pub unsent: u64,
+    /// For clients, not taken by the host's network, or left when the session ended.
+    pub undelivered: u64,
+    /// From addresses for which there was no session, and no room for one.
+    pub refused: u64,
+}
+
+impl Dropped {
+    /// Each cause in a word, and how many it dropped.
+    pub fn by_cause(&self) -> [(&'static str, u64); 6] {
+        [
+            ("empty", self.empty),
+            ("long", self.long),
+            ("full", self.full),
+            ("unsent", self.unsent),
+            ("undelivered", self.undelivered),
+            ("refused", self.refused),
+        ]
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.by_cause().iter().map(|(_, count)| count).sum()
+    }
 }
 
 /// Payload that a tunnel moved, and connections that it opened.
@@ -73,6 +124,8 @@ pub struct Connection {
     pub delivered_bytes: Option<u64>,
     /// Payload to the client.
     pub down_bytes: u64,
+    /// Of a datagram session: what of that were datagrams, and which were dropped. `None`: it is a stream.
+    pub datagrams: Option<Datagrams>,
 }
 
 /// A tunnel and what it has done.
@@ -159,6 +212,7 @@ impl Relay {
                 up_bytes: client.up_bytes(),
                 delivered_bytes: client.delivered_bytes(),
                 down_bytes: client.down_bytes(),
+                datagrams: client.datagrams(),
             })
             .collect()
     }

@@ -15,7 +15,7 @@ pub struct Target {
     pub port: u16,
 }
 
-/// A server, and how the modem connects to it: `HOST:PORT` for TLS, `tcp://HOST:PORT` for plain TCP.
+/// A server, and how the modem connects to it: `HOST:PORT` for TLS, `tcp://`, `dtls://` or `udp://` before it for others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// How.
@@ -31,6 +31,30 @@ pub enum Scheme {
     Tls,
     /// Plain TCP: `tcp://`.
     Tcp,
+    /// Datagrams with TLS: `dtls://`.
+    Dtls,
+    /// Plain datagrams: `udp://`.
+    Udp,
+}
+
+impl Scheme {
+    /// All of them.
+    pub const ALL: [Scheme; 4] = [Scheme::Tls, Scheme::Tcp, Scheme::Dtls, Scheme::Udp];
+
+    /// What comes before `HOST:PORT`.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Scheme::Tls => "",
+            Scheme::Tcp => "tcp://",
+            Scheme::Dtls => "dtls://",
+            Scheme::Udp => "udp://",
+        }
+    }
+
+    /// Whether messages keep their boundaries.
+    pub fn carries_datagrams(self) -> bool {
+        matches!(self, Scheme::Dtls | Scheme::Udp)
+    }
 }
 
 /// Why an option's value is not one. The message does not have the value in it: the code that shows the
@@ -59,20 +83,16 @@ impl FromStr for Server {
     type Err = GrammarError;
 
     fn from_str(text: &str) -> Result<Self, GrammarError> {
-        let (scheme, target) = match text.strip_prefix(TCP) {
-            Some(rest) => (Scheme::Tcp, rest),
-            None => (Scheme::Tls, text),
-        };
+        let typed = [Scheme::Tcp, Scheme::Dtls, Scheme::Udp];
+        let typed = typed.into_iter().find_map(|scheme| Some((scheme, text.strip_prefix(scheme.prefix())?)));
+        let (scheme, target) = typed.unwrap_or((Scheme::Tls, text));
         Ok(Server { scheme, target: target.parse()? })
     }
 }
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.scheme {
-            Scheme::Tls => write!(f, "{}", self.target),
-            Scheme::Tcp => write!(f, "{TCP}{}", self.target),
-        }
+        write!(f, "{}{}", self.scheme.prefix(), self.target)
     }
 }
 
@@ -151,7 +171,6 @@ impl fmt::Display for Target {
 }
 
 /// What comes before a server without TLS.
-const TCP: &str = "tcp://";
 
 /// The longest name that DNS has, in characters.
 const LONGEST_HOST: usize = 253;
@@ -197,7 +216,13 @@ mod tests {
         assert_eq!(error("[::1]"), "the port is missing: give HOST:PORT");
         let server = |text: &str| text.parse::<Server>();
         assert_eq!(server("tcp://https://a:1").unwrap_err().to_string(), error("https://a:1"));
-        for text in ["tcp://example.org:80", "tcp://[2001:db8::1]:22", "example.org:443"] {
+        for text in [
+            "tcp://example.org:80",
+            "tcp://[2001:db8::1]:22",
+            "example.org:443",
+            "dtls://example.org:5684",
+            "udp://[2001:db8::1]:5683",
+        ] {
             assert_eq!(server(text).expect("a server").to_string(), text);
         }
         for port in ["0", "65536", "", "+1", "-1", "https", "4 43"] {
