@@ -1428,7 +1428,7 @@ _qssl__tunnel() {
                     return 0
                     ;;
                 --when-full)
-                    COMPREPLY=($(compgen -W "wait reset" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "wait reset evict" -- "${cur}"))
                     return 0
                     ;;
                 --queue-timeout)

@@ -46,7 +46,7 @@ push\t'the module sends received bytes as they come (mode 1)'
 transparent\t'the port becomes the stream of one connection (mode 2)'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s w -l connect-timeout -d 'How long opening a connection may take, TLS handshake included [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s t -l half-close-timeout -d 'How long a reply may go on after the client\'s half-close, from its last byte [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s T -l idle-timeout -d 'Reset a connection that has carried no data for this long [default: off]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s T -l idle-timeout -d 'Reset a connection that has carried no data for this long [default: off, 60s for datagrams]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l lifetime -d 'Reset a connection that is this old [default: off]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l close-timeout -d 'How long the modem may take to close a connection, 0-65535 whole seconds [default: 10s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l on-closed -d 'How the end of a connection is passed on when the modem reports `closed` [default: eof]' -r -f -a "eof\t'as an end of file, unless something known contradicts it'
@@ -54,7 +54,8 @@ reset\t'as a reset'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l allow -d 'Serve clients from this network only; may be repeated or separated by commas [default: all]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l max-clients -d 'Serve at most this many clients of the tunnel at once, waiting ones included [default: no limit]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l when-full -d 'What happens to a new client when all connections of the modem are in use [default: wait]' -r -f -a "wait\t'it waits'
-reset\t'it is reset'"
+reset\t'it is reset'
+evict\t'the datagram session that has been idle longest ends, if there is one, else it waits'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l queue-timeout -d 'How long a client waits for a free connection [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l stall-timeout -d 'How long a client may hold up the others by not reading [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l open-on -d 'When the modem\'s connection is opened [default: accept]' -r -f -a "accept\t'when the client is accepted'
@@ -66,7 +67,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ca -d
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l cert -d 'Client certificate, PEM; needs --key' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l key -d 'Private key of the client certificate, PEM; needs --cert' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l key-password-file -d 'File with the password of an encrypted --key' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l tls-version -d 'TLS version [default: 1.2]' -r -f -a "ssl3\t'SSL 3.0, long broken'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l tls-version -d 'TLS version; with dtls:// one of 1.0, 1.2 and any [default: 1.2]' -r -f -a "ssl3\t'SSL 3.0, long broken'
 1.0\t'TLS 1.0'
 1.1\t'TLS 1.1'
 1.2\t'TLS 1.2'
@@ -138,7 +139,7 @@ push\t'the module sends received bytes as they come (mode 1)'
 transparent\t'the port becomes the stream of one connection (mode 2)'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s w -l connect-timeout -d 'How long opening a connection may take, TLS handshake included [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s t -l half-close-timeout -d 'How long a reply may go on after the client\'s half-close, from its last byte [default: 60s]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s T -l idle-timeout -d 'Reset a connection that has carried no data for this long [default: off]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s T -l idle-timeout -d 'Reset a connection that has carried no data for this long [default: off, 60s for datagrams]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l lifetime -d 'Reset a connection that is this old [default: off]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l close-timeout -d 'How long the modem may take to close a connection, 0-65535 whole seconds [default: 10s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l on-closed -d 'How the end of a connection is passed on when the modem reports `closed` [default: eof]' -r -f -a "eof\t'as an end of file, unless something known contradicts it'
@@ -147,7 +148,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ca -
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l cert -d 'Client certificate, PEM; needs --key' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l key -d 'Private key of the client certificate, PEM; needs --cert' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l key-password-file -d 'File with the password of an encrypted --key' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l tls-version -d 'TLS version [default: 1.2]' -r -f -a "ssl3\t'SSL 3.0, long broken'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l tls-version -d 'TLS version; with dtls:// one of 1.0, 1.2 and any [default: 1.2]' -r -f -a "ssl3\t'SSL 3.0, long broken'
 1.0\t'TLS 1.0'
 1.1\t'TLS 1.1'
 1.2\t'TLS 1.2'
@@ -355,7 +356,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ca -d
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l cert -d 'Client certificate, PEM; needs --key' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l key -d 'Private key of the client certificate, PEM; needs --cert' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l key-password-file -d 'File with the password of an encrypted --key' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l tls-version -d 'TLS version [default: 1.2]' -r -f -a "ssl3\t'SSL 3.0, long broken'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l tls-version -d 'TLS version; with dtls:// one of 1.0, 1.2 and any [default: 1.2]' -r -f -a "ssl3\t'SSL 3.0, long broken'
 1.0\t'TLS 1.0'
 1.1\t'TLS 1.1'
 1.2\t'TLS 1.2'

@@ -30,7 +30,8 @@ use qssl_core::settings::Cipher;
 /// Bridges local TCP to TLS connections made inside a Quectel cellular modem
 ///
 /// Clients connect to a local address. For each client the modem opens a TLS connection of its own
-/// (AT+QSSLOPEN, sent over the serial port), and the program carries the bytes both ways.
+/// (AT+QSSLOPEN, sent over the serial port), and the program carries the bytes both ways. UDP is bridged to DTLS in the
+/// same way.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "qssl-tunnel", bin_name = "qssl-tunnel", version, max_term_width = 100)]
 pub struct Cli {
@@ -85,19 +86,23 @@ Examples:
   qssl-tunnel listen 1883 --to broker.example:8883 --ca broker-ca.pem -d /dev/ttyUSB2
   mosquitto_pub -h 127.0.0.1 -t greeting -m hello
 
-  qssl-tunnel listen unix:/run/web.sock,mode=0660,group=web --to [2001:db8::1]:443 --insecure")]
+  qssl-tunnel listen unix:/run/web.sock,mode=0660,group=web --to [2001:db8::1]:443 --insecure
+
+  qssl-tunnel listen udp:5684 --to dtls://coap.example:5684 --ca coap-ca.pem
+  coap-client coap://127.0.0.1:5684/time")]
 pub struct ListenArgs {
-    /// Where clients connect: PORT (loopback), ADDRESS:PORT, unix:/PATH or systemd:NAME
+    /// Where clients connect: PORT (loopback), ADDRESS:PORT, udp:PORT, unix:/PATH or systemd:NAME
     ///
     /// A port alone listens on 127.0.0.1 and ::1 only. Any other address must be given, such as 0.0.0.0:8443
-    /// for all. unix:/path may be followed by ,mode=0600 ,owner=NAME and ,group=NAME; the mode is 0660
+    /// for all. udp:PORT and udp:ADDRESS:PORT take datagrams, for a target dtls:// or udp://. unix:/path may be followed by ,mode=0600 ,owner=NAME and ,group=NAME; the mode is 0660
     /// by default. systemd:NAME takes the socket that systemd passes under this name. May be given several times.
     #[arg(required = true, value_name = "LISTEN")]
     pub listen: Vec<Listen>,
 
     /// Server that the modem connects to: HOST:PORT with TLS, tcp://HOST:PORT without; needed unless --dynamic is given
     ///
-    /// An IPv6 address is given in brackets. Over tcp:// nothing is encrypted unless the client does it.
+    /// An IPv6 address is given in brackets. dtls://HOST:PORT carries datagrams with TLS, udp://HOST:PORT without. Over
+    /// tcp:// and udp:// nothing is encrypted unless the client does it.
     #[arg(long, value_name = "HOST:PORT", env = "QSSL_TUNNEL_TO", hide_env = true, value_hint = ValueHint::Hostname)]
     pub to: Option<Server>,
 
@@ -286,6 +291,7 @@ Examples:
 pub struct DoctorArgs {
     /// Server to connect to in the end, without a client: TCP first, then TLS unless it is tcp://HOST:PORT
     ///
+    /// dtls:// and udp:// can be given as well; a plain server of datagrams cannot be examined, except for its name.
     /// If TLS fails, settings are changed one at a time to find the one that makes the difference. If the
     /// modem's clock is wrong, it is set, as a tunnel does; everything else is restored afterwards. If a
     /// daemon has a tunnel to this server and no TLS option is given, that tunnel's settings are examined; or
@@ -445,7 +451,10 @@ pub struct StreamOptions {
         env = "QSSL_TUNNEL_HALF_CLOSE_TIMEOUT", hide_env = true)]
     pub half_close_timeout: Option<Duration>,
 
-    /// Reset a connection that has carried no data for this long [default: off]
+    /// Reset a connection that has carried no data for this long [default: off, 60s for datagrams]
+    ///
+    /// A session of datagrams has no other end of its own: at most 24h may be given for it. The next datagram of the
+    /// client begins a new one.
     #[arg(short = 'T', long, value_name = "TIME", value_parser = duration::parse,
         env = "QSSL_TUNNEL_IDLE_TIMEOUT", hide_env = true)]
     pub idle_timeout: Option<Duration>,
@@ -482,6 +491,8 @@ pub struct ClientOptions {
     pub max_clients: Option<u32>,
 
     /// What happens to a new client when all connections of the modem are in use [default: wait]
+    ///
+    /// evict ends the session of datagrams that has been idle longest, of any tunnel, and never a stream.
     #[arg(long, value_parser = choice::<WhenFull>(), value_name = "HOW", env = "QSSL_TUNNEL_WHEN_FULL", hide_env = true)]
     pub when_full: Option<WhenFull>,
 
@@ -555,7 +566,7 @@ pub struct TlsOptions {
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_KEY_PASSWORD_FILE", hide_env = true, value_hint = ValueHint::FilePath)]
     pub key_password_file: Option<PathBuf>,
 
-    /// TLS version [default: 1.2]
+    /// TLS version; with dtls:// one of 1.0, 1.2 and any [default: 1.2]
     #[arg(long, value_parser = choice::<TlsVersion>(), value_name = "VERSION", env = "QSSL_TUNNEL_TLS_VERSION", hide_env = true)]
     pub tls_version: Option<TlsVersion>,
 
@@ -624,11 +635,11 @@ pub struct TlsOptions {
     #[arg(long, env = "QSSL_TUNNEL_IGNORE_SIGNATURE", hide_env = true, value_parser = BoolishValueParser::new())]
     pub ignore_signature: bool,
 
-    /// Refused: reserved for a datagram mode
+    /// Refused: the target says it, dtls://
     #[arg(long, hide = true, env = "QSSL_TUNNEL_DTLS", hide_env = true, value_parser = BoolishValueParser::new())]
     pub dtls: bool,
 
-    /// Refused: reserved for a datagram mode
+    /// Refused: --tls-version is for DTLS too
     #[arg(long, hide = true, value_name = "VERSION", env = "QSSL_TUNNEL_DTLS_VERSION", hide_env = true)]
     pub dtls_version: Option<String>,
 }

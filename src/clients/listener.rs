@@ -1,15 +1,17 @@
-//! Listening TCP and Unix sockets, our own or passed by systemd.
+//! Listening TCP and Unix sockets, and UDP sockets to which datagrams come, our own or passed by systemd.
 //!
 //! This code binds sockets and accepts clients. It reads nothing from them and never waits.
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use mio::net::{TcpListener, UnixListener};
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use nix::libc;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
@@ -18,7 +20,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::clients::peer::{Peer, credentials};
 use crate::clients::stream::ClientStream;
-use crate::config::Listen;
+use crate::config::{At, Listen};
 
 /// How many connections the kernel queues until they are accepted. If the queue is full, it ignores the SYN of a
 /// client, which tries again.
@@ -33,7 +35,7 @@ const FREE_PORT_ATTEMPTS_MAX: u32 = 16;
 /// How many connections that were lost before they were accepted are skipped in one call.
 const LOST_CONNECTIONS_MAX: u32 = BACKLOG as u32;
 
-/// A listening socket.
+/// A listening socket, or one to which datagrams come.
 #[derive(Debug)]
 pub struct Listener {
     kind: Kind,
@@ -55,6 +57,8 @@ pub struct Bound {
 enum Kind {
     Tcp(TcpListener),
     Unix(UnixListener),
+    /// Its clients answer through it as well.
+    Udp(Rc<UdpSocket>),
 }
 
 impl Listener {
@@ -64,26 +68,24 @@ impl Listener {
     ///   warning. Port 0 takes a free port, the same in both.
     /// - A socket file on which no process listens any more is replaced. Mode and owner are set before the
     ///   first client can connect, and the file is removed when the listener is dropped.
-    /// - A socket from systemd is used as it is. It can be bound again after it was dropped.
+    /// - A socket from systemd is used as it is. It can be bound again after it was dropped. Whether it must be one for
+    ///   datagrams is what `carries_datagrams` states; the other addresses show it themselves.
     /// - Standard input and output have no listener: the result is empty.
     ///
     /// # Errors
     /// See [`BindError`]. Sockets that were bound before the failing one are closed again.
-    pub fn bind(listen: &Listen) -> Result<Bound, BindError> {
+    pub fn bind(listen: &Listen, carries_datagrams: bool) -> Result<Bound, BindError> {
         match listen {
-            Listen::Loopback(port) => bind_loopback(*port),
-            Listen::Address(address) => {
-                let listener = bind_tcp(*address, false)?;
-                Ok(Bound { listeners: vec![listener], warnings: Vec::new() })
-            }
+            Listen::Tcp(at) => bind_network(*at, Type::STREAM),
+            Listen::Udp(at) => bind_network(*at, Type::DGRAM),
             Listen::Unix { path, mode, owner, group } => {
                 let listener = bind_unix(path, *mode, owner.as_deref(), group.as_deref())?;
                 Ok(Bound { listeners: vec![listener], warnings: Vec::new() })
             }
             Listen::Systemd(name) => {
                 let passed = sd_notify::listen_fds_with_names()
-                    .map_err(|source| BindError::Passed { name: name.clone(), source })?;
-                take_passed(name, passed)
+                    .map_err(|source| passed_wrong(name, carries_datagrams, source))?;
+                take_passed(name, carries_datagrams, passed)
             }
             Listen::Stdio => Ok(Bound::default()),
         }
@@ -97,6 +99,9 @@ impl Listener {
         match &mut self.kind {
             Kind::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
             Kind::Unix(listener) => registry.register(listener, token, Interest::READABLE),
+            Kind::Udp(socket) => {
+                registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)
+            }
         }
     }
 
@@ -108,10 +113,12 @@ impl Listener {
         match &mut self.kind {
             Kind::Tcp(listener) => registry.deregister(listener),
             Kind::Unix(listener) => registry.deregister(listener),
+            Kind::Udp(socket) => registry.deregister(&mut SourceFd(&socket.as_raw_fd())),
         }
     }
 
-    /// Accepts one client; `None` if no more wait. Clients that were gone before they were accepted are skipped.
+    /// Accepts one client; `None` if no more wait, and where datagrams come. Clients that were gone before they were
+    /// accepted are skipped.
     ///
     /// # Errors
     /// After [`AcceptError::Exhausted`] the caller must pause and try again: the client still waits in the kernel,
@@ -120,11 +127,12 @@ impl Listener {
         for _ in 0..LOST_CONNECTIONS_MAX {
             let accepted = match &self.kind {
                 Kind::Tcp(listener) => {
-                    listener.accept().map(|(stream, address)| (ClientStream::tcp(stream), Peer::tcp(address)))
+                    listener.accept().map(|(stream, address)| (ClientStream::tcp(stream), Peer::at(address)))
                 }
                 Kind::Unix(listener) => {
                     listener.accept().map(|(stream, _)| (ClientStream::unix(stream), Peer::Unix))
                 }
+                Kind::Udp(_) => return Ok(None),
             };
             let error = match accepted {
                 Ok(client) => return Ok(Some(client)),
@@ -157,24 +165,34 @@ impl Listener {
         Err(AcceptError::Exhausted { name: self.name.clone(), source })
     }
 
+    /// The socket, where datagrams come. It never blocks.
+    pub fn datagrams(&self) -> Option<&Rc<UdpSocket>> {
+        match &self.kind {
+            Kind::Udp(socket) => Some(socket),
+            Kind::Tcp(_) | Kind::Unix(_) => None,
+        }
+    }
+
     /// How many clients wait in the kernel to be accepted; `None` if the kernel does not report it, as for a Unix
     /// socket.
     pub fn waiting(&self) -> Option<usize> {
         match &self.kind {
             Kind::Tcp(listener) => accept_queue(listener.as_fd()).ok(),
-            Kind::Unix(_) => None,
+            Kind::Unix(_) | Kind::Udp(_) => None,
         }
     }
 
-    /// The address in the notation of LISTEN: `127.0.0.1:8443`, `unix:/run/tunnel.sock`.
+    /// The address in the notation of LISTEN: `127.0.0.1:8443`, `udp:127.0.0.1:5684`,
+    /// `unix:/run/tunnel.sock`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The TCP address; `None` for a Unix socket. With port 0 this shows the chosen port.
+    /// The address on the network; `None` for a Unix socket. With port 0 this shows the chosen port.
     pub fn local_address(&self) -> Option<SocketAddr> {
         match &self.kind {
             Kind::Tcp(listener) => listener.local_addr().ok(),
+            Kind::Udp(socket) => socket.local_addr().ok(),
             Kind::Unix(_) => None,
         }
     }
@@ -185,6 +203,7 @@ impl AsFd for Listener {
         match &self.kind {
             Kind::Tcp(listener) => listener.as_fd(),
             Kind::Unix(listener) => listener.as_fd(),
+            Kind::Udp(socket) => socket.as_fd(),
         }
     }
 }
@@ -290,10 +309,12 @@ pub enum BindError {
         passed: String,
     },
     /// What systemd has passed cannot be used.
-    #[error("systemd:{name}: {source}: a listening stream socket is needed (ListenStream=, Accept=no)")]
+    #[error("systemd:{name}: {source}: {needed}")]
     Passed {
         /// The name as given.
         name: String,
+        /// What the tunnel needs.
+        needed: &'static str,
         /// What is wrong.
         source: io::Error,
     },
@@ -307,13 +328,21 @@ pub enum BindError {
     },
 }
 
-fn bind_loopback(port: u16) -> Result<Bound, BindError> {
+/// Binds one address, or loopback in both families.
+fn bind_network(at: At, kind: Type) -> Result<Bound, BindError> {
+    let port = match at {
+        At::Loopback(port) => port,
+        At::Address(address) => {
+            let listener = bind_address(address, kind, false)?;
+            return Ok(Bound { listeners: vec![listener], warnings: Vec::new() });
+        }
+    };
     for attempt in 1.. {
         let mut bound = Bound::default();
         let mut number = port;
         let mut result = Ok(());
         for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
-            match bind_tcp(SocketAddr::new(address, number), true) {
+            match bind_address(SocketAddr::new(address, number), kind, true) {
                 Ok(listener) => {
                     number = listener.local_address().map_or(number, |address| address.port());
                     bound.listeners.push(listener);
@@ -339,17 +368,21 @@ fn bind_loopback(port: u16) -> Result<Bound, BindError> {
     unreachable!("the last attempt returns")
 }
 
-fn bind_tcp(address: SocketAddr, is_v6_only: bool) -> Result<Listener, BindError> {
-    let try_bind = || -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+fn bind_address(address: SocketAddr, kind: Type, is_v6_only: bool) -> Result<Listener, BindError> {
+    let try_bind = || -> io::Result<Kind> {
+        let socket = Socket::new(Domain::for_address(address), kind.nonblocking(), None)?;
         if address.is_ipv6() && is_v6_only {
             socket.set_only_v6(true)?;
+        }
+        if kind == Type::DGRAM {
+            socket.bind(&address.into())?;
+            return Ok(Kind::Udp(Rc::new(socket.into())));
         }
         // Old connections in TIME_WAIT must not prevent a restart.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(TcpListener::from_std(socket.into()))
+        Ok(Kind::Tcp(TcpListener::from_std(socket.into())))
     };
     let kind = try_bind().map_err(|source| {
         let name = address.to_string();
@@ -360,8 +393,17 @@ fn bind_tcp(address: SocketAddr, is_v6_only: bool) -> Result<Listener, BindError
             _ => BindError::Io { name, source },
         }
     })?;
-    let name = kind.local_addr().unwrap_or(address).to_string();
-    Ok(Listener { kind: Kind::Tcp(kind), name, _file: None })
+    let mut listener = Listener { kind, name: String::new(), _file: None };
+    listener.name = network_name(&listener, listener.local_address().unwrap_or(address));
+    Ok(listener)
+}
+
+/// A network address in the notation of LISTEN.
+fn network_name(listener: &Listener, address: SocketAddr) -> String {
+    match listener.datagrams() {
+        Some(_) => Listen::Udp(At::Address(address)).to_string(),
+        None => address.to_string(),
+    }
 }
 
 fn bind_unix(
@@ -525,6 +567,7 @@ fn group_id(path: &Path, name: &str) -> Result<u32, BindError> {
 /// open while the process runs: a reload may need them again.
 fn take_passed(
     name: &str,
+    carries_datagrams: bool,
     passed: impl Iterator<Item = (std::os::fd::RawFd, String)>,
 ) -> Result<Bound, BindError> {
     let mut bound = Bound::default();
@@ -534,8 +577,12 @@ fn take_passed(
             // SAFETY: sd_notify has just set a flag on this descriptor, so it is open, and nothing in this
             // process closes descriptors that it has not opened itself.
             let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-            let listener =
-                inherit(name, fd).map_err(|source| BindError::Passed { name: name.to_owned(), source })?;
+            let listener = inherit(name, fd)
+                .and_then(|listener| match listener.datagrams().is_some() == carries_datagrams {
+                    true => Ok(listener),
+                    false => Err(unsuitable("it is of the other kind")),
+                })
+                .map_err(|source| passed_wrong(name, carries_datagrams, source))?;
             bound.listeners.push(listener);
         }
         names.push(passed_name);
@@ -559,25 +606,39 @@ pub(crate) fn all_passed() -> Vec<Listener> {
 
 fn inherit(name: &str, fd: BorrowedFd<'_>) -> io::Result<Listener> {
     let socket: OwnedFd = rustix::io::fcntl_dupfd_cloexec(fd, 3)?;
-    let unsuitable = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a listening stream socket");
+    let unsuitable = || unsuitable("it is not a listening stream socket, and none for datagrams");
     let is_listening = rustix::net::sockopt::socket_acceptconn(&socket).map_err(|_| unsuitable())?;
-    if !is_listening || rustix::net::sockopt::socket_type(&socket)? != rustix::net::SocketType::STREAM {
-        return Err(unsuitable());
-    }
     rustix::io::ioctl_fionbio(&socket, true)?;
     let socket = Socket::from(socket);
     let address = socket.local_addr()?;
-    let name = match (address.as_socket(), address.as_pathname()) {
-        (Some(address), _) => address.to_string(),
+    let kind = match (address.domain(), socket.r#type()?) {
+        (Domain::IPV4 | Domain::IPV6, Type::STREAM) if is_listening => {
+            Kind::Tcp(TcpListener::from_std(socket.into()))
+        }
+        (Domain::UNIX, Type::STREAM) if is_listening => Kind::Unix(UnixListener::from_std(socket.into())),
+        (Domain::IPV4 | Domain::IPV6, Type::DGRAM) => Kind::Udp(Rc::new(socket.into())),
+        _ => return Err(unsuitable()),
+    };
+    let mut listener = Listener { kind, name: String::new(), _file: None };
+    listener.name = match (address.as_socket(), address.as_pathname()) {
+        (Some(address), _) => network_name(&listener, address),
         (None, Some(path)) => format!("unix:{}", path.display()),
         (None, None) => format!("systemd:{name}"),
     };
-    let kind = match address.domain() {
-        Domain::IPV4 | Domain::IPV6 => Kind::Tcp(TcpListener::from_std(socket.into())),
-        Domain::UNIX => Kind::Unix(UnixListener::from_std(socket.into())),
-        _ => return Err(unsuitable()),
+    Ok(listener)
+}
+
+fn unsuitable(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+/// A socket from systemd that the tunnel cannot use.
+fn passed_wrong(name: &str, carries_datagrams: bool, source: io::Error) -> BindError {
+    let needed = match carries_datagrams {
+        true => "a socket for datagrams is needed (ListenDatagram=)",
+        false => "a listening stream socket is needed (ListenStream=, Accept=no)",
     };
-    Ok(Listener { kind, name, _file: None })
+    BindError::Passed { name: name.to_owned(), needed, source }
 }
 
 #[cfg(test)]
@@ -607,6 +668,10 @@ mod tests {
         }
     }
 
+    fn tcp(address: &str) -> Listen {
+        Listen::Tcp(At::Address(address.parse().unwrap()))
+    }
+
     fn only(bound: Bound) -> Listener {
         let mut listeners = bound.listeners;
         assert_eq!(listeners.len(), 1);
@@ -615,7 +680,7 @@ mod tests {
 
     #[test]
     fn a_bare_port_is_loopback_in_both_families_and_nowhere_else() {
-        let bound = Listener::bind(&Listen::Loopback(0)).unwrap();
+        let bound = Listener::bind(&Listen::Tcp(At::Loopback(0)), false).unwrap();
         assert_eq!(bound.warnings, [""; 0]);
         let [v4, v6] = &bound.listeners[..] else { panic!("two listeners expected") };
         let port = v4.local_address().unwrap().port();
@@ -625,21 +690,38 @@ mod tests {
             assert!(listener.accept().unwrap().is_none());
             let peer = TcpStream::connect((host, port)).unwrap();
             let (_, from) = listener.accept().unwrap().unwrap();
-            assert_eq!(from, Peer::Tcp(peer.local_addr().unwrap()));
+            assert_eq!(from, Peer::at(peer.local_addr().unwrap()));
         }
+    }
+
+    #[test]
+    fn datagrams_come_to_a_bare_port_in_both_families_too() {
+        let bound = Listener::bind(&Listen::Udp(At::Loopback(0)), true).unwrap();
+        let [v4, v6] = &bound.listeners[..] else { panic!("two sockets expected") };
+        let address = v4.local_address().unwrap();
+        assert_eq!(v4.name(), format!("udp:127.0.0.1:{}", address.port()));
+        assert_eq!(v6.name(), format!("udp:[::1]:{}", address.port()));
+        assert!(v4.accept().unwrap().is_none());
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.send_to(b"hello", address).unwrap();
+        let socket = v4.datagrams().unwrap();
+        assert_eq!(socket.recv_from(&mut [0; 8]).unwrap(), (5, peer.local_addr().unwrap()));
+        assert_eq!(socket.recv_from(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let error = Listener::bind(&Listen::Udp(At::Address(address)), true).unwrap_err();
+        assert!(matches!(error, BindError::InUse(_)), "{error}");
     }
 
     #[test]
     fn half_of_a_port_that_is_taken_is_no_mere_warning() {
         let other = std::net::TcpListener::bind("[::1]:0").unwrap();
         let port = other.local_addr().unwrap().port();
-        let error = Listener::bind(&Listen::Loopback(port)).unwrap_err();
+        let error = Listener::bind(&Listen::Tcp(At::Loopback(port)), false).unwrap_err();
         assert!(matches!(&error, BindError::InUse(name) if *name == format!("[::1]:{port}")), "{error}");
     }
 
     #[test]
     fn a_port_can_be_taken_again_right_after_its_connections_ended() {
-        let listener = only(Listener::bind(&Listen::Address("127.0.0.1:0".parse().unwrap())).unwrap());
+        let listener = only(Listener::bind(&tcp("127.0.0.1:0"), false).unwrap());
         let address = listener.local_address().unwrap();
         let mut peer = TcpStream::connect(address).unwrap();
         // We end first, in order, so TIME_WAIT is on our side.
@@ -649,19 +731,19 @@ mod tests {
         assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
         drop(peer);
         drop(listener);
-        Listener::bind(&Listen::Address(address)).unwrap();
+        Listener::bind(&Listen::Tcp(At::Address(address)), false).unwrap();
     }
 
     #[test]
     fn an_address_of_another_host_is_named_as_such() {
-        let error = Listener::bind(&Listen::Address("192.0.2.1:8443".parse().unwrap())).unwrap_err();
+        let error = Listener::bind(&tcp("192.0.2.1:8443"), false).unwrap_err();
         assert!(error.to_string().starts_with("192.0.2.1:8443: this host has no such address"), "{error}");
     }
 
     #[test]
     fn a_socket_file_is_made_with_its_mode_used_and_removed() {
         let path = TestPath::new("made");
-        let listener = only(Listener::bind(&path.listen()).unwrap());
+        let listener = only(Listener::bind(&path.listen(), false).unwrap());
         assert_eq!(fs::metadata(&path.0).unwrap().permissions().mode() & 0o777, 0o660);
         let mut peer = UnixStream::connect(&path.0).unwrap();
         peer.write_all(b"hello").unwrap();
@@ -695,8 +777,8 @@ mod tests {
     #[test]
     fn who_listens_on_a_socket_is_named() {
         let path = TestPath::new("named");
-        let _live = only(Listener::bind(&path.listen()).unwrap());
-        let error = Listener::bind(&path.listen()).unwrap_err().to_string();
+        let _live = only(Listener::bind(&path.listen(), false).unwrap());
+        let error = Listener::bind(&path.listen(), false).unwrap_err().to_string();
         assert!(error.contains(&format!("(pid {})", std::process::id())), "{error}");
     }
 
@@ -705,21 +787,21 @@ mod tests {
         let path = TestPath::new("stale");
         drop(std::os::unix::net::UnixListener::bind(&path.0).unwrap());
         assert!(path.0.exists());
-        let live = only(Listener::bind(&path.listen()).unwrap());
-        assert!(matches!(Listener::bind(&path.listen()), Err(BindError::Live { .. })));
+        let live = only(Listener::bind(&path.listen(), false).unwrap());
+        assert!(matches!(Listener::bind(&path.listen(), false), Err(BindError::Live { .. })));
         assert!(path.0.exists());
         drop(live);
         fs::write(&path.0, "precious").unwrap();
-        assert!(matches!(Listener::bind(&path.listen()), Err(BindError::NotASocket(_))));
+        assert!(matches!(Listener::bind(&path.listen(), false), Err(BindError::NotASocket(_))));
         assert_eq!(fs::read(&path.0).unwrap(), b"precious");
     }
 
     #[test]
     fn the_file_of_a_successor_is_left_alone() {
         let path = TestPath::new("successor");
-        let first = only(Listener::bind(&path.listen()).unwrap());
+        let first = only(Listener::bind(&path.listen(), false).unwrap());
         fs::remove_file(&path.0).unwrap();
-        let _second = only(Listener::bind(&path.listen()).unwrap());
+        let _second = only(Listener::bind(&path.listen(), false).unwrap());
         drop(first);
         UnixStream::connect(&path.0).unwrap();
     }
@@ -744,7 +826,7 @@ mod tests {
                 .map(|(fd, name)| (fd, name.to_owned()))
                 .into_iter()
         };
-        let bound = take_passed("a", passed()).unwrap();
+        let bound = take_passed("a", false, passed()).unwrap();
         let address = tcp.local_addr().unwrap();
         let names: Vec<&str> = bound.listeners.iter().map(Listener::name).collect();
         assert_eq!(names, [format!("unix:{}", path.0.display()), address.to_string()]);
@@ -753,13 +835,25 @@ mod tests {
         assert!(bound.listeners[1].accept().unwrap().is_some());
         drop(bound);
         assert!(path.0.exists());
-        assert_eq!(take_passed("b", passed()).unwrap().listeners.len(), 1);
-        let error = take_passed("c", passed()).unwrap_err();
+        assert_eq!(take_passed("b", false, passed()).unwrap().listeners.len(), 1);
+        let error = take_passed("c", false, passed()).unwrap_err();
         assert!(error.to_string().contains("not a listening stream socket"), "{error}");
-        let error = take_passed("d", passed()).unwrap_err();
+        let error = take_passed("d", false, passed()).unwrap_err();
         assert!(error.to_string().contains("(a, b, c, a)"), "{error}");
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let passed = || [(udp.as_raw_fd(), "u".to_owned())].into_iter();
+        let bound = take_passed("u", true, passed()).unwrap();
+        assert_eq!(only(bound).name(), format!("udp:{}", udp.local_addr().unwrap()));
+        let error = take_passed("u", false, passed()).unwrap_err();
+        assert!(
+            error.to_string().ends_with("a listening stream socket is needed (ListenStream=, Accept=no)")
+        );
+        let stream = [(tcp.as_raw_fd(), "b".to_owned())].into_iter();
+        let error = take_passed("b", true, stream).unwrap_err().to_string();
+        assert!(error.ends_with("a socket for datagrams is needed (ListenDatagram=)"), "{error}");
         let connected = TcpStream::connect(address).unwrap();
-        let error = take_passed("e", [(connected.as_raw_fd(), "e".to_owned())].into_iter()).unwrap_err();
+        let error =
+            take_passed("e", false, [(connected.as_raw_fd(), "e".to_owned())].into_iter()).unwrap_err();
         assert!(matches!(error, BindError::Passed { .. }), "{error}");
     }
 }

@@ -25,7 +25,7 @@ use crate::clients::stream::ClientStream;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// Its address; an IPv4 address also if it came in through an IPv6 socket.
-    Tcp(SocketAddr),
+    At(SocketAddr),
     /// A process on this host.
     Unix,
     /// The process that started us.
@@ -34,14 +34,14 @@ pub enum Peer {
 
 impl Peer {
     /// The peer at `address`. An IPv4-mapped IPv6 address becomes IPv4, as `--allow` and messages need it.
-    pub fn tcp(address: SocketAddr) -> Peer {
-        Peer::Tcp(canonical(address))
+    pub fn at(address: SocketAddr) -> Peer {
+        Peer::At(canonical(address))
     }
 
     /// The address for `--allow`; `None` for a peer that is not on a network.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
-            Peer::Tcp(address) => Some(address.ip()),
+            Peer::At(address) => Some(address.ip()),
             Peer::Unix | Peer::Stdio => None,
         }
     }
@@ -50,7 +50,7 @@ impl Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Peer::Tcp(address) => address.fmt(f),
+            Peer::At(address) => address.fmt(f),
             Peer::Unix => f.write_str("unix"),
             Peer::Stdio => f.write_str("stdio"),
         }
@@ -80,7 +80,7 @@ pub fn credentials(socket: impl AsFd) -> Option<(i32, u32)> {
 pub fn user_of(stream: &ClientStream) -> Option<u32> {
     match stream {
         ClientStream::Unix(client) => credentials(client.stream()).map(|(_, uid)| uid),
-        ClientStream::Tcp(_) | ClientStream::Stdio(_) => None,
+        ClientStream::Tcp(_) | ClientStream::Stdio(_) | ClientStream::Datagrams(_) => None,
     }
 }
 
@@ -88,7 +88,7 @@ pub fn user_of(stream: &ClientStream) -> Option<u32> {
 /// read, and before our own direction has ended. It needs one query to the kernel (or reads /proc/net/tcp if
 /// there is no sock_diag), so do not call it on every turn of the loop.
 ///
-/// `None`: it cannot be known, as for a TCP peer on another host, or a terminal.
+/// `None`: it cannot be known, as for a TCP peer on another host, a terminal, or whoever sends datagrams.
 pub fn peer_is_gone(stream: &ClientStream) -> Option<bool> {
     match stream {
         ClientStream::Tcp(stream) => tcp_peer_is_gone(stream),
@@ -101,6 +101,7 @@ pub fn peer_is_gone(stream: &ClientStream) -> Option<bool> {
                 Some(false) | None => None,
             }
         }
+        ClientStream::Datagrams(_) => None,
     }
 }
 
@@ -402,7 +403,7 @@ mod tests {
 
     #[test]
     fn an_address_in_ipv6_clothes_is_shown_and_matched_as_ipv4() {
-        let peer = Peer::tcp("[::ffff:192.0.2.7]:4711".parse().unwrap());
+        let peer = Peer::at("[::ffff:192.0.2.7]:4711".parse().unwrap());
         assert_eq!(peer.to_string(), "192.0.2.7:4711");
         assert_eq!(peer.ip(), Some("192.0.2.7".parse().unwrap()));
     }

@@ -1,12 +1,14 @@
-//! The stream of a client: an accepted TCP or Unix connection, or standard input and output.
+//! The stream of a client: an accepted TCP or Unix connection, standard input and output, or the datagrams to one
+//! address.
 //!
 //! All are non-blocking, for edge-triggered events of mio: reads and writes are repeated until they return
 //! `WouldBlock`.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read as _, Write as _};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 use mio::net::{TcpStream, UnixStream};
@@ -35,6 +37,17 @@ pub enum ClientStream {
     Unix(UnixClient),
     /// Standard input and output.
     Stdio(Stdio),
+    /// Datagrams through the socket that they came to. What comes from this address is read there, too.
+    Datagrams(DatagramPeer),
+}
+
+/// An address that has sent datagrams. It has no descriptor of its own.
+#[derive(Debug)]
+pub struct DatagramPeer {
+    /// The listening socket.
+    pub socket: Rc<UdpSocket>,
+    /// As the socket has it.
+    pub address: SocketAddr,
 }
 
 impl ClientStream {
@@ -77,6 +90,8 @@ impl ClientStream {
             ClientStream::Tcp(stream) => registry.register(stream, token, interests)?,
             ClientStream::Unix(client) => registry.register(&mut client.stream, token, interests)?,
             ClientStream::Stdio(stdio) => return stdio.register(registry, token),
+            // A datagram that finds no room is lost.
+            ClientStream::Datagrams(_) => return Ok(AlwaysReady { read: false, write: true }),
         }
         Ok(AlwaysReady::default())
     }
@@ -90,6 +105,7 @@ impl ClientStream {
             ClientStream::Tcp(stream) => registry.deregister(stream),
             ClientStream::Unix(client) => registry.deregister(&mut client.stream),
             ClientStream::Stdio(stdio) => stdio.deregister(registry),
+            ClientStream::Datagrams(_) => Ok(()),
         }
     }
 
@@ -102,13 +118,15 @@ impl ClientStream {
             ClientStream::Tcp(stream) => stream.read(buffer),
             ClientStream::Unix(client) => client.read(buffer),
             ClientStream::Stdio(stdio) => Ok(rustix::io::read(&stdio.input.fd, &mut *buffer)?),
+            ClientStream::Datagrams(_) => Err(io::ErrorKind::WouldBlock.into()),
         })
     }
 
-    /// Writes to the client, and returns how many bytes were taken.
+    /// Writes to the client, and returns how many bytes were taken: of a datagram, all.
     ///
     /// # Errors
-    /// `WouldBlock` if none can be taken now. Every other error means that the client reads no more.
+    /// `WouldBlock` if none can be taken now. Every other error means that the client reads no more, except that a
+    /// datagram that was not sent says nothing about the next.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         retry_interrupted(|| match self {
             ClientStream::Tcp(stream) => stream.write(bytes),
@@ -117,6 +135,7 @@ impl ClientStream {
                 Some(output) => Ok(rustix::io::write(&output.fd, bytes)?),
                 None => Err(io::ErrorKind::BrokenPipe.into()),
             },
+            ClientStream::Datagrams(peer) => peer.socket.send_to(bytes, peer.address),
         })
     }
 
@@ -126,7 +145,7 @@ impl ClientStream {
             // An error means that the connection is gone already.
             ClientStream::Tcp(stream) => drop(SockRef::from(&*stream).set_linger(None)),
             ClientStream::Unix(client) => client.let_go(),
-            ClientStream::Stdio(_) => {}
+            ClientStream::Stdio(_) | ClientStream::Datagrams(_) => {}
         }
     }
 
@@ -140,6 +159,7 @@ impl ClientStream {
             ClientStream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             ClientStream::Unix(client) => client.stream.shutdown(Shutdown::Write),
             ClientStream::Stdio(stdio) => stdio.shutdown_write(),
+            ClientStream::Datagrams(_) => Ok(()),
         }
     }
 
@@ -161,7 +181,7 @@ impl ClientStream {
         match self {
             ClientStream::Tcp(stream) => ioctl::output_queued(stream).unwrap_or(0),
             ClientStream::Unix(client) => ioctl::output_queued(&client.stream).unwrap_or(0),
-            ClientStream::Stdio(_) => 0,
+            ClientStream::Stdio(_) | ClientStream::Datagrams(_) => 0,
         }
     }
 }

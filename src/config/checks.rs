@@ -16,7 +16,7 @@ use super::file::{FileOptions, Section};
 use super::{
     ApnAuth, Authentication, Checked, ClientCertificate, Cmux, ConfigError, Configuration, Credentials,
     Device, Dynamic, Environment, Limits, Listen, Mode, OpenOn, Pdp, Pem, Process, Psk, Recovery, Scheme,
-    Secret, Server, Tls, Transport, Tunnel, Verbosity, Wait, Warm, file, secret,
+    Secret, Server, Tls, TlsVersion, Transport, Tunnel, Verbosity, Wait, Warm, file, secret,
 };
 use crate::cli::{
     ClientOptions, ConnectArgs, DoctorArgs, DynamicOptions, ListenArgs, LoggingOptions, ModemOptions,
@@ -31,6 +31,7 @@ use crate::config::trust::{Certificate, PrivateKey, TrustStore, Validity};
 pub fn from_listen(args: &ListenArgs, environment: &Environment) -> Result<Checked, ConfigError> {
     of_command_line(&args.logging, environment, |checks| {
         no_collisions(&args.listen, &[])?;
+        takes_what_is_carried(&args.listen, args.to.as_ref())?;
         let dynamic = checks.dynamic(&args.dynamic, args.to.as_ref(), &args.listen, &args.clients)?;
         let settings = settings::Tunnel {
             name: tunnel_name(&args.listen),
@@ -40,7 +41,7 @@ pub fn from_listen(args: &ListenArgs, environment: &Environment) -> Result<Check
                 Some(server) => checks.transport(server, &args.tls, None)?,
                 None => checks.dynamic_transport(&args.dynamic, &args.tls, None)?,
             },
-            limits: checks.limits(&args.stream, &args.clients)?,
+            limits: checks.limits(args.to.as_ref(), &args.stream, &args.clients)?,
         };
         let allow = args.clients.allow.clone();
         let tunnel = Tunnel { listen: args.listen.clone(), allow, dynamic, settings };
@@ -55,7 +56,11 @@ pub fn from_listen(args: &ListenArgs, environment: &Environment) -> Result<Check
 /// One line that names the option.
 pub fn from_connect(args: &ConnectArgs, environment: &Environment) -> Result<Checked, ConfigError> {
     of_command_line(&args.logging, environment, |checks| {
-        let limits = checks.limits(&args.stream, &ClientOptions::default())?;
+        if args.to.scheme.carries_datagrams() {
+            let reason = "standard input has no datagrams: listen on udp:PORT instead";
+            return Err(Complaint::new("to", reason));
+        }
+        let limits = checks.limits(Some(&args.to), &args.stream, &ClientOptions::default())?;
         let settings = settings::Tunnel {
             name: tunnel_name(&[Listen::Stdio]),
             target: Some(args.to.target.clone()),
@@ -83,7 +88,7 @@ pub fn from_doctor(args: &DoctorArgs, environment: &Environment) -> Result<Check
                 target: Some(to.target.clone()),
                 mode: Mode::Buffer,
                 transport: checks.transport(to, &args.tls, None)?,
-                limits: checks.limits(&stream, &ClientOptions::default())?,
+                limits: checks.limits(Some(to), &stream, &ClientOptions::default())?,
             };
             Ok(Tunnel { listen: Vec::new(), allow: Vec::new(), dynamic: None, settings })
         };
@@ -371,8 +376,17 @@ impl<'a> Checks<'a> {
         })
     }
 
-    fn limits(&self, stream: &StreamOptions, clients: &ClientOptions) -> Result<Limits, Complaint> {
-        let defaults = Limits::default();
+    fn limits(
+        &self,
+        server: Option<&Server>,
+        stream: &StreamOptions,
+        clients: &ClientOptions,
+    ) -> Result<Limits, Complaint> {
+        let mut defaults = Limits::default();
+        if server.is_some_and(|server| server.scheme.carries_datagrams()) {
+            no_stream_options(stream, clients)?;
+            defaults.idle_timeout = USUAL_SESSION;
+        }
         let close_timeout = stream.close_timeout.unwrap_or(defaults.close_timeout);
         if close_timeout.subsec_nanos() != 0 || close_timeout > LONGEST_CLOSE_TIMEOUT {
             return Err(Complaint::new("close-timeout", "0-65535 whole seconds"));
@@ -466,11 +480,8 @@ impl<'a> Checks<'a> {
         options: &TlsOptions,
         whose: Option<&str>,
     ) -> Result<Transport, Complaint> {
-        if server.scheme == Scheme::Tls {
-            return self.tls(options, whose).map(Transport::Tls);
-        }
-        if server.scheme.carries_datagrams() {
-            return Err(Complaint::new("to", format!("{server}: datagrams cannot be carried yet")));
+        if has_tls(server) {
+            return over(server, self.tls(options, whose)?);
         }
         if *options != TlsOptions::default() {
             return Err(Complaint::new("to", NO_TLS));
@@ -479,7 +490,7 @@ impl<'a> Checks<'a> {
         self.warnings.push(format!(
             "{whose}{server} has no TLS: anybody on the way can read and alter everything, unless the client encrypts it"
         ));
-        Ok(Transport::Tcp)
+        Ok(if server.scheme == Scheme::Udp { Transport::Udp } else { Transport::Tcp })
     }
 
     /// How clients name their targets, if the tunnel has none.
@@ -516,10 +527,10 @@ impl<'a> Checks<'a> {
             return Err(Complaint::new("open-on", reason));
         }
         let is_open = |listen: &&Listen| match listen {
-            Listen::Address(address) => !address.ip().is_loopback(),
+            Listen::Tcp(at) | Listen::Udp(at) => at.is_open(),
             // Any address may come from there.
             Listen::Systemd(_) => true,
-            Listen::Loopback(_) | Listen::Unix { .. } | Listen::Stdio => false,
+            Listen::Unix { .. } | Listen::Stdio => false,
         };
         if let Some(open) = listen.iter().find(is_open).filter(|_| clients.allow.is_empty()) {
             let reason = format!(
@@ -567,10 +578,9 @@ impl<'a> Checks<'a> {
     fn tls(&mut self, options: &TlsOptions, whose: Option<&str>) -> Result<Tls, Complaint> {
         if options.dtls || options.dtls_version.is_some() {
             let option = if options.dtls { "dtls" } else { "dtls-version" };
-            return Err(Complaint::new(
-                option,
-                "datagrams are not carried: a tunnel carries TCP streams only",
-            ));
+            let version = self.option("tls-version");
+            let reason = format!("give dtls://HOST:PORT as the target, and the version as {version}");
+            return Err(Complaint::new(option, reason));
         }
         self.excludes(options.sni, "sni", options.no_sni, "no-sni")?;
         self.excludes(options.check_time, "check-time", options.no_check_time, "no-check-time")?;
@@ -589,7 +599,7 @@ impl<'a> Checks<'a> {
             self.warn_of_checks_switched_off(options, items);
         }
         let tls = Tls {
-            version: options.tls_version.unwrap_or(super::TlsVersion::Tls12),
+            version: options.tls_version.unwrap_or(TlsVersion::Tls12),
             cipher: options.cipher.unwrap_or(settings::Cipher::ANY).0,
             client: self.client_certificate(options, dates_count)?,
             sni: flag(options.sni, options.no_sni),
@@ -808,13 +818,14 @@ impl<'a> Checks<'a> {
             return Err(Complaint::new("listen", "is missing"));
         }
         no_collisions(&listen, earlier)?;
+        takes_what_is_carried(&listen, server.as_ref())?;
         let name = options.head.name.clone().unwrap_or_else(|| tunnel_name(&listen));
         if earlier.iter().any(|tunnel| tunnel.settings.name == name) {
             return Err(Complaint::new("name", format!("another tunnel is called {name}")));
         }
         let dynamic = self.dynamic(&options.dynamic, server.as_ref(), &listen, &options.clients)?;
         let has_tls = match &server {
-            Some(server) => server.scheme == Scheme::Tls,
+            Some(server) => has_tls(server),
             None => options.dynamic.dynamic_tls,
         };
         let transport = match &options.head.tls {
@@ -828,12 +839,15 @@ impl<'a> Checks<'a> {
                     ));
                 }
                 let known = profiles.iter().find(|(name, _)| name == wanted);
-                let known = known.map(|(_, tls)| Transport::Tls(tls.clone()));
-                known.ok_or_else(|| {
+                let known = known.map(|(_, tls)| tls.clone()).ok_or_else(|| {
                     let nearest = super::nearest(wanted, profiles.iter().map(|(name, _)| *name));
                     let hint = nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
                     Complaint::new("tls", format!("there is no [tls.{wanted}]{hint}"))
-                })?
+                })?;
+                match &server {
+                    Some(server) => over(server, known)?,
+                    None => Transport::Tls(known),
+                }
             }
             None => {
                 let whose = format!("tunnel {name}");
@@ -844,7 +858,7 @@ impl<'a> Checks<'a> {
             }
         };
         let settings = settings::Tunnel {
-            limits: self.limits(&options.stream, &options.clients)?,
+            limits: self.limits(server.as_ref(), &options.stream, &options.clients)?,
             mode: options.stream.mode.unwrap_or_default(),
             name,
             target: server.map(|server| server.target),
@@ -855,7 +869,62 @@ impl<'a> Checks<'a> {
 }
 
 /// Why an option about TLS has no place in a tunnel.
-const NO_TLS: &str = "plain TCP has no TLS: leave the TLS options away";
+const NO_TLS: &str = "a plain connection has no TLS: leave the TLS options away";
+
+/// Whether the modem's connections to it have TLS.
+fn has_tls(server: &Server) -> bool {
+    matches!(server.scheme, Scheme::Tls | Scheme::Dtls)
+}
+
+/// TLS over what this server takes.
+fn over(server: &Server, tls: Tls) -> Result<Transport, Complaint> {
+    match (server.scheme, tls.version) {
+        (Scheme::Dtls, TlsVersion::Ssl3 | TlsVersion::Tls11) => {
+            Err(Complaint::new("tls-version", "DTLS has the versions 1.0, 1.2 and any"))
+        }
+        (Scheme::Dtls, _) => Ok(Transport::Dtls(tls)),
+        _ => Ok(Transport::Tls(tls)),
+    }
+}
+
+/// Complains about an address to which something else comes than what the tunnel carries.
+fn takes_what_is_carried(listen: &[Listen], server: Option<&Server>) -> Result<(), Complaint> {
+    let datagrams_to = server.filter(|server| server.scheme.carries_datagrams());
+    let is_other = |listen: &&Listen| {
+        listen.carries_datagrams().is_some_and(|datagrams| datagrams != datagrams_to.is_some())
+    };
+    let Some(other) = listen.iter().find(is_other) else { return Ok(()) };
+    let reason = match datagrams_to {
+        Some(server) => format!("{other} takes streams, and {server} datagrams: listen on udp:PORT"),
+        None => format!("{other} takes datagrams, and the target streams: give dtls:// or udp://HOST:PORT"),
+    };
+    Err(Complaint::new("listen", reason))
+}
+
+/// Complains about options that have no meaning for datagrams.
+fn no_stream_options(stream: &StreamOptions, clients: &ClientOptions) -> Result<(), Complaint> {
+    if stream.mode == Some(Mode::Transparent) {
+        return Err(Complaint::new("mode", "a transparent port has no datagrams: give push or buffer"));
+    }
+    let given = [
+        ("half-close-timeout", stream.half_close_timeout.is_some()),
+        ("on-closed", stream.on_closed.is_some()),
+        ("stall-timeout", clients.stall_timeout.is_some()),
+        ("open-on", clients.open_on.is_some()),
+        ("first-byte-timeout", clients.first_byte_timeout.is_some()),
+        ("warm", clients.warm.is_some_and(|count| count > 0)),
+    ];
+    if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+        return Err(Complaint::new(option, "means nothing for datagrams: leave it away"));
+    }
+    match stream.idle_timeout {
+        Some(time) if time.is_zero() || time > LONGEST_SESSION => Err(Complaint::new(
+            "idle-timeout",
+            "24h or less for datagrams, and not 0: their sessions have no other end",
+        )),
+        _ => Ok(()),
+    }
+}
 
 /// Complains about an address that is listened on twice.
 fn no_collisions(listen: &[Listen], earlier: &[Tunnel]) -> Result<(), Complaint> {
@@ -957,6 +1026,9 @@ fn logging_over(args: &LoggingOptions, file: &LoggingOptions) -> LoggingOptions 
 /// The file that `run` reads without `--config`.
 pub(crate) const DEFAULT_PATH: &str = "/etc/qssl-tunnel.toml";
 
+/// For how long a session of datagrams may be silent, unless an option says otherwise, and at most.
+const USUAL_SESSION: Duration = Duration::from_secs(60);
+const LONGEST_SESSION: Duration = Duration::from_secs(24 * 3600);
 /// The limit of AT+QSSLCLOSE (both manuals).
 const LONGEST_CLOSE_TIMEOUT: Duration = Duration::from_secs(65_535);
 /// AT+QIDNSCFG takes a primary and a secondary server.
@@ -1033,6 +1105,7 @@ mod tests {
                 | "rtscts on UARTs"
                 | "pap with --apn-user, else none"
                 | "from this machine's clock"
+                | "off, 60s for datagrams"
                 | "512, or 127 if the modem refuses it"
                 | "5s where it is not certain which of the modem's ports is in use, else never" => {}
                 "ipv4" => typed.extend(["--apn=internet".to_owned(), "--pdp-type=ipv4".to_owned()]),
@@ -1105,16 +1178,87 @@ mod tests {
         assert_eq!(error(&["-d", "/dev/a", "-d", "/dev/a"]), "--device: /dev/a is given twice");
         assert_eq!(error(&["--close-timeout", "500ms"]), "--close-timeout: 0-65535 whole seconds");
         assert_eq!(error(&["--close-timeout", "65536"]), "--close-timeout: 0-65535 whole seconds");
-        assert_eq!(
-            error(&["--dtls"]),
-            "--dtls: datagrams are not carried: a tunnel carries TCP streams only"
-        );
+        for option in ["--dtls", "--dtls-version=1"] {
+            let reason = "give dtls://HOST:PORT as the target, and the version as --tls-version";
+            assert_eq!(error(&[option]), format!("{}: {reason}", option.trim_end_matches("=1")));
+        }
         for options in [&["--insecure"][..], &["--ca", ROOT], &["--alpn", "mqtt"], &["--no-sni"]] {
             let args = [&["listen", "8443", "--to", "tcp://a:1"], options].concat();
-            assert_eq!(checked(&args).unwrap_err(), "--to: plain TCP has no TLS: leave the TLS options away");
+            assert_eq!(
+                checked(&args).unwrap_err(),
+                "--to: a plain connection has no TLS: leave the TLS options away"
+            );
         }
         let twice = checked(&["listen", "8443", "[::1]:8443", "--to", "a:1", "--insecure"]);
         assert_eq!(twice.unwrap_err(), "LISTEN: [::1]:8443 is given twice");
+    }
+
+    #[test]
+    fn datagrams_have_a_listener_limits_and_a_target_of_their_own() {
+        let datagrams = |args: &[&str]| {
+            let args = [&["listen", "udp:5684", "--to", "dtls://a:5684", "--insecure"], args].concat();
+            Ok::<_, String>(checked(&args)?.configuration.tunnels[0].settings.clone())
+        };
+        let usual = datagrams(&[]).expect("a configuration");
+        assert!(matches!(&usual.transport, Transport::Dtls(tls) if tls.version == TlsVersion::Tls12));
+        assert_eq!((usual.name.as_str(), usual.limits.idle_timeout), ("udp:5684", USUAL_SESSION));
+        let day = datagrams(&["--idle-timeout", "24h", "--when-full", "evict"]).expect("a configuration");
+        assert_eq!(day.limits.idle_timeout, LONGEST_SESSION);
+        for option in [
+            "--half-close-timeout=5",
+            "--on-closed=reset",
+            "--stall-timeout=5",
+            "--open-on=accept",
+            "--first-byte-timeout=5",
+            "--warm=1",
+        ] {
+            let name = option.split('=').next().expect("an option");
+            let said = format!("{name}: means nothing for datagrams: leave it away");
+            assert_eq!(datagrams(&[option]).unwrap_err(), said);
+        }
+        for (options, said) in [
+            (["--mode", "transparent"], "--mode: a transparent port has no datagrams: give push or buffer"),
+            (["--tls-version", "1.1"], "--tls-version: DTLS has the versions 1.0, 1.2 and any"),
+            (
+                ["--idle-timeout", "25h"],
+                "--idle-timeout: 24h or less for datagrams, and not 0: their sessions have no other end",
+            ),
+            (
+                ["--idle-timeout", "0"],
+                "--idle-timeout: 24h or less for datagrams, and not 0: their sessions have no other end",
+            ),
+        ] {
+            assert_eq!(datagrams(&options).unwrap_err(), said);
+        }
+        for (args, said) in [
+            (
+                &["listen", "udp:1", "8443", "--to", "dtls://a:1", "--insecure"][..],
+                "LISTEN: 8443 takes streams, and dtls://a:1 datagrams: listen on udp:PORT",
+            ),
+            (
+                &["listen", "udp:1", "--to", "tcp://a:1"],
+                "LISTEN: udp:1 takes datagrams, and the target streams: give dtls:// or udp://HOST:PORT",
+            ),
+            (
+                &["listen", "udp:1", "--dynamic", "auto", "--allow-target", "*:1"],
+                "LISTEN: udp:1 takes datagrams, and the target streams: give dtls:// or udp://HOST:PORT",
+            ),
+            (
+                &["listen", "udp:1", "--to", "udp://a:1", "--insecure"],
+                "--to: a plain connection has no TLS: leave the TLS options away",
+            ),
+            (&["connect", "udp://a:1"], "--to: standard input has no datagrams: listen on udp:PORT instead"),
+        ] {
+            assert_eq!(checked(args).unwrap_err(), said);
+        }
+        let plain =
+            checked(&["listen", "udp:1", "systemd:coap", "--to", "udp://a:1"]).expect("a configuration");
+        assert_eq!(plain.configuration.tunnels[0].settings.transport, Transport::Udp);
+        assert!(
+            plain.warnings[0].starts_with("udp://a:1 has no TLS: anybody on the way"),
+            "{:?}",
+            plain.warnings
+        );
     }
 
     #[test]

@@ -94,8 +94,15 @@ impl Choice for Protocol {
 }
 
 impl Choice for WhenFull {
-    const ALL: &'static [(Self, &'static str, &'static str)] =
-        &[(WhenFull::Wait, "wait", "it waits"), (WhenFull::Reset, "reset", "it is reset")];
+    const ALL: &'static [(Self, &'static str, &'static str)] = &[
+        (WhenFull::Wait, "wait", "it waits"),
+        (WhenFull::Reset, "reset", "it is reset"),
+        (
+            WhenFull::Evict,
+            "evict",
+            "the datagram session that has been idle longest ends, if there is one, else it waits",
+        ),
+    ];
 }
 
 impl Choice for OnClosed {

@@ -74,10 +74,11 @@ pub struct TunnelHead {
     /// Name in logs and status [default: the first listening address]
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
-    /// Where clients connect: PORT (loopback), ADDRESS:PORT, unix:/PATH or systemd:NAME; required
+    /// Where clients connect: PORT (loopback), ADDRESS:PORT, udp:PORT, unix:/PATH or systemd:NAME; required
     #[arg(long, value_name = "LISTEN")]
     pub listen: Vec<Listen>,
-    /// Server that the modem connects to: HOST:PORT with TLS, tcp://HOST:PORT without; required unless dynamic is given
+    /// Server that the modem connects to: HOST:PORT with TLS, tcp://HOST:PORT without, and for datagrams
+    /// dtls://HOST:PORT or udp://HOST:PORT; required unless dynamic is given
     #[arg(long, value_name = "HOST:PORT")]
     pub to: Option<Server>,
     /// Use the TLS settings of [tls.NAME]; else they may be given in the tunnel itself

@@ -1,4 +1,4 @@
-//! Listening addresses as users type them: `8443`, `127.0.0.1:8443`, `[::1]:8443`, `0.0.0.0:8443`,
+//! Listening addresses as users type them: `8443`, `127.0.0.1:8443`, `[::1]:8443`, `0.0.0.0:8443`, `udp:5684`,
 //! `unix:/path,mode=0660,owner=NAME,group=NAME`, `systemd:NAME`.
 
 use std::fmt;
@@ -8,21 +8,50 @@ use std::str::FromStr;
 
 use qssl_core::settings::target;
 
-use super::{GrammarError, Listen};
+use super::{At, GrammarError, Listen};
 
 impl Listen {
     /// Whether listening on both at once is impossible, as far as this is known without trying.
     pub fn collides_with(&self, other: &Listen) -> bool {
         match (self, other) {
-            (Listen::Loopback(port), Listen::Address(address))
-            | (Listen::Address(address), Listen::Loopback(port)) => {
-                let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-                address.port() == *port && loopback.contains(&address.ip())
-            }
-            (Listen::Address(a), Listen::Address(b)) => a == b && a.port() != 0,
+            (Listen::Tcp(a), Listen::Tcp(b)) | (Listen::Udp(a), Listen::Udp(b)) => a.collides_with(*b),
             (Listen::Unix { path: a, .. }, Listen::Unix { path: b, .. }) => a == b,
             (a, b) => a == b,
         }
+    }
+
+    /// Whether datagrams come there; `None`: whichever socket systemd passes.
+    pub fn carries_datagrams(&self) -> Option<bool> {
+        match self {
+            Listen::Udp(_) => Some(true),
+            Listen::Tcp(_) | Listen::Unix { .. } | Listen::Stdio => Some(false),
+            Listen::Systemd(_) => None,
+        }
+    }
+}
+
+impl At {
+    fn collides_with(self, other: At) -> bool {
+        match (self, other) {
+            (At::Loopback(port), At::Address(address)) | (At::Address(address), At::Loopback(port)) => {
+                let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+                address.port() == port && loopback.contains(&address.ip())
+            }
+            (a, b) => a == b && a.port() != 0,
+        }
+    }
+
+    /// The port; 0 stands for any that is free.
+    pub fn port(self) -> u16 {
+        match self {
+            At::Loopback(port) => port,
+            At::Address(address) => address.port(),
+        }
+    }
+
+    /// Whether other machines can reach it.
+    pub fn is_open(self) -> bool {
+        matches!(self, At::Address(address) if !address.ip().is_loopback())
     }
 }
 
@@ -36,11 +65,19 @@ impl FromStr for Listen {
         if let Some(name) = text.strip_prefix("systemd:") {
             return systemd(name);
         }
-        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return target::port(text).map(Listen::Loopback);
+        match text.strip_prefix(UDP) {
+            Some(rest) => at(UDP, rest).map(Listen::Udp),
+            None => at("", text).map(Listen::Tcp),
         }
-        text.parse::<SocketAddr>().map(Listen::Address).map_err(|_| not_an_address(text))
     }
+}
+
+/// Reads what comes after this prefix.
+fn at(prefix: &str, text: &str) -> Result<At, GrammarError> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return target::port(text).map(At::Loopback);
+    }
+    text.parse::<SocketAddr>().map(At::Address).map_err(|_| not_an_address(prefix, text))
 }
 
 fn unix(text: &str) -> Result<Listen, GrammarError> {
@@ -91,26 +128,28 @@ fn systemd(name: &str) -> Result<Listen, GrammarError> {
     Ok(Listen::Systemd(name.to_owned()))
 }
 
-fn not_an_address(text: &str) -> GrammarError {
+fn not_an_address(prefix: &str, text: &str) -> GrammarError {
     let port = text.rsplit_once(':').map(|(_, port)| port).filter(|port| target::port(port).is_ok());
     GrammarError::new(match port {
-        Some(port) if text.starts_with("localhost:") => format!("for loopback give the port alone: {port}"),
+        Some(port) if text.starts_with("localhost:") => {
+            format!("for loopback give the port alone: {prefix}{port}")
+        }
         Some(_) if text.matches(':').count() > 1 && !text.starts_with('[') => {
-            "an IPv6 address needs brackets: [::1]:8443".to_owned()
+            format!("an IPv6 address needs brackets: {prefix}[::1]:8443")
         }
         Some(port) if text.starts_with("*:") || text.starts_with(':') => {
-            format!("to listen on every address type it out: 0.0.0.0:{port} or [::]:{port}")
+            format!("to listen on every address type it out: {prefix}0.0.0.0:{port} or {prefix}[::]:{port}")
         }
         _ if text.starts_with('/') => format!("for a Unix socket write unix:{text}"),
-        _ => "not a listening address: a port, ADDRESS:PORT, unix:/path or systemd:NAME".to_owned(),
+        _ => "not a listening address: a port, ADDRESS:PORT, udp:PORT, unix:/path or systemd:NAME".to_owned(),
     })
 }
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Listen::Loopback(port) => write!(f, "{port}"),
-            Listen::Address(address) => write!(f, "{address}"),
+            Listen::Tcp(at) => at.fmt(f),
+            Listen::Udp(at) => write!(f, "{UDP}{at}"),
             Listen::Unix { path, mode, owner, group } => {
                 write!(f, "unix:{}", path.display())?;
                 mode.map_or(Ok(()), |mode| write!(f, ",mode={mode:04o}"))?;
@@ -123,6 +162,17 @@ impl fmt::Display for Listen {
     }
 }
 
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            At::Loopback(port) => port.fmt(f),
+            At::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// What comes before an address where datagrams come.
+const UDP: &str = "udp:";
 /// The longest path that fits into `sockaddr_un` with its final NUL, in bytes.
 const LONGEST_UNIX_PATH: usize = 107;
 /// The limit of systemd's FileDescriptorName=, in bytes.
@@ -142,9 +192,12 @@ mod tests {
 
     #[test]
     fn a_bare_port_is_loopback_and_everything_else_is_typed_out() {
-        assert_eq!(listen("8443"), Listen::Loopback(8443));
-        assert_eq!(listen("0.0.0.0:8443"), Listen::Address("0.0.0.0:8443".parse().expect("an address")));
-        assert_eq!(listen("[::1]:8443"), Listen::Address("[::1]:8443".parse().expect("an address")));
+        let address = |text: &str| At::Address(text.parse().expect("an address"));
+        assert_eq!(listen("8443"), Listen::Tcp(At::Loopback(8443)));
+        assert_eq!(listen("0.0.0.0:8443"), Listen::Tcp(address("0.0.0.0:8443")));
+        assert_eq!(listen("[::1]:8443"), Listen::Tcp(address("[::1]:8443")));
+        assert_eq!(listen("udp:5684"), Listen::Udp(At::Loopback(5684)));
+        assert_eq!(listen("udp:[::]:5684"), Listen::Udp(address("[::]:5684")));
         assert_eq!(listen("systemd:web"), Listen::Systemd("web".to_owned()));
     }
 
@@ -173,6 +226,12 @@ mod tests {
         assert_eq!(error("*:80"), "to listen on every address type it out: 0.0.0.0:80 or [::]:80");
         assert_eq!(error("::1:8443"), "an IPv6 address needs brackets: [::1]:8443");
         assert_eq!(error("/run/q.sock"), "for a Unix socket write unix:/run/q.sock");
+        assert_eq!(error("udp:localhost:5684"), "for loopback give the port alone: udp:5684");
+        assert_eq!(
+            error("udp::5684"),
+            "to listen on every address type it out: udp:0.0.0.0:5684 or udp:[::]:5684"
+        );
+        assert_eq!(error("udp:0"), "`0` is not a port: 1-65535");
         assert_eq!(error("70000"), "`70000` is not a port: 1-65535");
         for text in [
             "",
@@ -184,6 +243,9 @@ mod tests {
             "127.0.0.1:65536",
             "systemd:",
             "systemd:a b",
+            "udp:",
+            "udp://8443",
+            "udp:udp:1",
             "-",
         ] {
             assert!(text.parse::<Listen>().is_err(), "{text:?}");
@@ -196,6 +258,8 @@ mod tests {
             "8443",
             "127.0.0.1:8443",
             "[::1]:8443",
+            "udp:5684",
+            "udp:[::1]:5684",
             "unix:/s",
             "unix:/s,mode=0660,owner=a,group=b",
             "systemd:web",
@@ -210,6 +274,8 @@ mod tests {
         assert!(listen("8443").collides_with(&listen("127.0.0.1:8443")));
         assert!(listen("[::1]:8443").collides_with(&listen("8443")));
         assert!(listen("unix:/s,mode=0600").collides_with(&listen("unix:/s")));
+        assert!(listen("udp:[::1]:8443").collides_with(&listen("udp:8443")));
+        assert!(!listen("udp:8443").collides_with(&listen("8443")));
         assert!(!listen("8443").collides_with(&listen("8444")));
         assert!(!listen("8443").collides_with(&listen("192.0.2.1:8443")));
         assert!(!listen("127.0.0.1:0").collides_with(&listen("127.0.0.1:0")));

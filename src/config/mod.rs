@@ -182,10 +182,10 @@ pub enum Device {
 /// Where a tunnel listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// A port alone: 127.0.0.1 and ::1. If the host lacks one of the two, that is a warning.
-    Loopback(u16),
-    /// An address with a port.
-    Address(SocketAddr),
+    /// A port or an address: streams, over TCP.
+    Tcp(At),
+    /// The same after `udp:`: datagrams.
+    Udp(At),
     /// `unix:/path[,mode=0660][,owner=NAME][,group=NAME]`.
     Unix {
         /// Where the socket file is made.
@@ -201,6 +201,15 @@ pub enum Listen {
     Systemd(String),
     /// Standard input and output, for `connect`.
     Stdio,
+}
+
+/// Where on the network a tunnel listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// A port alone: 127.0.0.1 and ::1. If the host lacks one of the two, that is a warning.
+    Loopback(u16),
+    /// An address with a port.
+    Address(SocketAddr),
 }
 
 /// A network: an address and the length of its prefix.

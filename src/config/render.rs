@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use qssl_core::settings::Cipher;
+use qssl_core::settings::{self, Cipher};
 
 use super::choice::Choice;
-use super::{Authentication, Cmux, Configuration, Control, Limits, Process, Tls, Tunnel, Wait};
+use super::{Authentication, Cmux, Configuration, Control, Process, Tls, Tunnel, Wait};
 use super::{certificate_items, duration, ranges};
 use crate::terminal::is_printable;
 
@@ -96,7 +96,7 @@ fn tunnel(out: &mut Document, tunnel: &Tunnel) {
     if let Some(of_tunnel) = tunnel.settings.tls() {
         tls(out, of_tunnel);
     }
-    limits(out, &tunnel.settings.limits);
+    limits(out, &tunnel.settings);
     if !tunnel.allow.is_empty() {
         out.list("allow", tunnel.allow.iter().map(|network| network.to_string()));
     }
@@ -140,7 +140,8 @@ fn tls(out: &mut Document, tls: &Tls) {
     out.switch("ignore-signature", tls.ignore_signature);
 }
 
-fn limits(out: &mut Document, limits: &Limits) {
+fn limits(out: &mut Document, tunnel: &settings::Tunnel) {
+    let (limits, has_streams) = (&tunnel.limits, !tunnel.carries_datagrams());
     for (key, value) in [
         ("connect-timeout", limits.connect_timeout),
         ("half-close-timeout", limits.half_close_timeout),
@@ -151,11 +152,16 @@ fn limits(out: &mut Document, limits: &Limits) {
         ("stall-timeout", limits.stall_timeout),
         ("close-timeout", limits.close_timeout),
     ] {
-        out.string(key, &duration::format(value));
+        let is_of_streams = matches!(key, "half-close-timeout" | "first-byte-timeout" | "stall-timeout");
+        if has_streams || !is_of_streams {
+            out.string(key, &duration::format(value));
+        }
     }
     out.choice("when-full", limits.when_full);
-    out.choice("on-closed", limits.on_closed);
-    out.choice("open-on", limits.open_on);
+    if has_streams {
+        out.choice("on-closed", limits.on_closed);
+        out.choice("open-on", limits.open_on);
+    }
     if let Some(count) = limits.max_clients {
         out.number("max-clients", count);
     }

@@ -3,13 +3,14 @@
 //! A client that waits on such a socket makes systemd start the service again at once. If the configuration is invalid,
 //! every start fails, and after about twenty starts within two seconds systemd closes the socket permanently.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clients::listener::{self, Listener};
 
-/// Resets every client that connects to the sockets that systemd has passed, for `TURNING_AWAY`. Then no waiting
+/// Resets every client that connects to the sockets that systemd has passed, and drops datagrams, for `TURNING_AWAY`. Then no waiting
 /// client starts the service again at once, and clients that keep connecting start it only once in that time.
 /// Returns at once if no socket was passed.
 #[allow(clippy::disallowed_methods, reason = "the process is about to end: there is no event loop")]
@@ -34,6 +35,12 @@ pub fn turn_clients_away() {
 
 fn turn_away(listener: &Listener) {
     for _ in 0..CLIENTS_MAX {
+        if let Some(socket) = listener.datagrams() {
+            match socket.recv_from(&mut []) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                _ => continue,
+            }
+        }
         match listener.accept() {
             Ok(Some((client, _))) => client.abort(),
             _ => return,
@@ -44,5 +51,5 @@ fn turn_away(listener: &Listener) {
 /// How long clients are turned away. It is below one second, so that nanoseconds alone can express it.
 const TURNING_AWAY: Duration = Duration::from_millis(999);
 
-/// The most clients of one socket that are turned away before the clock is read again.
+/// The most clients or datagrams of one socket that are turned away before the clock is read again.
 const CLIENTS_MAX: usize = 1024;

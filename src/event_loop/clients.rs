@@ -1,6 +1,8 @@
 //! The clients' side of the loop: they are accepted, read, written and dropped.
 
 use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +13,7 @@ use super::greetings::Requested;
 use super::{EventLoop, Source, unix_seconds};
 use crate::clients::listener::{AcceptError, Listener};
 use crate::clients::peer::Peer;
-use crate::clients::stream::{ClientStream, Stdio};
+use crate::clients::stream::{ClientStream, DatagramPeer, Stdio};
 use crate::config::{self, Cidr, Dynamic, Listen};
 use crate::daemon::capture::Way;
 use qssl_core::Kind;
@@ -19,7 +21,7 @@ use qssl_core::settings::Tunnel;
 use qssl_core::{ClientId, ClientInput, Input, Relay};
 use qssl_proxy::Outcome;
 
-/// A listening socket.
+/// A listening socket, or one to which datagrams come.
 pub(super) struct ListenerSlot {
     pub listener: Listener,
     /// What it was made from.
@@ -29,7 +31,7 @@ pub(super) struct ListenerSlot {
     pub allow: Vec<Cidr>,
     /// `--dynamic` of its tunnel.
     pub dynamic: Option<Arc<Dynamic>>,
-    /// Clients may be waiting in the kernel.
+    /// Clients, or datagrams, may be waiting in the kernel.
     pub ready: bool,
     /// Accepting has failed: it is not tried again before this time.
     pub paused_until: Option<Instant>,
@@ -109,7 +111,7 @@ impl EventLoop {
                     self.add_client(tunnel, ClientStream::Stdio(stdio), Peer::Stdio);
                     continue;
                 }
-                let bound = Listener::bind(listen)?;
+                let bound = Listener::bind(listen, tunnel.carries_datagrams())?;
                 for warning in bound.warnings {
                     log::warn!("{warning}");
                 }
@@ -129,7 +131,12 @@ impl EventLoop {
         Ok(())
     }
 
+    /// Takes a client of this listener, or datagrams. Returns whether there was anything.
     pub(super) fn accept(&mut self, index: usize) -> bool {
+        if let Some(socket) = self.listeners[index].listener.datagrams() {
+            let socket = socket.clone();
+            return self.read_datagrams(index, &socket);
+        }
         let is_full = self.listeners[index].dynamic.is_some() && self.greetings_are_full();
         let slot = &mut self.listeners[index];
         if !slot.ready || slot.paused_until.is_some() || is_full || !self.relay.wants_clients(&slot.tunnel) {
@@ -149,24 +156,15 @@ impl EventLoop {
                     let seconds = self.now.saturating_duration_since(since).as_secs_f64();
                     log::info!("{}: clients are accepted again after {seconds:.1} s", slot.listener.name());
                 }
-                if self.is_spent() {
-                    log::warn!("{peer} is reset: the month's budget is spent (--monthly-budget)");
+                if let Some(why) = self.refusal(index, &peer) {
+                    log::warn!("{peer} {why}; reset");
                     self.relay.clients_refused(&tunnel, 1);
                     stream.abort();
                     return true;
                 }
-                let allow = &self.listeners[index].allow;
-                let allowed = allow.is_empty()
-                    || peer.ip().is_none_or(|ip| allow.iter().any(|network| network.contains(ip)));
-                if allowed {
-                    match self.listeners[index].dynamic.clone() {
-                        Some(dynamic) => self.greet(&tunnel, &dynamic, stream, peer),
-                        None => self.add_client(&tunnel, stream, peer),
-                    }
-                } else {
-                    log::warn!("{peer} may not connect (--allow); reset");
-                    self.relay.clients_refused(&tunnel, 1);
-                    stream.abort();
+                match self.listeners[index].dynamic.clone() {
+                    Some(dynamic) => self.greet(&tunnel, &dynamic, stream, peer),
+                    None => self.add_client(&tunnel, stream, peer),
                 }
                 true
             }
@@ -185,6 +183,68 @@ impl EventLoop {
                 false
             }
         }
+    }
+
+    /// Why this peer may have no connection, in words that follow its name.
+    fn refusal(&self, index: usize, peer: &Peer) -> Option<&'static str> {
+        if self.daemon.as_ref().is_some_and(|daemon| daemon.data_usage.is_spent(unix_seconds())) {
+            return Some("is not served: the month's budget is spent (--monthly-budget)");
+        }
+        let allow = &self.listeners[index].allow;
+        let allowed =
+            allow.is_empty() || peer.ip().is_none_or(|ip| allow.iter().any(|network| network.contains(ip)));
+        (!allowed).then_some("may not connect (--allow)")
+    }
+
+    /// Reads datagrams that came to this listener. Returns whether there was one.
+    fn read_datagrams(&mut self, index: usize, socket: &Rc<UdpSocket>) -> bool {
+        for count in 0..ROUND_DATAGRAMS {
+            if !self.listeners.get(index).is_some_and(|slot| slot.ready) {
+                return count > 0;
+            }
+            match socket.recv_from(&mut self.buffer) {
+                Ok((bytes, from)) => {
+                    self.moved_bytes += bytes;
+                    self.datagram_came(index, socket, from, bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.listeners[index].ready = false
+                }
+                // That of an earlier datagram, which this read has taken away. It ends nothing.
+                Err(error) => log::debug!("{}: {error}", self.listeners[index].listener.name()),
+            }
+        }
+        true
+    }
+
+    /// A datagram is in the buffer. One from a new address begins a session.
+    fn datagram_came(&mut self, index: usize, socket: &Rc<UdpSocket>, from: SocketAddr, bytes: usize) {
+        // Before a new client may have the ID of an old one, what is to be done for that one is done.
+        self.do_actions();
+        let is_its = |slot: &Option<ClientSlot>| match slot.as_ref().map(|slot| &slot.stream) {
+            Some(ClientStream::Datagrams(peer)) => peer.address == from && Rc::ptr_eq(&peer.socket, socket),
+            _ => false,
+        };
+        let id = match self.clients.iter().position(is_its) {
+            Some(index) => ClientId(index),
+            None => {
+                let Some(slot) = self.listeners.get(index) else { return };
+                let (tunnel, peer) = (slot.tunnel.clone(), Peer::at(from));
+                if let Some(why) = self.refusal(index, &peer) {
+                    log::warn!("{peer} {why}; its datagram is dropped");
+                    return self.relay.datagram_refused(&tunnel);
+                }
+                if !self.relay.wants_clients(&tunnel) {
+                    return self.relay.datagram_refused(&tunnel);
+                }
+                let id = self.relay.client_accepted(&tunnel, peer.to_string(), self.now);
+                let peer_stream = DatagramPeer { socket: socket.clone(), address: from };
+                self.add_slot(id, ClientStream::Datagrams(peer_stream), &peer, None);
+                id
+            }
+        };
+        capture(&mut self.daemon, &self.relay, id, Way::Up, &self.buffer[..bytes]);
+        self.relay.client_received(id, &self.buffer[..bytes], self.now);
     }
 
     pub(super) fn add_client(&mut self, tunnel: &Arc<Tunnel>, stream: ClientStream, peer: Peer) {
@@ -230,6 +290,18 @@ impl EventLoop {
         Some(slot)
     }
 
+    /// A socket to which datagrams came is closed: its sessions end in order.
+    pub(super) fn end_sessions(&mut self, listener: &Listener) {
+        let Some(closed) = listener.datagrams() else { return };
+        for index in 0..self.clients.len() {
+            let stream = self.clients[index].as_ref().map(|slot| &slot.stream);
+            if matches!(stream, Some(ClientStream::Datagrams(peer)) if Rc::ptr_eq(&peer.socket, closed)) {
+                self.drop_client(index);
+                self.relay.handle(Input::Client(ClientId(index), ClientInput::Gone), self.now);
+            }
+        }
+    }
+
     pub(super) fn write_client(&mut self, index: usize) -> bool {
         let Some(slot) = &mut self.clients[index] else { return false };
         if !slot.writable {
@@ -260,6 +332,11 @@ impl EventLoop {
                 capture(&mut self.daemon, &self.relay, ClientId(index), Way::Down, &output[..count]);
                 self.moved_bytes += count;
                 self.relay.client_written(ClientId(index), count, self.now);
+                true
+            }
+            Err(error) if matches!(slot.stream, ClientStream::Datagrams(_)) => {
+                log::debug!("a datagram is dropped: {error}");
+                self.relay.datagram_not_delivered(ClientId(index), self.now);
                 true
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -318,10 +395,6 @@ impl EventLoop {
         self.relay.handle(Input::Client(ClientId(index), ClientInput::Lost), self.now);
         true
     }
-
-    fn is_spent(&self) -> bool {
-        self.daemon.as_ref().is_some_and(|daemon| daemon.data_usage.is_spent(unix_seconds()))
-    }
 }
 
 /// Where the clients of a tunnel are connected to, in words.
@@ -339,6 +412,9 @@ fn capture(daemon: &mut Option<Daemon>, relay: &Relay, client: ClientId, way: Wa
         daemon.capture.passed(way, peer, bytes);
     }
 }
+
+/// How many datagrams of a listener are read in a round.
+const ROUND_DATAGRAMS: usize = 16;
 
 /// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);

@@ -35,6 +35,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::low_level::signal_name;
 
 use crate::clients::peer::peer_is_gone;
+use crate::clients::stream::ClientStream;
 use crate::config::Configuration;
 use crate::daemon::exit_status::ExitStatus;
 use crate::daemon::logging;
@@ -280,14 +281,9 @@ impl EventLoop {
 
     /// Does a bounded piece of work for each port, listener and client. Returns whether there was any.
     fn round(&mut self) -> bool {
-        let mut moved = false;
-        for _ in 0..ROUND_ACTIONS {
-            let Some(action) = self.relay.poll_action() else { break };
-            self.act(action);
-            moved = true;
-            if self.stopped.is_some() {
-                return moved;
-            }
+        let mut moved = self.do_actions();
+        if self.stopped.is_some() {
+            return moved;
         }
         for index in 0..self.ports.len() {
             // A command that follows a message from the modem leaves before anything else is done.
@@ -307,13 +303,27 @@ impl EventLoop {
         moved | self.serve_control()
     }
 
+    /// Does what the core asks for. Returns whether there was anything.
+    fn do_actions(&mut self) -> bool {
+        for count in 0..ROUND_ACTIONS {
+            if self.stopped.is_some() {
+                return count > 0;
+            }
+            let Some(action) = self.relay.poll_action() else { return count > 0 };
+            self.act(action);
+        }
+        true
+    }
+
     fn act(&mut self, action: Action) {
         match action {
             Action::Modem(action) => self.act_on_modem(action),
             Action::FinishClient(ClientId(index)) => {
-                if let Some(Some(slot)) = self.clients.get_mut(index) {
-                    // The client may be gone already; the next read shows that.
-                    let _ = slot.stream.shutdown_write();
+                let Some(Some(slot)) = self.clients.get_mut(index) else { return };
+                // The client may be gone already; the next read shows that.
+                let _ = slot.stream.shutdown_write();
+                if matches!(slot.stream, ClientStream::Datagrams(_)) {
+                    self.drop_client(index);
                 }
             }
             Action::CloseClient(ClientId(index)) => {

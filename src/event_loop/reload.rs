@@ -47,7 +47,8 @@ impl EventLoop {
                 if is_inherited || *listen == Listen::Stdio {
                     continue;
                 }
-                let made = Listener::bind(listen).map_err(|error| error.to_string())?;
+                let made = Listener::bind(listen, tunnel.settings.carries_datagrams())
+                    .map_err(|error| error.to_string())?;
                 for warning in made.warnings {
                     log::warn!("{warning}");
                 }
@@ -99,12 +100,13 @@ impl EventLoop {
         let name = &slot.tunnel.name;
         // Sockets with port 0 all have the same setting, so the tunnel's name decides.
         let any_port = match &slot.listen {
-            Listen::Loopback(port) => *port == 0,
-            Listen::Address(address) => address.port() == 0,
+            Listen::Tcp(at) | Listen::Udp(at) => at.port() == 0,
             _ => false,
         };
         let takes_over = |tunnel: &Tunnel| {
-            tunnel.listen.contains(&slot.listen) && (tunnel.settings.name == *name || !any_port)
+            tunnel.listen.contains(&slot.listen)
+                && (tunnel.settings.name == *name || !any_port)
+                && tunnel.settings.carries_datagrams() == slot.tunnel.carries_datagrams()
         };
         new.tunnels.iter().position(takes_over)
     }
@@ -127,6 +129,7 @@ impl EventLoop {
                 kept.push(slot);
             } else {
                 log::info!("{} takes no more clients", slot.listener.name());
+                self.end_sessions(&slot.listener);
             }
         }
         for (position, listen, listener) in bound {

@@ -51,7 +51,11 @@ fn one_line_and_status_2() {
         (&["connect", "server.test:443", "--ca", certificate_file(), "--insecure"], "--insecure"),
         (&["connect", "server.test:443", "--cert", certificate_file()], "--key"),
         (&["connect", "server.test:443", "--insecure", "--psk-identity", "me"], "--psk-key-file"),
-        (&["connect", "server.test:443", "--insecure", "--dtls"], "datagram"),
+        (&["connect", "server.test:443", "--insecure", "--dtls"], "dtls://HOST:PORT"),
+        (&["connect", "udp://server.test:443"], "listen on udp:PORT"),
+        (&["listen", "udp:5684", "--to", "server.test:443"], "takes datagrams"),
+        (&["listen", "5684", "--to", "dtls://server.test:443", "--insecure"], "takes streams"),
+        (&["listen", "udp:5684", "--to", "udp://server.test:443", "--warm", "1"], "--warm"),
         (&["connect", "server.test:443", "--insecure", "--device", "rfc2217://nowhere"], "rfc2217"),
         (
             &["connect", "server.test:443", "--ca", certificate_file(), "-d", "emulator:--fly"],

@@ -183,7 +183,10 @@ impl Doctor<'_> {
         self.session()?;
         let tcp = match self.tunnel.filter(|_| self.report.is_ok("session")) {
             Some(tunnel) => match &tunnel.target {
-                Some(target) => Some(self.open_tcp(target, tunnel.limits.connect_timeout)?),
+                Some(target) => {
+                    let limit = tunnel.limits.connect_timeout;
+                    Some(self.open_plain(target, tunnel.carries_datagrams(), limit)?)
+                }
                 None => None,
             },
             None => None,
@@ -197,7 +200,7 @@ impl Doctor<'_> {
             return Ok(());
         };
         if let Some(target) = &tunnel.target {
-            self.judge_tcp(target, tcp);
+            self.judge_plain(target, tunnel.carries_datagrams(), tcp);
         }
         match tunnel.tls() {
             Some(_) if self.settings == SettingsOf::Clients => {
@@ -206,7 +209,7 @@ impl Doctor<'_> {
             }
             Some(tls) => self.tls(tunnel, tls, tcp),
             None => {
-                self.report.skipped("tls", "tcp:// has none");
+                self.report.skipped("tls", format!("{} has none", tunnel.transport.scheme().prefix()));
                 Ok(())
             }
         }

@@ -112,8 +112,15 @@ impl Doctor<'_> {
         Ok(spoilt)
     }
 
-    /// Opens a plain TCP connection to the server, and closes it at once. Returns its result code.
-    pub(super) fn open_tcp(&mut self, target: &Target, limit: Duration) -> Result<u16, Failure> {
+    /// Opens a plain TCP connection to the server, or a UDP socket if it takes datagrams, and closes it at once. Returns
+    /// its result code.
+    pub(super) fn open_plain(
+        &mut self,
+        target: &Target,
+        datagrams: bool,
+        limit: Duration,
+    ) -> Result<u16, Failure> {
+        let service = if datagrams { "UDP" } else { "TCP" };
         let states = self.say("AT+QISTATE")?;
         let is_used =
             |id: u8| SocketStatus::all(&states.lines).any(|socket| socket.id.index() == usize::from(id));
@@ -121,7 +128,7 @@ impl Doctor<'_> {
             return Ok(ResultCode::IDENTITY_IN_USE.0);
         };
         let pdp = self.modem.pdp.context;
-        let open = format!("AT+QIOPEN={pdp},{id},\"TCP\",\"{}\",{},0,0", target.host, target.port);
+        let open = format!("AT+QIOPEN={pdp},{id},\"{service}\",\"{}\",{},0,0", target.host, target.port);
         let close = Command::patient_line(format!("AT+QICLOSE={id},0"), QUICK);
         self.conversation.forget_opens();
         self.undo.push(close.clone());
@@ -133,7 +140,7 @@ impl Doctor<'_> {
         Ok(code)
     }
 
-    pub(super) fn judge_tcp(&mut self, target: &Target, code: u16) {
+    pub(super) fn judge_plain(&mut self, target: &Target, datagrams: bool, code: u16) {
         let Target { host, port } = target;
         match (code, &self.proxy) {
             (0, Some(Proxy { name, allows: true })) => {
@@ -144,6 +151,9 @@ impl Doctor<'_> {
                 let seen = format!("the daemon's tunnel {name} does not allow {target}");
                 let advice = "its --allow-target names the servers that clients may choose";
                 self.report.failed("tcp", ExitStatus::ConnectFailed, seen, advice);
+            }
+            (0, None) if datagrams => {
+                self.report.skipped("tcp", format!("{host} port {port} takes datagrams"));
             }
             (0, None) => self.report.ok("tcp", format!("{host} port {port} answers")),
             (564 | 565, _) => self.report.skipped("tcp", "the name cannot be resolved"),

@@ -101,7 +101,7 @@ impl Server {
             Listen::Unix { path, .. } => path.clone(),
             _ => PathBuf::new(),
         };
-        let mut bound = Listener::bind(listen)?;
+        let mut bound = Listener::bind(listen, false)?;
         let listener = bound.listeners.pop().expect("a Unix socket is one listener");
         let owners = [rustix::process::geteuid().as_raw(), 0];
         Ok(Server { listener, path, attention: Attention::Now, connections: Vec::new(), owners })

@@ -15,9 +15,10 @@ use crate::terminal::indented_json;
 use qssl_core::at::answers::{Answer, Operator, Registration, Signal};
 use qssl_core::modem::Counters;
 use qssl_core::relay::TunnelCounters;
+use qssl_core::settings::Server;
 
 pub use prometheus::metrics;
-pub use qssl_core::relay::{Connection, LineChannel, Multiplexer};
+pub use qssl_core::relay::{Connection, Datagrams, LineChannel, Multiplexer};
 pub use table::{size, table};
 
 /// The daemon and its modem at one moment.
@@ -94,7 +95,7 @@ pub struct Tunnel {
     pub name: String,
     /// Where it listens.
     pub listen: Vec<String>,
-    /// The TLS server.
+    /// The server, as in the configuration.
     pub target: String,
     /// With --dynamic: the targets that clients may name (`--allow-target`).
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -138,6 +139,13 @@ pub struct Budget {
     pub limit_bytes: u64,
     /// What has been used: payload both ways and an estimate for each TLS handshake.
     pub used_bytes: u64,
+}
+
+impl Tunnel {
+    /// Whether it carries datagrams.
+    pub fn carries_datagrams(&self) -> bool {
+        self.target.parse::<Server>().is_ok_and(|server| server.scheme.carries_datagrams())
+    }
 }
 
 impl Modem {

@@ -119,7 +119,30 @@ pub fn metrics(status: &Status) -> String {
             page.sample(name, &[("tunnel", &tunnel.name)], value(tunnel) as f64);
         }
     }
+    datagrams(&mut page, status);
     page.text
+}
+
+/// What tunnels that carry datagrams have done with them.
+fn datagrams(page: &mut Page, status: &Status) {
+    let tunnels = || status.tunnels.iter().filter(|tunnel| tunnel.carries_datagrams());
+    if tunnels().next().is_none() {
+        return;
+    }
+    page.family("tunnel_datagrams_total", "counter", "Datagrams carried.");
+    for Tunnel { name, counters, .. } in tunnels() {
+        for (direction, count) in [("up", counters.datagrams.up), ("down", counters.datagrams.down)] {
+            let labels = [("tunnel", &**name), ("direction", direction)];
+            page.sample("tunnel_datagrams_total", &labels, count as f64);
+        }
+    }
+    page.family("tunnel_datagrams_dropped_total", "counter", "Datagrams dropped, by cause.");
+    for Tunnel { name, counters, .. } in tunnels() {
+        for (cause, count) in counters.datagrams.dropped.by_cause() {
+            let labels = [("tunnel", &**name), ("cause", cause)];
+            page.sample("tunnel_datagrams_dropped_total", &labels, count as f64);
+        }
+    }
 }
 
 /// The frames and channels of a line that carries several (CMUX).
@@ -227,6 +250,23 @@ mod tests {
             "qssl_tunnel_tunnel_served_warm_total{tunnel=\"web\"} 4",
             "qssl_tunnel_tunnel_down_bytes_total{tunnel=\"web\"} 20000000",
             "qssl_tunnel_line_utilisation_ratio{port=\"/dev/ttyUSB2\",direction=\"up\"} 0.51",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} is missing:\n{text}");
+        }
+    }
+
+    #[test]
+    fn datagrams_are_counted_by_direction_and_by_cause_of_loss() {
+        let mut status = example();
+        assert!(!metrics(&status).contains("datagrams"), "it has streams only");
+        status.tunnels[0].target = "dtls://example.org:5684".into();
+        status.tunnels[0].counters.datagrams.up = 7;
+        status.tunnels[0].counters.datagrams.dropped.long = 2;
+        let text = metrics(&status);
+        for line in [
+            "qssl_tunnel_tunnel_datagrams_total{tunnel=\"web\",direction=\"up\"} 7",
+            "qssl_tunnel_tunnel_datagrams_total{tunnel=\"web\",direction=\"down\"} 0",
+            "qssl_tunnel_tunnel_datagrams_dropped_total{tunnel=\"web\",cause=\"long\"} 2",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} is missing:\n{text}");
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::terminal::{printable, wrapped};
 use qssl_core::counted;
 
-use super::{Connection, LineChannel, Multiplexer, NO_DAEMON, Status, Tunnel};
+use super::{Connection, Datagrams, LineChannel, Multiplexer, NO_DAEMON, Status, Tunnel};
 
 /// The status in lines of at most 80 columns, except for long words and rows of tunnels with much in them. With `before`,
 /// an earlier status and its age, rates are shown.
@@ -215,7 +215,11 @@ fn tunnels(status: &Status, before: Option<(&Status, Duration)>) -> String {
             (0, 0) => String::new(),
             (now, served) => format!(", {now} warm ({} got one)", counted(served, "client")),
         };
-        format!("{} → {}, {}{warm}", tunnel.listen.join(" "), tunnel.target, tunnel.mode)
+        let datagrams = match tunnel.carries_datagrams() {
+            true => format!(", {}", datagrams(&tunnel.counters.datagrams)),
+            false => String::new(),
+        };
+        format!("{} → {}, {}{warm}{datagrams}", tunnel.listen.join(" "), tunnel.target, tunnel.mode)
     };
     let mut lines = columns(&rows, &[0]);
     for (index, tunnel) in status.tunnels.iter().enumerate().rev() {
@@ -254,13 +258,29 @@ fn connections(status: &Status, before: Option<(&Status, Duration)>) -> String {
     }
     // Most peers differ in their last digits, and tunnels in their first letters.
     let mut out = columns(&rows, &[2, 1]).join("\n") + "\n";
-    for Connection { id, up_bytes, delivered_bytes, .. } in &status.connections {
+    for Connection { id, up_bytes, delivered_bytes, datagrams: carried, .. } in &status.connections {
+        if let Some(carried) = carried {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "  {id}: {}", datagrams(carried));
+        }
         if let Some(delivered) = delivered_bytes.filter(|delivered| delivered < up_bytes) {
             // Writing to a String cannot fail.
             let _ = writeln!(out, "  {id}: {} of {} up delivered", size(delivered), size(*up_bytes));
         }
     }
     out
+}
+
+/// The datagrams that were carried, and those that were dropped, by cause.
+fn datagrams(counts: &Datagrams) -> String {
+    let mut text = format!("{} up, {} down", counted(counts.up, "datagram"), counts.down);
+    let dropped = counts.dropped.by_cause().into_iter().filter(|(_, count)| *count > 0);
+    for (index, (cause, count)) in dropped.enumerate() {
+        let before = if index == 0 { "; dropped:" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{before} {count} {cause}");
+    }
+    text
 }
 
 /// Bytes per second.
@@ -392,6 +412,22 @@ mod tests {
             ),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn lost_datagrams_are_shown_by_cause() {
+        let mut status = example();
+        let tunnel = &mut status.tunnels[0];
+        tunnel.target = "dtls://example.org:5684".into();
+        (tunnel.warm, tunnel.counters.served_warm) = (0, 0);
+        tunnel.counters.datagrams.up = 1;
+        tunnel.counters.datagrams.dropped.long = 3;
+        tunnel.counters.datagrams.dropped.full = 2;
+        status.connections[0].datagrams = Some(Datagrams { up: 2, ..Datagrams::default() });
+        let shown = table(&status, None);
+        let line = "dtls://example.org:5684, push, 1 datagram up, 0 down;\n    dropped: 3 long, 2 full\n";
+        assert!(shown.contains(line), "{shown}");
+        assert!(shown.ends_with("\n  12: 2 datagrams up, 0 down\n"), "{shown}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! here sleeps: a wait ends with the awaited event, and [`PATIENCE`] only keeps a broken test from hanging.
 
 mod clients;
+mod datagrams;
 mod gate;
 mod log;
 mod nginx;
@@ -27,6 +28,7 @@ use qssl_tunnel::config::{Configuration, Process};
 pub use self::clients::{
     Ended, connect, curl, curl_at, digest, echo, patterned_bytes, patterned_file, read_to_end, sha256_hex,
 };
+pub use self::datagrams::{UdpEcho, datagrams_to, echo_datagram};
 pub use self::gate::Gate;
 pub use self::nginx::{Nginx, PAGE};
 pub use self::process::{Finished, Running, program, run, run_with_input};

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -97,7 +97,18 @@ pub struct Running {
 impl Running {
     /// Starts it with empty input.
     pub fn start(command: &mut Command) -> Running {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::start_as_set(command.stdin(Stdio::null()))
+    }
+
+    /// Starts it, and returns its standard input as well.
+    pub fn start_with_input(command: &mut Command) -> (Running, ChildStdin) {
+        let running = Running::start_as_set(command.stdin(Stdio::piped()));
+        let input = running.child().stdin.take().expect("piped");
+        (running, input)
+    }
+
+    fn start_as_set(command: &mut Command) -> Running {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let name = format!("{:?}", command.get_program());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));

@@ -55,7 +55,8 @@ impl Tunnel {
         let log = self.log();
         let mut lists = log.lines().filter_map(|line| line.split_once("listening on "));
         let (_, list) = lists.nth(number).expect("it was waited for");
-        let address = list.split([',', ' ']).next().and_then(|address| address.parse().ok());
+        let first = list.split([',', ' ']).next().map(|first| first.trim_start_matches("udp:"));
+        let address = first.and_then(|address| address.parse().ok());
         address.unwrap_or_else(|| panic!("no address in {list:?}"))
     }
 

@@ -1,0 +1,210 @@
+//! Goal of this test: what a client sends in a datagram reaches the server as one datagram, and back, whatever its
+//! size; sessions do not mix, and what cannot be carried is dropped and counted. Servers are a UDP echo and OpenSSL's
+//! own DTLS server.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use qssl_test_common::harness::{
+    Modem, Running, Tunnel, UdpEcho, certificate_file, datagrams_to, echo_datagram, identity,
+    patterned_bytes, program, run, temporary_directory, tunnel_command,
+};
+
+/// The longest that a module takes in one send.
+const LONGEST: usize = 1_460;
+
+fn site() -> (UdpEcho, Modem) {
+    let server = UdpEcho::start();
+    let modem = Modem::with_options(&format!("--map server.test:7={}", server.address));
+    (server, modem)
+}
+
+fn tunnel(modem: &Modem, options: &[&str]) -> Tunnel {
+    let device = modem.device(0);
+    let usual = ["udp:127.0.0.1:0", "--to", "udp://server.test:7", "-d", &device];
+    Tunnel::listen(&[&usual[..], options].concat())
+}
+
+#[test]
+fn every_size_keeps_its_boundaries_in_twelve_sessions_at_once() {
+    for mode in ["push", "buffer"] {
+        let (server, modem) = site();
+        let tunnel = tunnel(&modem, &["--mode", mode]);
+        let address = tunnel.address();
+        let client = |number: usize| {
+            thread::spawn(move || {
+                let client = datagrams_to(address);
+                for size in (1..=LONGEST).filter(|size| size % 12 == number) {
+                    let mut bytes = patterned_bytes(size as u64);
+                    bytes[0] = number as u8;
+                    echo_datagram(&client, &bytes);
+                }
+            })
+        };
+        let clients: Vec<_> = (0..12).map(client).collect();
+        for client in clients {
+            client.join().unwrap_or_else(|_| panic!("{mode}: {}", tunnel.log()));
+        }
+        assert_eq!(server.client_count(), 12, "{mode}: one socket of the module for each client");
+        tunnel.signal(Signal::TERM);
+        tunnel.ends_with(0);
+    }
+}
+
+#[test]
+fn what_cannot_be_carried_is_dropped_and_counted_by_cause() {
+    let (_server, modem) = site();
+    let tunnel = tunnel(&modem, &[]);
+    tunnel.wait_for("has no TLS: anybody on the way can read and alter everything");
+    let client = datagrams_to(tunnel.address());
+    echo_datagram(&client, b"first");
+    client.send(b"").expect("the tunnel reads");
+    client.send(&[1; LONGEST + 1]).expect("the tunnel reads");
+    client.send(&[2; 60_000]).expect("the tunnel reads");
+    echo_datagram(&client, &[3; LONGEST]);
+    tunnel.signal(Signal::USR1);
+    tunnel.wait_for("2 datagrams up, 2 down; dropped: 1 empty, 2 long");
+}
+
+#[test]
+fn a_client_that_is_gone_harms_no_other() {
+    let (_server, modem) = site();
+    let tunnel = tunnel(&modem, &[]);
+    let patient = datagrams_to(tunnel.address());
+    for round in 0..20_u8 {
+        // The answer comes to a port that is closed, and ICMP reports that to the tunnel's socket.
+        datagrams_to(tunnel.address()).send(&[round; 10]).expect("the tunnel reads");
+        echo_datagram(&patient, &[round; 100]);
+    }
+}
+
+#[test]
+fn the_session_that_was_idle_longest_makes_room() {
+    let (server, modem) = site();
+    let tunnel = tunnel(&modem, &["--when-full", "evict", "--sockets", "0-2"]);
+    let clients: Vec<UdpSocket> = (0..5).map(|_| datagrams_to(tunnel.address())).collect();
+    for round in 0..3_u8 {
+        for client in &clients {
+            echo_datagram(client, &[round; 20]);
+        }
+    }
+    assert_eq!(server.client_count(), 15, "each had to make room for the next but two");
+}
+
+#[test]
+fn a_silent_session_ends_and_the_next_datagram_begins_another() {
+    let (server, modem) = site();
+    let tunnel = tunnel(&modem, &["--idle-timeout", "1s"]);
+    let client = datagrams_to(tunnel.address());
+    echo_datagram(&client, b"before");
+    tunnel.wait_for("--idle-timeout");
+    echo_datagram(&client, b"after");
+    assert_eq!(server.client_count(), 2);
+}
+
+#[test]
+fn a_network_that_may_not_connect_is_dropped() {
+    let (server, modem) = site();
+    let tunnel = tunnel(&modem, &["--allow", "192.0.2.0/24"]);
+    datagrams_to(tunnel.address()).send(b"hello").expect("the tunnel reads");
+    tunnel.wait_for("may not connect (--allow); its datagram is dropped");
+    tunnel.signal(Signal::USR1);
+    tunnel.wait_for("dropped: 1 refused");
+    assert_eq!(server.client_count(), 0);
+}
+
+#[test]
+fn a_socket_of_systemd_for_datagrams_is_used() {
+    let (_server, modem) = site();
+    let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+    let address = address.expect("loopback has free ports");
+    let mut command = Command::new(program("systemd-socket-activate"));
+    command.env_clear().args(["--datagram", &format!("--listen={address}"), "--fdname=echo"]);
+    command.args([env!("CARGO_BIN_EXE_qssl-tunnel"), "listen", "systemd:echo"]);
+    let running = Running::start(command.args(["--to", "udp://server.test:7", "-d", &modem.device(0)]));
+    running.wait_for("Listening on");
+    echo_datagram(&datagrams_to(address), b"hello");
+    assert!(running.log().contains(&format!("listening on udp:{address} for udp://server.test:7")));
+}
+
+#[test]
+fn a_reload_ends_the_sessions_of_what_is_gone_and_no_others() {
+    let (server, modem) = site();
+    let folder = temporary_directory();
+    let file = folder.path().join("run.toml");
+    let head = format!("[modem]\ndevice = {:?}\n[process]\ncontrol = 'none'\n", modem.device(0));
+    let one = |name: &str| {
+        format!("[[tunnel]]\nname = '{name}'\nlisten = 'udp:127.0.0.1:0'\nto = 'udp://server.test:7'\n")
+    };
+    fs::write(&file, format!("{head}{}{}", one("kept"), one("gone"))).expect("the folder can be written");
+    let tunnel = Tunnel::start(&mut tunnel_command(&["run", "--config", file.to_str().expect("text")]));
+    let kept = datagrams_to(tunnel.address_of(0));
+    let gone = datagrams_to(tunnel.address_of(1));
+    echo_datagram(&kept, b"one");
+    echo_datagram(&gone, b"two");
+    fs::write(&file, format!("{head}{}", one("kept"))).expect("the folder can be written");
+    tunnel.signal(Signal::HUP);
+    tunnel.wait_for("configuration reloaded");
+    tunnel.signal(Signal::USR1);
+    tunnel.wait_for("1 open, 11 free");
+    echo_datagram(&kept, b"three");
+    assert_eq!(server.client_count(), 2, "the session goes on");
+}
+
+#[test]
+fn openssl_gets_and_gives_whole_records() {
+    let folder = temporary_directory();
+    let (certificate, key) = (folder.path().join("server.pem"), folder.path().join("server.key"));
+    fs::write(&certificate, identity().certificate_pem()).expect("the folder can be written");
+    fs::write(&key, identity().key_pem()).expect("the folder can be written");
+    let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+    let address = address.expect("loopback has free ports");
+    let mut server = Command::new(program("openssl"));
+    server.args(["s_server", "-dtls1_2", "-quiet", "-accept", &address.to_string()]);
+    let (server, mut says) =
+        Running::start_with_input(server.arg("-cert").arg(&certificate).arg("-key").arg(&key));
+    let modem = Modem::with_options(&format!("--map server.test:5684={address}"));
+    let device = modem.device(0);
+    let usual = ["udp:127.0.0.1:0", "--to", "dtls://server.test:5684", "-d", &device];
+    let tunnel = Tunnel::listen(&[&usual[..], &["--ca", certificate_file()]].concat());
+    let client = datagrams_to(tunnel.address());
+    for round in 0..3 {
+        client.send(format!("question {round}\n").as_bytes()).expect("the tunnel reads");
+        server.wait_for(&format!("question {round}"));
+        says.write_all(format!("answer {round}\n").as_bytes()).expect("it reads");
+        let mut buffer = [0; 100];
+        let count = client.recv(&mut buffer).expect("the server has answered");
+        assert_eq!(&buffer[..count], format!("answer {round}\n").as_bytes());
+    }
+}
+
+#[test]
+fn a_server_that_nobody_vouches_for_gets_nothing() {
+    let folder = temporary_directory();
+    let (certificate, key) = (folder.path().join("server.pem"), folder.path().join("server.key"));
+    let mut make = Command::new(program("openssl"));
+    make.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=server.test", "-days", "9"]);
+    run(make.arg("-keyout").arg(&key).arg("-out").arg(&certificate)).expect_success();
+    let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+    let address = address.expect("loopback has free ports");
+    let mut server = Command::new(program("openssl"));
+    server.args(["s_server", "-dtls1_2", "-quiet", "-accept", &address.to_string()]);
+    let (server, _says) =
+        Running::start_with_input(server.arg("-cert").arg(&certificate).arg("-key").arg(&key));
+    let modem = Modem::with_options(&format!("--map server.test:5684={address}"));
+    let device = modem.device(0);
+    let usual = ["udp:127.0.0.1:0", "--to", "dtls://server.test:5684", "-d", &device];
+    let tunnel = Tunnel::listen(&[&usual[..], &["--ca", certificate_file()]].concat());
+    let client = datagrams_to(tunnel.address());
+    client.set_read_timeout(Some(Duration::from_millis(1))).expect("the limit is not zero");
+    client.send(b"secret").expect("the tunnel reads");
+    tunnel.wait_for("[tls-failed]");
+    assert!(!server.log().contains("secret"), "{}", server.log());
+    assert!(client.recv(&mut [0; 10]).is_err());
+}
