@@ -49,7 +49,7 @@
 //! # Words
 //!
 //! *Client*: a local connection that we accepted. *Tunnel*: listening addresses, their target, mode and TLS
-//! settings. *Port*: a way to reach the modem. *Channel*: one AT conversation, on one port. *Socket*: one TLS
+//! settings. *Datagram session*: a client whose messages keep their boundaries. *Port*: a way to reach the modem. *Channel*: one AT conversation, on one port. *Socket*: one TLS
 //! connection in the modem (Quectel's `clientID`). *Profile*: what this module can do. *Command*: what we
 //! send. *Message*: what the modem sends.
 //!
@@ -69,6 +69,7 @@
 //! | `input` | What can happen to the core, beside bytes that move: the one entrance, for event loop, simulation and fuzzing alike |
 //! | [`modem`] | One modem: its channels and sockets, the data session that carries them, and which command is next |
 //! | `profile` | What this module can do: learnt from its own answers, with the manuals' tables as the fallback |
+//! | `queue` | What waits in a connection: bytes, or datagrams, which keep their boundaries |
 //! | [`recorder`] | The flight recorder: the last messages on a port, kept in memory as readable text |
 //! | `recovery` | The recovery ladder: what is tried when a modem misbehaves, mildest first |
 //! | [`relay`] | Clients attached to sockets: waiting for one, half-closes, ends, and every limit of time |
@@ -105,6 +106,7 @@ mod input;
 #[doc(hidden)]
 pub mod modem;
 mod profile;
+mod queue;
 #[doc(hidden)]
 pub mod recorder;
 mod recovery;

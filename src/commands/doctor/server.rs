@@ -277,7 +277,8 @@ impl Doctor<'_> {
         }
         let tls = tls.clone();
         let limit = tunnel.limits.connect_timeout;
-        let settings = ssl_context::settings(&tls, limit, &self.profile, CaStorage::Bundle);
+        let scheme = tunnel.transport.scheme();
+        let settings = ssl_context::settings(scheme, &tls, limit, &self.profile, CaStorage::Bundle);
         let files = ssl_context::files(&tls, CaStorage::Bundle, self.profile.directory());
         Ok(settings.map(|settings| Wanted { tls, settings, files, stands_in: None }))
     }

@@ -23,7 +23,7 @@ pub enum Command {
         set: CommandSet,
         /// The socket that is read.
         socket: SocketId,
-        /// The most bytes wanted, 1–[`super::CHUNK_MAX`].
+        /// The most bytes wanted, 1–[`super::READ_MAX`].
         length: usize,
     },
     /// AT+QSSLOPEN (2.1.2 and 2.2.2), AT+QIOPEN.
@@ -96,6 +96,8 @@ pub enum Security {
     Tls(SslContextId),
     /// Nothing: plain TCP.
     Plain,
+    /// Nothing: plain UDP.
+    PlainDatagrams,
 }
 
 impl Security {
@@ -103,7 +105,7 @@ impl Security {
     pub fn command_set(self) -> CommandSet {
         match self {
             Security::Tls(_) => CommandSet::Ssl,
-            Security::Plain => CommandSet::Ip,
+            Security::Plain | Security::PlainDatagrams => CommandSet::Ip,
         }
     }
 }
@@ -288,8 +290,9 @@ impl std::fmt::Display for Plain<'_> {
                 write!(f, "AT+QSSLOPEN={pdp},{ssl},{socket},\"{host}\",{port},{}", *mode as u8)
             }
             // A local port of 0 is chosen by the module.
-            Command::Open { socket, pdp, security: Security::Plain, host, port, mode, .. } => {
-                write!(f, "AT+QIOPEN={pdp},{socket},\"TCP\",\"{host}\",{port},0,{}", *mode as u8)
+            Command::Open { socket, pdp, security, host, port, mode, .. } => {
+                let service = if *security == Security::PlainDatagrams { "UDP" } else { "TCP" };
+                write!(f, "AT+QIOPEN={pdp},{socket},\"{service}\",\"{host}\",{port},0,{}", *mode as u8)
             }
             Command::Close { set, socket, timeout_seconds: Some(seconds) } => {
                 write!(f, "AT{}={socket},{seconds}", set.names().close)
@@ -389,17 +392,20 @@ mod tests {
         ] {
             assert_eq!(bytes(&command), line);
         }
-        let open = Command::Open {
-            socket,
-            pdp: PdpContextId::new(1).unwrap(),
-            security: Security::Plain,
-            host: AtText::new("220.180.239.201").unwrap(),
-            port: 8011,
-            mode: AccessMode::Push,
-            patience: Duration::ZERO,
-        };
-        assert_eq!(bytes(&open), "AT+QIOPEN=1,4,\"TCP\",\"220.180.239.201\",8011,0,1\r");
-        assert_eq!(open.answer_prefix(), "+QIOPEN");
+        for (security, service) in [(Security::Plain, "TCP"), (Security::PlainDatagrams, "UDP")] {
+            let open = Command::Open {
+                socket,
+                pdp: PdpContextId::new(1).unwrap(),
+                security,
+                host: AtText::new("220.180.239.201").unwrap(),
+                port: 8011,
+                mode: AccessMode::Push,
+                patience: Duration::ZERO,
+            };
+            let line = format!("AT+QIOPEN=1,4,\"{service}\",\"220.180.239.201\",8011,0,1\r");
+            assert_eq!(bytes(&open), line);
+            assert_eq!(open.answer_prefix(), "+QIOPEN");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::foreign::{self, Follows, ForeignStep, HEADS, Text};
-use super::{CommandSet, SocketId, fields};
+use super::{CommandSet, READ_MAX, SocketId, fields};
 
 /// Something the modem sent. Texts and payload are borrowed from the input or from the decoder.
 #[derive(Debug, PartialEq, Eq)]
@@ -776,9 +776,7 @@ fn received_header(rest: &str) -> Option<(Message<'_>, Option<usize>)> {
     }
     match rest.trim().parse::<usize>() {
         Ok(0) => Some((Message::ReceivedHeader { length: 0 }, None)),
-        Ok(length) if length <= RECEIVE_LENGTH_MAX => {
-            Some((Message::ReceivedHeader { length }, Some(length)))
-        }
+        Ok(length) if length <= READ_MAX => Some((Message::ReceivedHeader { length }, Some(length))),
         _ => Some((Message::Malformed(rest), None)),
     }
 }
@@ -818,9 +816,6 @@ fn text(line: &[u8]) -> &str {
 
 /// The longest payload that a push URC may announce, in bytes. The manuals state no maximum.
 const PUSH_LENGTH_MAX: usize = 16_384;
-
-/// The longest payload that `+QSSLRECV` may announce, in bytes (both manuals).
-const RECEIVE_LENGTH_MAX: usize = 1_500;
 
 /// The longest line, in bytes; the longest known one is a list of cipher suites of about 400.
 const LINE_MAX: usize = 2_048;

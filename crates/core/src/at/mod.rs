@@ -32,3 +32,6 @@ pub use value::{
 /// The most bytes that one AT+QSSLSEND or AT+QSSLRECV carries (EG800Q manual, 2.2.3; the EC20 manual has 1500
 /// for some, which real modules refuse).
 pub const CHUNK_MAX: usize = 1460;
+
+/// The most bytes that one AT+QSSLRECV or AT+QIRD yields, in bytes (both manuals).
+pub const READ_MAX: usize = 1_500;

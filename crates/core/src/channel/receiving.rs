@@ -42,8 +42,8 @@ pub struct Answered {
 pub enum ChannelEvent {
     /// Nothing of that kind.
     Nothing,
-    /// The bytes that this socket is read for follow.
-    Header(SocketId),
+    /// The bytes that this socket is read for follow, and how many.
+    Header(SocketId, usize),
     /// The prompt.
     Prompt,
     /// A line that may be another program's.
@@ -167,7 +167,7 @@ impl Channel {
         if length == 0 || self.answer.contradicts {
             return ChannelEvent::Nothing;
         }
-        ChannelEvent::Header(*socket)
+        ChannelEvent::Header(*socket, length)
     }
 
     /// A final result came.

@@ -149,7 +149,10 @@ impl Modem {
                 }
             }
             _ => {
-                socket.send_refused();
+                match socket.carries_datagrams() {
+                    true => self.break_off(id, Cut::SendRefused),
+                    false => socket.send_refused(),
+                }
                 if matches!(stage, CommandStage::Payload(_)) {
                     // It stopped taking payload half-way: the rest would be read as commands.
                     self.channel_silent(port, Cut::SendUncertain, now);

@@ -47,6 +47,15 @@ impl Modem {
         }
     }
 
+    /// Connections of datagrams that are over are closed.
+    pub(super) fn end_datagrams(&mut self) {
+        for id in SocketId::all() {
+            if self.sockets[id.index()].close_if_over() {
+                self.end(id, End::Eof);
+            }
+        }
+    }
+
     /// The socket is no longer wanted: whatever its phase, it ends up free.
     pub(super) fn close_or_free(&mut self, id: SocketId, how: GiveUp) {
         let ending = Ending {
@@ -88,6 +97,7 @@ impl Modem {
         let is_strict =
             socket.tunnel().is_some_and(|tunnel| tunnel.limits.on_closed == settings::OnClosed::Reset);
         let end = match end {
+            End::Eof if socket.carries_datagrams() => end,
             End::Eof if is_strict => End::Cut(Cut::ClosedUncertain),
             // Every port that carries a stream carries all of it before its end.
             End::Eof if socket.listening.behind().is_some() => End::Cut(Cut::UrcsMissed),

@@ -38,7 +38,6 @@ pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
 
 use crate::at::{Command, CommandSet, Numbers, SOCKET_COUNT, SocketId, Urc};
-use crate::byte_queue::ByteQueue;
 use crate::channel::resync::{FILLER, Without};
 use crate::channel::stream::{READ_MIN_BYTES, Stream};
 use crate::channel::{
@@ -49,6 +48,7 @@ use crate::error::Kind;
 use crate::fair_queue::{FairQueue, Way};
 use crate::input::PortInput;
 pub use crate::input::{PortFacts, Sharing};
+use crate::queue::Queue;
 use crate::recorder::LIMIT_BYTES;
 use crate::recovery::{Absence, Ladder, Reboot, RebootSign, Rung};
 use crate::settings::{self, Mode};
@@ -185,6 +185,12 @@ pub(crate) struct Carried {
     pub up_bytes: u64,
     /// Bytes that have come from the server.
     pub down_bytes: u64,
+    /// Datagrams that the module has taken.
+    pub up_datagrams: u64,
+    /// Datagrams that have come, and were kept.
+    pub down_datagrams: u64,
+    /// Datagrams that have come, and found no room.
+    pub full_datagrams: u64,
     /// There are bytes that have not left yet.
     pub is_sending: bool,
     /// Of a stream: when the last that left is with the module.
@@ -321,8 +327,9 @@ impl Modem {
                 .iter()
                 // What is pushed to one that is being opened must not keep the answers from being read.
                 .filter(|socket| socket.is_attached() && socket.is_pushing() && !socket.is_opening())
-                .map(|socket| socket.incoming.room())
+                .map(|socket| socket.incoming.room_for_pushed())
                 .min()
+                .map(|room| room.min(INCOMING_LIMIT_BYTES))
                 .unwrap_or(INCOMING_LIMIT_BYTES),
         };
         // Less than this is not worth a system call, and a client that reads soon makes more room.
@@ -337,7 +344,7 @@ impl Modem {
     /// The client of this socket does not read, and holds up a port by that.
     pub(crate) fn holds_up_port(&self, socket: SocketId) -> bool {
         let socket = &self.sockets[socket.index()];
-        socket.is_attached() && socket.is_pushing() && socket.incoming.room() < READ_MIN_BYTES
+        socket.is_attached() && socket.is_pushing() && socket.incoming.room_for_pushed() < READ_MIN_BYTES
     }
 
     /// The client of this socket does not read, and what it has not read hides that the module no longer pushes:
@@ -663,10 +670,15 @@ impl Modem {
         if socket.takes_bytes() { socket.outgoing.room() } else { 0 }
     }
 
-    /// Hands over bytes for the server and returns how many were taken.
+    /// The longest datagram that a send of such a connection carries.
+    pub(crate) fn datagram_max(&self, transport: &settings::Transport) -> usize {
+        self.send_max(transport.command_set())
+    }
+
+    /// Hands over bytes for the server, or a datagram, and returns how many bytes were taken.
     pub(crate) fn send(&mut self, socket: SocketId, bytes: &[u8], now: Instant) -> usize {
-        let taken = self.room(socket).min(bytes.len());
-        self.sockets[socket.index()].outgoing.append(&bytes[..taken]);
+        let socket = &mut self.sockets[socket.index()];
+        let taken = if socket.takes_bytes() { socket.outgoing.append(bytes) } else { 0 };
         self.run(now);
         taken
     }
@@ -690,9 +702,13 @@ impl Modem {
     }
 
     /// Takes what has come and was not consumed, at [`Event::Ended`].
-    pub(crate) fn take_rest(&mut self, socket: SocketId) -> ByteQueue {
+    pub(crate) fn take_rest(&mut self, socket: SocketId) -> Queue {
         let socket = &mut self.sockets[socket.index()];
-        std::mem::replace(&mut socket.incoming, ByteQueue::new(INCOMING_LIMIT_BYTES))
+        let fresh = match socket.carries_datagrams() {
+            true => Queue::datagrams(),
+            false => Queue::bytes(INCOMING_LIMIT_BYTES),
+        };
+        std::mem::replace(&mut socket.incoming, fresh)
     }
 
     /// The client is done with the socket; no more events come for it.
@@ -743,9 +759,13 @@ impl Modem {
             ChannelState::Data(data) if data.socket() == Some(id) => data.line_free_at(),
             _ => None,
         });
+        let (down_datagrams, full_datagrams) = socket.incoming.datagram_counts();
         Carried {
             up_bytes: socket.sent_bytes(),
             down_bytes: socket.received_bytes(),
+            up_datagrams: socket.sends(),
+            down_datagrams,
+            full_datagrams,
             is_sending: !socket.outgoing.is_empty(),
             line_free_at,
         }
@@ -812,7 +832,7 @@ impl Modem {
                 contradicted = Some((id, cut));
             }
             count_received(socket, &mut self.counters, &mut self.ladder, bytes.len());
-            if socket.incoming.append(bytes) < bytes.len() {
+            if socket.incoming.came(bytes) < bytes.len() {
                 overflowed = Some(id);
             }
         });
@@ -824,8 +844,8 @@ impl Modem {
         }
         match event {
             ChannelEvent::Nothing => {}
-            ChannelEvent::Header(id) => {
-                if self.sockets[id.index()].is_attached() {
+            ChannelEvent::Header(id, length) => {
+                if self.sockets[id.index()].is_attached() && self.begins_to_come(id, length) {
                     self.channels[port].payload_is_for(Some(id));
                 }
             }
@@ -841,7 +861,7 @@ impl Modem {
             ChannelEvent::Answered(answered) => {
                 let Answered { in_flight, outcome, answer, asked_at } = answered;
                 let outgoing = in_flight.command.socket().map(|id| &self.sockets[id.index()].outgoing);
-                let outgoing = outgoing.map_or(&[][..], ByteQueue::as_slice);
+                let outgoing = outgoing.map_or(&[][..], Queue::as_slice);
                 self.channels[port].learn_habit(&in_flight, &outcome, outgoing);
                 self.answered(port, in_flight, outcome, answer, now);
                 self.sockets.iter_mut().for_each(|socket| socket.answered_on(port, asked_at, now));
@@ -902,7 +922,8 @@ impl Modem {
                     self.break_off(id, cut);
                     known = None;
                 }
-                self.channels[port].payload_is_for(known.filter(|_| length > 0));
+                let known = known.filter(|id| length > 0 && self.begins_to_come(*id, length));
+                self.channels[port].payload_is_for(known);
             }
             Urc::Receivable(_, id) => {
                 self.sockets[id.index()].announced();
@@ -946,6 +967,16 @@ impl Modem {
                 self.rebooted(if is_up { RebootSign::IsUp } else { RebootSign::GoesDown }, now);
             }
         }
+    }
+
+    /// So many bytes follow for this socket. If they cannot be told from a datagram that has not come whole, its
+    /// connection is broken.
+    fn begins_to_come(&mut self, id: SocketId, length: usize) -> bool {
+        let begins = self.sockets[id.index()].incoming.begins(length);
+        if !begins {
+            self.break_off(id, Cut::Garbled);
+        }
+        begins
     }
 
     /// Whether what a socket was pushed before may still be held on the other port that it came by until now,

@@ -144,8 +144,8 @@ impl Modem {
                     (kept.len(), *id)
                 }
             };
-            let timeout = tunnel.limits.connect_timeout;
-            let context = SslContext::new(id, tls, timeout, self.setup.profile(), authorities)
+            let (scheme, timeout) = (tunnel.transport.scheme(), tunnel.limits.connect_timeout);
+            let context = SslContext::new(id, scheme, tls, timeout, self.setup.profile(), authorities)
                 .map_err(|failure| Reluctance::Never(failure.message))?;
             match index < kept.len() {
                 true => kept[index] = true,

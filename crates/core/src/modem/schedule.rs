@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Modem, Sharing};
-use crate::at::{CHUNK_MAX, Command, CommandOutcome, CommandSet, Security, SocketId};
+use crate::at::{CHUNK_MAX, Command, CommandOutcome, CommandSet, READ_MAX, Security, SocketId};
 use crate::channel::Habit;
 use crate::channel::wire_settings::{self, IDENTITY, SERIAL_NUMBER, SPEED, is_needed};
 use crate::channel::{Channel, Origin, Patience};
@@ -22,6 +22,7 @@ impl Modem {
     pub(super) fn run(&mut self, now: Instant) {
         self.last_run = now;
         self.adjust_flows(now);
+        self.end_datagrams();
         self.close_what_came_late();
         self.notice_release(now);
         if !self.channels.iter().any(Channel::is_open) {
@@ -421,6 +422,7 @@ impl Modem {
                 let context = self.context_of(id)?;
                 (Security::Tls(context.id), context.generation())
             }
+            CommandSet::Ip if self.sockets[id.index()].carries_datagrams() => (Security::PlainDatagrams, 0),
             CommandSet::Ip => (Security::Plain, 0),
         };
         let socket = &mut self.sockets[id.index()];
@@ -467,21 +469,21 @@ impl Modem {
                 } else {
                     self.send_max(socket.set())
                 };
-                Command::Send { set: socket.set(), socket: id, length: socket.outgoing.len().min(most) }
+                Command::Send { set: socket.set(), socket: id, length: socket.outgoing.next_piece(most) }
             }
             Way::Down => Command::Receive {
                 set: socket.set(),
                 socket: id,
                 length: socket.wants_to_receive().min(match socket.set() {
                     CommandSet::Ssl => self.setup.profile().receive_max,
-                    CommandSet::Ip => CHUNK_MAX,
+                    CommandSet::Ip => READ_MAX,
                 }),
             },
         })
     }
 
     /// The most bytes that a send of these commands takes.
-    fn send_max(&self, set: CommandSet) -> usize {
+    pub(super) fn send_max(&self, set: CommandSet) -> usize {
         match set {
             CommandSet::Ssl => self.setup.profile().send_max,
             CommandSet::Ip => CHUNK_MAX,

@@ -286,8 +286,8 @@ impl Modem {
                 );
                 return Err(Failure::new(Kind::Usage, message));
             };
-            let timeout = tunnel.limits.connect_timeout;
-            let context = SslContext::new(*id, tls, timeout, self.setup.profile(), authorities)?;
+            let (scheme, timeout) = (tunnel.transport.scheme(), tunnel.limits.connect_timeout);
+            let context = SslContext::new(*id, scheme, tls, timeout, self.setup.profile(), authorities)?;
             self.setup.contexts_mut().push(context);
         }
         self.warn_of_shortcomings();

@@ -10,6 +10,9 @@
 //! A client can be reset in each state. Closing it in order needs one of two: it was given the end and has closed
 //! itself, or it has closed both directions.
 //!
+//! A datagram session is a client as well. It is never silent: it begins with a datagram. It closes nothing, and when it
+//! is over and its last datagrams are delivered, it is closed at once.
+//!
 //! Every transition is a method of [`Client`]. It takes what happened and returns what follows for the relay
 //! ([`Effect`]).
 
@@ -17,12 +20,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::report::Datagrams;
+use super::report::{Datagrams, Dropped};
 use crate::at::SocketId;
-use crate::byte_queue::ByteQueue;
 use crate::counted;
 use crate::failure::Cut;
 use crate::modem::{Carried, End, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
+use crate::queue::Queue;
 use crate::settings::{OpenOn, Server, Target, Tunnel};
 
 /// A client.
@@ -43,15 +46,18 @@ pub(super) struct Client {
     /// How many bytes of it could not be delivered: it must not end cleanly.
     undelivered: u64,
     /// What it sent before it had a socket.
-    early: ByteQueue,
+    early: Queue,
     /// Bytes from it that the module has taken.
     up_bytes: u64,
     /// What of that the server has acknowledged, as far as it is known.
     delivered_bytes: Option<u64>,
     /// Bytes that were written to it.
     down_bytes: u64,
-    /// The same in datagrams.
+    /// What a session has carried and dropped.
     datagrams: Datagrams,
+    /// Datagrams that its socket was given to send, and those that came for it, as far as it is not settled what became
+    /// of them.
+    unsettled: Unsettled,
     /// When it was accepted.
     since: Instant,
     /// Since when its first byte is listened for; `None`: it has come.
@@ -61,7 +67,7 @@ pub(super) struct Client {
     /// It holds up a port by not reading.
     stall: Option<Stall>,
     /// What it had taken when its system was last asked.
-    taken: Taken,
+    taken: Read,
 }
 
 /// The state of a client.
@@ -76,7 +82,7 @@ enum ClientState {
     /// Bytes flow.
     Open(Attached),
     /// The stream has ended in order; this is still to be written to the client.
-    Ending { rest: ByteQueue },
+    Ending { rest: Queue },
     /// It has been given the end, and has not closed yet.
     Lingering,
 }
@@ -110,13 +116,29 @@ struct Stall {
     moved: Instant,
 }
 
-/// How much a client has taken of what was written to it; its system holds the rest.
+/// How much a client has read of what was written to it; its system holds the rest.
 #[derive(Clone, Copy, Debug)]
-struct Taken {
+struct Read {
     /// When the system was asked.
     at: Instant,
     /// What was written less what the system still held.
     bytes: u64,
+}
+
+/// Datagrams of a session of which it is not settled yet what becomes of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unsettled {
+    /// From it, given to its socket.
+    up: u64,
+    /// For it, come to its socket.
+    down: u64,
+}
+
+/// What the module has taken of a client since it was last asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Taken {
+    pub bytes: u64,
+    pub datagrams: Datagrams,
 }
 
 /// What the relay must do for a client.
@@ -162,6 +184,7 @@ pub(super) enum Limit {
     Linger,
     HoldsUp,
     Lifetime,
+    ShuttingDown,
 }
 
 /// What the limits of a client depend on, beside the client itself.
@@ -178,8 +201,12 @@ impl Client {
     pub fn new(number: u64, tunnel: Arc<Tunnel>, target: Target, peer: String, now: Instant) -> Self {
         Client {
             state: match tunnel.limits.open_on {
-                OpenOn::FirstByte => ClientState::Silent,
-                OpenOn::Accept => ClientState::Waiting,
+                OpenOn::FirstByte if !tunnel.carries_datagrams() => ClientState::Silent,
+                OpenOn::FirstByte | OpenOn::Accept => ClientState::Waiting,
+            },
+            early: match tunnel.carries_datagrams() {
+                true => Queue::datagrams(),
+                false => Queue::bytes(EARLY_LIMIT_BYTES),
             },
             number,
             tunnel,
@@ -187,16 +214,16 @@ impl Client {
             peer,
             closed: Closed::Nothing,
             undelivered: 0,
-            early: ByteQueue::new(EARLY_LIMIT_BYTES),
             up_bytes: 0,
             delivered_bytes: None,
             down_bytes: 0,
             datagrams: Datagrams::default(),
+            unsettled: Unsettled::default(),
             since: now,
             silent_since: Some(now),
             last_byte: now,
             stall: None,
-            taken: Taken { at: now, bytes: 0 },
+            taken: Read { at: now, bytes: 0 },
         }
     }
 
@@ -244,7 +271,18 @@ impl Client {
 
     /// What it has carried and dropped, if it is a datagram session.
     pub fn datagrams(&self) -> Option<Datagrams> {
-        self.tunnel.carries_datagrams().then_some(self.datagrams)
+        self.is_session().then_some(self.datagrams)
+    }
+
+    /// Whether it is a datagram session.
+    pub fn is_session(&self) -> bool {
+        self.tunnel.carries_datagrams()
+    }
+
+    /// When anything last moved, if it is a session that is open.
+    pub fn idle_since(&self) -> Option<Instant> {
+        let is_open = matches!(self.state, ClientState::Open(_));
+        (is_open && self.is_session()).then_some(self.last_byte)
     }
 
     /// How long ago it was accepted.
@@ -353,6 +391,7 @@ impl Client {
     /// The one line that is logged at the end of a connection.
     pub fn account(&self, reason: &str, now: Instant) -> String {
         let carried = match (self.up_bytes, self.down_bytes) {
+            _ if self.is_session() => self.datagrams_carried(),
             (0, 0) => String::new(),
             (up, down) => {
                 let delivered =
@@ -364,7 +403,72 @@ impl Client {
         format!("{client}: {carried}{seconds:.1} s: {reason}")
     }
 
+    /// The same of a session: what it carried, and what was dropped by cause.
+    fn datagrams_carried(&self) -> String {
+        let Datagrams { up, down, dropped } = self.datagrams;
+        let mut carried = String::new();
+        for (count, bytes, way) in [(up, self.up_bytes, "up"), (down, self.down_bytes, "down")] {
+            if up + down > 0 {
+                carried += &format!("{} ({}) {way}, ", counted(count, "datagram"), counted(bytes, "byte"));
+            }
+        }
+        for (cause, count) in dropped.by_cause().into_iter().filter(|(_, count)| *count > 0) {
+            carried += &format!("{count} dropped ({cause}), ");
+        }
+        carried
+    }
+
     // What the client did.
+
+    /// It sent a datagram; one longer than `most` bytes fits into no send. `send` gives it to its socket, if that has
+    /// room. Returns what was dropped.
+    pub fn datagram_received(
+        &mut self,
+        bytes: &[u8],
+        most: usize,
+        send: impl FnOnce(SocketId) -> bool,
+        now: Instant,
+    ) -> Dropped {
+        self.last_byte = now;
+        self.silent_since = None;
+        let mut dropped = Dropped::default();
+        if bytes.is_empty() {
+            dropped.empty = 1;
+        } else if bytes.len() > most {
+            dropped.long = 1;
+        } else {
+            match &self.state {
+                ClientState::Opening(attached) | ClientState::Open(attached) => match send(attached.socket) {
+                    true => self.unsettled.up += 1,
+                    false => dropped.full = 1,
+                },
+                ClientState::Waiting => dropped.full = u64::from(self.early.append(bytes) == 0),
+                ClientState::Silent | ClientState::Ending { .. } | ClientState::Lingering => {
+                    dropped.unsent = 1;
+                }
+            }
+        }
+        dropped
+    }
+
+    /// Datagrams of it went their way, or were dropped.
+    pub fn count(&mut self, datagrams: Datagrams) {
+        self.datagrams += datagrams;
+        self.unsettled.up = self.unsettled.up.saturating_sub(datagrams.up);
+        self.unsettled.down =
+            self.unsettled.down.saturating_sub(datagrams.down + datagrams.dropped.undelivered);
+    }
+
+    /// It is over: what was neither sent nor delivered.
+    pub fn left(&mut self) -> Dropped {
+        let Unsettled { up, down } = std::mem::take(&mut self.unsettled);
+        let mut early = 0;
+        while self.early.keeps_boundaries() && !self.early.is_empty() {
+            self.early.consume(self.early.as_slice().len());
+            early += 1;
+        }
+        Dropped { unsent: up + early, undelivered: down, ..Dropped::default() }
+    }
 
     /// It sent bytes, no more than [`Client::wants_bytes`] allowed.
     pub fn received(&mut self, bytes: &[u8], now: Instant) -> Destination {
@@ -394,7 +498,7 @@ impl Client {
 
     /// It will send nothing more; it may still read. `None`: that is known.
     pub fn finished(&mut self, now: Instant) -> Option<Effect> {
-        if self.has_finished() {
+        if self.has_finished() || self.is_session() {
             return None;
         }
         self.closed = Closed::Sending { look_at: now + LOOK_AGAIN_MIN };
@@ -420,6 +524,11 @@ impl Client {
     /// It took `count` bytes that were for it. Returns the socket that they came from, or what follows.
     pub fn written(&mut self, count: usize, now: Instant) -> Result<SocketId, Effect> {
         self.down_bytes += count as u64;
+        self.output_taken(count, now)
+    }
+
+    /// So many bytes that were for it are gone. Returns the socket that they came from, or what follows.
+    pub fn output_taken(&mut self, count: usize, now: Instant) -> Result<SocketId, Effect> {
         self.last_byte = now;
         match &mut self.state {
             ClientState::Opening(attached) | ClientState::Open(attached) => Ok(attached.socket),
@@ -433,7 +542,7 @@ impl Client {
 
     /// So many of the bytes that were written to it its system still holds; 0 where that is unknown.
     pub fn queue(&mut self, bytes: usize, now: Instant) {
-        let taken = Taken { at: now, bytes: self.down_bytes.saturating_sub(bytes as u64) };
+        let taken = Read { at: now, bytes: self.down_bytes.saturating_sub(bytes as u64) };
         let before = std::mem::replace(&mut self.taken, taken);
         // Once all of it is taken, it is unknown since when.
         if bytes > 0 && taken.bytes > before.bytes {
@@ -456,11 +565,11 @@ impl Client {
     // What its socket did.
 
     /// It has a socket, which is being opened. Returns what it has sent before.
-    pub fn attached_to(&mut self, socket: SocketId, now: Instant) -> ByteQueue {
+    pub fn attached_to(&mut self, socket: SocketId, now: Instant) -> Queue {
         self.state = ClientState::Opening(Attached { socket, carried: Carried::default() });
         self.last_byte = now;
         self.silent_since = self.silent_since.map(|_| now);
-        std::mem::replace(&mut self.early, ByteQueue::new(0))
+        std::mem::replace(&mut self.early, Queue::bytes(0))
     }
 
     /// Its socket is open.
@@ -478,19 +587,25 @@ impl Client {
     }
 
     /// What its socket has carried until now: that is movement too. Returns how many bytes more the module has taken.
-    pub fn carried(&mut self, after: impl Fn(SocketId) -> Carried, now: Instant) -> u64 {
+    pub fn carried(&mut self, after: impl Fn(SocketId) -> Carried, now: Instant) -> Taken {
         let (ClientState::Opening(attached) | ClientState::Open(attached)) = &mut self.state else {
-            return 0;
+            return Taken::default();
         };
         let after = after(attached.socket);
         if after == attached.carried {
-            return 0;
+            return Taken::default();
         }
         let before = std::mem::replace(&mut attached.carried, after);
         self.last_byte = after.line_free_at.map_or(now, |at| at.max(now));
-        let taken = after.up_bytes.saturating_sub(before.up_bytes);
-        self.up_bytes += taken;
-        taken
+        let bytes = after.up_bytes.saturating_sub(before.up_bytes);
+        self.up_bytes += bytes;
+        let mut datagrams = Datagrams::default();
+        if self.tunnel.carries_datagrams() {
+            datagrams.up = after.up_datagrams.saturating_sub(before.up_datagrams);
+            datagrams.dropped.full = after.full_datagrams.saturating_sub(before.full_datagrams);
+            self.unsettled.down += after.down_datagrams.saturating_sub(before.down_datagrams);
+        }
+        Taken { bytes, datagrams }
     }
 
     /// Whether it holds up a port by not reading, from now on or as before.
@@ -499,8 +614,9 @@ impl Client {
     }
 
     /// Its stream has ended: `rest` is still to be written to it, and `unsent` bytes of it were not taken.
-    pub fn stream_ended(&mut self, end: End, rest: ByteQueue, unsent: usize, now: Instant) -> Effect {
-        self.not_delivered(unsent);
+    pub fn stream_ended(&mut self, end: End, rest: Queue, unsent: usize, now: Instant) -> Effect {
+        // Datagrams are counted instead.
+        self.not_delivered(if self.is_session() { 0 } else { unsent });
         self.stall = None;
         self.state = ClientState::Ending { rest };
         match end {
@@ -514,6 +630,9 @@ impl Client {
     /// Gives it the end of its stream, once it has taken all bytes.
     fn delivered(&mut self, now: Instant) -> Effect {
         match &self.state {
+            ClientState::Ending { rest } if rest.is_empty() && rest.keeps_boundaries() => {
+                Effect::Close("the connection was closed")
+            }
             ClientState::Ending { rest } if rest.is_empty() => {
                 self.state = ClientState::Lingering;
                 self.last_byte = now;
@@ -546,7 +665,9 @@ impl Client {
     /// What is due for it now.
     pub fn due(&mut self, view: View, now: Instant) -> Effect {
         let over = self.limits(view).find(|(at, _)| *at <= now);
-        let may_have_moved = self.attached().is_some() || matches!(self.state, ClientState::Ending { .. });
+        // The system holds nothing of a session for long.
+        let may_have_moved = !self.is_session()
+            && (self.attached().is_some() || matches!(self.state, ClientState::Ending { .. }));
         if self.asks_at().is_some_and(|at| at <= now)
             || may_have_moved && over.is_some_and(|(at, _)| !self.was_quiet_until(at))
         {
@@ -588,6 +709,9 @@ impl Client {
             ClientState::Open(_) if self.has_finished() => {
                 limit(self.last_byte, limits.half_close_timeout, Limit::HalfClosed)
             }
+            ClientState::Open(_) if self.is_session() && view.is_draining => {
+                limit(self.last_byte, LINGER_AT_THE_END, Limit::ShuttingDown)
+            }
             ClientState::Open(_) => limit(self.last_byte, limits.idle_timeout, Limit::Idle),
             ClientState::Ending { .. } => limit(self.last_byte, limits.stall_timeout, Limit::Unread),
             ClientState::Lingering => {
@@ -616,7 +740,8 @@ impl Client {
 
     /// When to ask how much it has taken, if it does not take all at once.
     fn asks_at(&self) -> Option<Instant> {
-        let is_slow = self.stall.is_some() || matches!(self.state, ClientState::Ending { .. });
+        let is_ending = matches!(self.state, ClientState::Ending { .. }) && !self.is_session();
+        let is_slow = self.stall.is_some() || is_ending;
         is_slow.then(|| self.taken.at + ASK_EVERY)
     }
 }
@@ -633,6 +758,7 @@ impl fmt::Display for Limit {
             Limit::Linger => "the server closed the connection and the client stayed",
             Limit::HoldsUp => "the client does not read and holds up others (--stall-timeout)",
             Limit::Lifetime => "too old (--lifetime)",
+            Limit::ShuttingDown => "shutting down",
         })
     }
 }

@@ -25,7 +25,7 @@ use crate::modem::{
 use crate::settings::{Settings, Target, Tunnel, WhenFull};
 use crate::shared_port::SharedPort;
 pub use crate::shared_port::{LineChannel, Multiplexer};
-use client::{Client, Destination, Effect, Limit, View};
+use client::{Client, Destination, Effect, Limit, Taken, View};
 use probe::Probe;
 
 pub use crate::input::ClientId;
@@ -178,12 +178,14 @@ impl Relay {
         let limit = tunnel.limits.max_clients;
         let is_its = |client: &&Client| Arc::ptr_eq(client.tunnel(), tunnel);
         let of_tunnel = || self.clients.iter().flatten().filter(is_its).count();
+        let makes_room =
+            || tunnel.limits.when_full == WhenFull::Evict && self.idlest_session(Some(tunnel)).is_some();
         // Actions for an old client must not reach a new one with the same id.
         self.ending == Ending::Not
             && self.actions.is_empty()
             && self.waiting.len() < WAITING_MAX
             && self.client_count() < CLIENTS_MAX
-            && limit.is_none_or(|limit| of_tunnel() < limit)
+            && limit.is_none_or(|limit| of_tunnel() < limit || makes_room())
     }
 
     /// How many bytes this client may send now.
@@ -282,6 +284,7 @@ impl Relay {
             self.waiting.push_back(id);
         }
         self.clients[id.0] = Some(client);
+        self.keep_to_limit(tunnel, now);
         self.settle(now);
         let is_full = tunnel.limits.when_full == WhenFull::Reset && self.waiting.contains(&id);
         if is_full && !self.has_made_room() {
@@ -293,8 +296,13 @@ impl Relay {
         id
     }
 
-    /// The client sent bytes, no more than [`Relay::wants_client_bytes`] allowed.
+    /// The client sent bytes, no more than [`Relay::wants_client_bytes`] allowed. In a tunnel that carries datagrams they
+    /// are one datagram, which may come at any time.
     pub fn client_received(&mut self, id: ClientId, bytes: &[u8], now: Instant) {
+        if self.get(id).is_some_and(Client::is_session) {
+            self.datagram_received(id, bytes, now);
+            return self.settle(now);
+        }
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
         match client.received(bytes, now) {
             Destination::Kept => self.waiting.push_back(id),
@@ -345,7 +353,7 @@ impl Relay {
         true
     }
 
-    /// Bytes for this client.
+    /// Bytes for this client, or a datagram.
     pub fn client_output(&self, id: ClientId) -> &[u8] {
         let Some(client) = self.get(id) else { return &[] };
         client.socket().map_or(client.rest(), |socket| self.modem.received(socket))
@@ -355,21 +363,109 @@ impl Relay {
     pub fn client_written(&mut self, id: ClientId, count: usize, now: Instant) {
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
         account_of(&mut self.accounts, client.tunnel()).moved_down(count);
-        match client.written(count, now) {
+        let effect = client.written(count, now);
+        if client.is_session() {
+            self.count_datagrams(id, Datagrams { down: 1, ..Datagrams::default() });
+        }
+        self.output_taken(id, effect, count, now);
+        self.settle(now);
+    }
+
+    /// So many bytes of [`Relay::client_output`] are gone.
+    fn output_taken(&mut self, id: ClientId, effect: Result<SocketId, Effect>, count: usize, now: Instant) {
+        match effect {
             Ok(socket) => self.modem.consume(socket, count, now),
             Err(effect) => self.follow(id, effect, now),
         }
-        self.settle(now);
     }
 
     /// The datagram of [`Relay::client_output`] could not be given to the client, and is dropped.
     pub fn datagram_not_delivered(&mut self, id: ClientId, now: Instant) {
-        let _ = (id, now);
+        let length = self.client_output(id).len();
+        if length == 0 || !self.get(id).is_some_and(Client::is_session) {
+            return;
+        }
+        self.count_datagrams(id, Dropped { undelivered: 1, ..Dropped::default() }.into());
+        if let Some(effect) = self.get_mut(id).map(|client| client.output_taken(length, now)) {
+            self.output_taken(id, effect, length, now);
+        }
+        self.settle(now);
     }
 
     /// A datagram from an address without a session came where [`Relay::wants_clients`] is false, and was dropped.
     pub fn datagram_refused(&mut self, tunnel: &Arc<Tunnel>) {
         account_of(&mut self.accounts, tunnel).counters.datagrams.dropped.refused += 1;
+    }
+
+    /// A datagram came from a client.
+    fn datagram_received(&mut self, id: ClientId, bytes: &[u8], now: Instant) {
+        let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
+        let most = self.modem.datagram_max(&client.tunnel().transport);
+        let dropped =
+            client.datagram_received(bytes, most, |socket| self.modem.send(socket, bytes, now) > 0, now);
+        self.count_datagrams(id, dropped.into());
+    }
+
+    /// Counts datagrams of a session, and of its tunnel.
+    fn count_datagrams(&mut self, id: ClientId, datagrams: Datagrams) {
+        let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
+        client.count(datagrams);
+        account_of(&mut self.accounts, client.tunnel()).counters.datagrams += datagrams;
+    }
+
+    /// A session is over: what of it is neither sent nor delivered is dropped.
+    fn count_what_is_left(&mut self, id: ClientId) {
+        if let Some(left) = self.get_mut(id).map(Client::left) {
+            self.count_datagrams(id, left.into());
+        }
+    }
+
+    /// The open session that has been idle longest, of all or of this tunnel.
+    fn idlest_session(&self, of: Option<&Arc<Tunnel>>) -> Option<ClientId> {
+        let sessions = self.client_of.iter().flatten().filter_map(|id| {
+            let client = self.get(*id)?;
+            let counts = of.is_none_or(|tunnel| Arc::ptr_eq(client.tunnel(), tunnel));
+            client.idle_since().filter(|_| counts).map(|since| (since, *id))
+        });
+        sessions.min_by_key(|(since, _)| *since).map(|(_, id)| id)
+    }
+
+    /// A tunnel that makes room has a client more than it may have.
+    fn keep_to_limit(&mut self, tunnel: &Arc<Tunnel>, now: Instant) {
+        let Some(limit) = tunnel.limits.max_clients.filter(|_| tunnel.limits.when_full == WhenFull::Evict)
+        else {
+            return;
+        };
+        let is_its = |client: &&Client| Arc::ptr_eq(client.tunnel(), tunnel);
+        if self.clients.iter().flatten().filter(is_its).count() > limit
+            && let Some(idlest) = self.idlest_session(Some(tunnel))
+        {
+            self.end_session(idlest, EVICTED, now);
+        }
+    }
+
+    /// A client waits that may take the socket of the session that has been idle longest. Returns whether one was ended.
+    fn evict(&mut self, now: Instant) -> bool {
+        let may_evict = |id: &ClientId| {
+            self.get(*id).is_some_and(|client| client.tunnel().limits.when_full == WhenFull::Evict)
+        };
+        let wanted = self.waiting.iter().filter(|id| may_evict(id)).count();
+        // Where some are free, it is not sockets that are missing.
+        let is_short = || self.modem.numbers_to_come().is_some_and(|to_come| to_come < wanted);
+        if wanted == 0 || !self.modem.is_up() || !is_short() {
+            return false;
+        }
+        let Some(idlest) = self.idlest_session(None) else { return false };
+        self.end_session(idlest, EVICTED, now);
+        true
+    }
+
+    /// Ends a session in order.
+    fn end_session(&mut self, id: ClientId, reason: &str, now: Instant) {
+        if let Some(socket) = self.get(id).and_then(Client::socket) {
+            self.leave_socket(socket, GiveUp::Orderly, now);
+        }
+        self.leave(id, reason, Kind::Done, now);
     }
 
     /// How many of the bytes that were written to the client its system still holds; 0 where that is unknown.
@@ -501,7 +597,7 @@ impl Relay {
             while let Some(event) = self.modem.poll_event() {
                 self.event(event, now);
             }
-            if self.serve_waiting(now) {
+            if self.serve_waiting(now) || self.evict(now) {
                 continue;
             }
             self.keep_warm(now);
@@ -569,7 +665,14 @@ impl Relay {
             }
             Event::Ended(socket, end) => self.socket_ended(socket, end, now),
             Event::SentLate { tunnel, bytes } => {
-                account_of(&mut self.accounts, &tunnel).moved_up(bytes as u64)
+                let account = account_of(&mut self.accounts, &tunnel);
+                account.moved_up(bytes as u64);
+                if tunnel.carries_datagrams() {
+                    // It was counted when its session ended.
+                    let datagrams = &mut account.counters.datagrams;
+                    datagrams.up += 1;
+                    datagrams.dropped.unsent = datagrams.dropped.unsent.saturating_sub(1);
+                }
             }
             Event::GaveUp(failure) => {
                 self.reset_all("the modem cannot be used", now);
@@ -620,8 +723,15 @@ impl Relay {
 
     fn attach(&mut self, id: ClientId, socket: SocketId, now: Instant) {
         let Some(client) = self.clients[id.0].as_mut() else { return };
-        let early = client.attached_to(socket, now);
+        let mut early = client.attached_to(socket, now);
         self.client_of[socket.index()] = Some(id);
+        if early.keeps_boundaries() {
+            while !early.is_empty() {
+                self.datagram_received(id, early.as_slice(), now);
+                early.consume(early.as_slice().len());
+            }
+            return;
+        }
         let taken = self.modem.send(socket, early.as_slice(), now);
         debug_assert_eq!(taken, early.len(), "an empty socket has room for what a client may send early");
     }
@@ -673,6 +783,10 @@ impl Relay {
 
     /// The client has reached a limit of time.
     fn limit_over(&mut self, id: ClientId, limit: Limit, now: Instant) {
+        if matches!(limit, Limit::Idle | Limit::ShuttingDown) && self.get(id).is_some_and(Client::is_session)
+        {
+            return self.end_session(id, &limit.to_string(), now);
+        }
         if let Some(socket) = self.get(id).and_then(Client::socket) {
             // To the server a client that has sent everything has ended in order; only its answer is not waited for.
             let how = if limit == Limit::HalfClosed { GiveUp::Orderly } else { GiveUp::Abort };
@@ -694,9 +808,12 @@ impl Relay {
     fn note_carried(&mut self, id: ClientId, now: Instant) {
         let Some(client) = self.clients[id.0].as_mut() else { return };
         client.note_delivered(|socket| self.modem.delivered_bytes(socket));
-        let taken = client.carried(|socket| self.modem.carried(socket), now);
-        if taken > 0 {
-            account_of(&mut self.accounts, client.tunnel()).moved_up(taken);
+        let Taken { bytes, datagrams } = client.carried(|socket| self.modem.carried(socket), now);
+        if bytes > 0 {
+            account_of(&mut self.accounts, client.tunnel()).moved_up(bytes);
+        }
+        if datagrams != Datagrams::default() {
+            self.count_datagrams(id, datagrams);
         }
     }
 
@@ -775,6 +892,7 @@ impl Relay {
 
     /// Closes a client that has no more to expect.
     fn leave(&mut self, id: ClientId, reason: &str, status: Kind, now: Instant) {
+        self.count_what_is_left(id);
         let Some(client) = self.remove(id) else { return };
         self.actions.push_back(Action::CloseClient(id));
         log::info!("{}", client.account(reason, now));
@@ -783,6 +901,7 @@ impl Relay {
 
     /// Resets a client, so that it does not take this for an end.
     fn reset(&mut self, id: ClientId, reason: &str, status: Kind, now: Instant) {
+        self.count_what_is_left(id);
         if let Some(line) = self.get(id).map(|client| client.account(reason, now)) {
             self.reset_with(id, &line, status, now);
         }
@@ -790,10 +909,12 @@ impl Relay {
 
     /// The same with a line of its own in the log.
     fn reset_with(&mut self, id: ClientId, line: &str, status: Kind, now: Instant) {
+        self.count_what_is_left(id);
         let Some(client) = self.remove(id) else { return };
         log::warn!("{line} [{status}]");
         account_of(&mut self.accounts, client.tunnel()).counters.resets += 1;
-        self.actions.push_back(Action::ResetClient { client: id, rest: client.rest().to_vec() });
+        let rest = if client.is_session() { Vec::new() } else { client.rest().to_vec() };
+        self.actions.push_back(Action::ResetClient { client: id, rest });
         self.ended(status, now);
     }
 
@@ -862,6 +983,8 @@ impl Relay {
         self.actions.push_back(Action::Stop(status));
     }
 }
+
+const EVICTED: &str = "idle longest, and its place is needed (--when-full evict)";
 
 /// The most clients that wait for a socket; further ones wait in the kernel's backlog.
 const WAITING_MAX: usize = 64;

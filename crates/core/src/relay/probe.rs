@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ClientId, Relay};
+use super::{Client, ClientId, Relay};
 use crate::at::{Command, ResultCode, SocketId};
 use crate::counted;
 use crate::error::Kind;
@@ -27,7 +27,9 @@ impl Relay {
         if !self.settings.is_single || *failure != OpenFailure::Code(ResultCode::CONNECT_FAILED) {
             return false;
         }
-        let Some(of) = self.get(client).filter(|client| client.tunnel().tls().is_some()) else {
+        let is_tls_stream =
+            |client: &&Client| client.tunnel().tls().is_some() && !client.tunnel().carries_datagrams();
+        let Some(of) = self.get(client).filter(is_tls_stream) else {
             return false;
         };
         let (pdp, target) = (self.settings.modem.pdp.context, of.target());

@@ -60,6 +60,31 @@ pub struct Dropped {
     pub refused: u64,
 }
 
+impl std::ops::AddAssign for Datagrams {
+    fn add_assign(&mut self, other: Datagrams) {
+        self.up += other.up;
+        self.down += other.down;
+        self.dropped += other.dropped;
+    }
+}
+
+impl std::ops::AddAssign for Dropped {
+    fn add_assign(&mut self, other: Dropped) {
+        self.empty += other.empty;
+        self.long += other.long;
+        self.full += other.full;
+        self.unsent += other.unsent;
+        self.undelivered += other.undelivered;
+        self.refused += other.refused;
+    }
+}
+
+impl From<Dropped> for Datagrams {
+    fn from(dropped: Dropped) -> Datagrams {
+        Datagrams { dropped, ..Datagrams::default() }
+    }
+}
+
 impl Dropped {
     /// Each cause in a word, and how many it dropped.
     pub fn by_cause(&self) -> [(&'static str, u64); 6] {

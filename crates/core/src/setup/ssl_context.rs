@@ -31,6 +31,8 @@ use crate::settings::WHOLE_STORE;
 pub struct SslContext {
     /// Its number.
     pub id: SslContextId,
+    /// Whether it is for streams or for datagrams.
+    scheme: settings::Scheme,
     /// The settings that it carries.
     pub tls: settings::Tls,
     /// `--connect-timeout`, which sets "negotiatetime".
@@ -83,22 +85,26 @@ pub enum Reading {
 impl SslContext {
     /// Whether this tunnel's connections can be opened on it.
     pub(crate) fn fits(&self, tunnel: &settings::Tunnel) -> bool {
-        Some(&self.tls) == tunnel.tls() && self.connect_timeout == tunnel.limits.connect_timeout
+        self.scheme == tunnel.transport.scheme()
+            && Some(&self.tls) == tunnel.tls()
+            && self.connect_timeout == tunnel.limits.connect_timeout
     }
 
     /// A context for which nothing has been set in the modem yet.
     pub(crate) fn new(
         id: SslContextId,
+        scheme: settings::Scheme,
         tls: &settings::Tls,
         connect_timeout: Duration,
         profile: &Profile,
         authorities: CaStorage,
     ) -> Result<Self, Failure> {
-        let mut settings = settings(tls, connect_timeout, profile, authorities)?;
+        let mut settings = settings(scheme, tls, connect_timeout, profile, authorities)?;
         settings.extend(chain_settings(tls, profile, authorities));
         let files = files(tls, authorities, profile.directory());
         Ok(SslContext {
             id,
+            scheme,
             tls: tls.clone(),
             connect_timeout,
             settings,
@@ -774,6 +780,7 @@ pub fn authority_files(tls: &settings::Tls, authorities: CaStorage, directory: &
 /// # Errors
 /// Names the first option that the module has no key for, or whose value its key does not take.
 pub fn settings(
+    scheme: settings::Scheme,
     tls: &settings::Tls,
     connect_timeout: Duration,
     profile: &Profile,
@@ -862,9 +869,8 @@ pub fn settings(
         None => settings.put("alpn", "\"\"".to_owned(), Need::Wish),
         Some(name) => settings.text("--alpn", "alpn", format!("\"{name}\""), Need::Asked)?,
     }
-    for key in ["dtls", "closetimemode"] {
-        settings.number(None, key, 0, 0, Need::Wish)?;
-    }
+    settings.datagrams(scheme, tls.version)?;
+    settings.number(None, "closetimemode", 0, 0, Need::Wish)?;
     if let Some(psk) = &tls.psk {
         let value = format!("\"{}\",\"{}\"", psk.identity, psk.key.0);
         settings.text("--psk-identity", "psk", value, Need::Asked)?;
@@ -1004,6 +1010,29 @@ impl Settings<'_> {
             }
         }
         Ok(())
+    }
+
+    /// DTLS or not. A context that another program has left with DTLS on must serve no stream.
+    fn datagrams(&mut self, scheme: settings::Scheme, version: settings::TlsVersion) -> Result<(), Failure> {
+        if !scheme.carries_datagrams() {
+            return match self.profile.has_key("dtls") {
+                true => self.number(None, "dtls", 0, 0, Need::IfItCan),
+                false => Ok(()),
+            };
+        }
+        if !self.profile.has_key("dtls") {
+            let message =
+                format!("{} has no DTLS (no setting \"dtls\"), which dtls:// needs", self.profile.name);
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        self.put("dtls", "1".to_owned(), Need::Trust);
+        let version = match version {
+            settings::TlsVersion::Ssl3 | settings::TlsVersion::Tls10 | settings::TlsVersion::Tls11 => 0,
+            settings::TlsVersion::Tls12 => 1,
+            settings::TlsVersion::Any => 2,
+        };
+        // Without the key, the module's own choice does for any version.
+        self.number(Some("--tls-version"), "dtlsversion", version, 2, Need::Trust)
     }
 
     /// Texts: the key must be there.
@@ -1183,7 +1212,7 @@ mod tests {
 
     fn written(tls: &settings::Tls, profile: &Profile, authorities: CaStorage) -> Vec<String> {
         let context = SslContextId::new(0).unwrap();
-        settings(tls, Duration::from_secs(5), profile, authorities)
+        settings(settings::Scheme::Tls, tls, Duration::from_secs(5), profile, authorities)
             .expect("the module has all of this")
             .iter()
             .map(|setting| setting.write_line(context))
@@ -1191,7 +1220,8 @@ mod tests {
     }
 
     fn refused(tls: &settings::Tls, profile: &Profile) -> String {
-        let failure = settings(tls, Duration::from_secs(60), profile, CaStorage::Bundle).unwrap_err();
+        let scheme = settings::Scheme::Tls;
+        let failure = settings(scheme, tls, Duration::from_secs(60), profile, CaStorage::Bundle).unwrap_err();
         assert_eq!(failure.status, Kind::Usage);
         failure.message
     }

@@ -69,9 +69,15 @@ impl Bench {
         let tls = settings::Tls::new(settings::Authentication::Authorities(vec![pem]));
         let id = SslContextId::new(0).expect("it is one");
         let (limit, profile) = (std::time::Duration::from_secs(60), Profile::unknown());
-        let mut context =
-            ssl_context::SslContext::new(id, &tls, limit, &profile, ssl_context::CaStorage::Bundle)
-                .expect("the module has the keys");
+        let mut context = ssl_context::SslContext::new(
+            id,
+            settings::Scheme::Tls,
+            &tls,
+            limit,
+            &profile,
+            ssl_context::CaStorage::Bundle,
+        )
+        .expect("the module has the keys");
         context.files_compared();
         let (name, bytes) = (context.files[0].name.clone(), context.files[0].content.len());
         self.setup.contexts_mut().push(context);

@@ -100,7 +100,8 @@ impl Socket {
 
     /// More was sent by a command.
     pub(super) fn delivery_begins(&mut self, now: Instant) {
-        if self.set == CommandSet::Ip {
+        // Nobody acknowledges datagrams.
+        if self.set == CommandSet::Ip && !self.carries_datagrams() {
             self.delivery.sent(now);
         }
     }

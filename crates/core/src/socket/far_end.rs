@@ -133,6 +133,11 @@ impl FarEnd {
         }
     }
 
+    /// It has ended, and nothing is promised of how.
+    pub(super) fn is_over_now(&mut self) {
+        *self = FarEnd::Gone;
+    }
+
     /// The module was asked beside a stream: the answer is about the stream, whose channel decides.
     pub(super) fn asked_beside(&mut self) {
         *self = FarEnd::There;

@@ -50,9 +50,9 @@ pub use need::View;
 pub use opening::{OpenAnswer, OpenResult, Opener, UrcOpened};
 pub use sending::{FailedSend, SEND_STUCK_LIMIT};
 
-use crate::at::{CHUNK_MAX, Command, CommandOutcome, CommandSet, SslContextId};
-use crate::byte_queue::ByteQueue;
+use crate::at::{CHUNK_MAX, Command, CommandOutcome, CommandSet, READ_MAX, SslContextId};
 use crate::failure::Cut;
+use crate::queue::Queue;
 use crate::settings::{Mode, Target, Tunnel};
 use closing::Closing;
 use delivery::Delivery;
@@ -97,9 +97,9 @@ pub struct Socket {
     /// If it is silent until then, it is read without a URC, or the module is asked whether it is open.
     poll_at: Option<Instant>,
     /// From the client, to be sent. What is in flight stays here until `SEND OK`.
-    pub outgoing: ByteQueue,
+    pub outgoing: Queue,
     /// From the server, for the client.
-    pub incoming: ByteQueue,
+    pub incoming: Queue,
     /// The commands of its connection, or of the last one. A number is used for one set at a time, as AT+QISWTMD and ATO
     /// name a number alone.
     set: CommandSet,
@@ -113,6 +113,8 @@ pub struct Socket {
     switch_again: Option<SwitchAgain>,
     /// Bytes that the module has taken since the socket was opened.
     sent_bytes: u64,
+    /// In so many sends, each of which is a datagram where it carries datagrams.
+    sends: u64,
     /// What is known of their delivery.
     delivery: Delivery,
     /// Bytes that have arrived since the socket was opened.
@@ -244,14 +246,15 @@ impl Socket {
             opened_by: None,
             only_announces: false,
             poll_at: None,
-            outgoing: ByteQueue::new(OUTGOING_LIMIT_BYTES),
-            incoming: ByteQueue::new(INCOMING_LIMIT_BYTES),
+            outgoing: Queue::bytes(OUTGOING_LIMIT_BYTES),
+            incoming: Queue::bytes(INCOMING_LIMIT_BYTES),
             set: CommandSet::Ssl,
             also_open: None,
             ssl: None,
             backoff: None,
             switch_again: None,
             sent_bytes: 0,
+            sends: 0,
             delivery: Delivery::default(),
             received_bytes: 0,
             free_since: now,
@@ -356,6 +359,16 @@ impl Socket {
     /// Bytes that the module has taken since the socket was opened.
     pub fn sent_bytes(&self) -> u64 {
         self.sent_bytes
+    }
+
+    /// In how many sends those were.
+    pub fn sends(&self) -> u64 {
+        self.sends
+    }
+
+    /// Whether what it carries keeps its boundaries.
+    pub fn carries_datagrams(&self) -> bool {
+        self.incoming.keeps_boundaries()
     }
 
     /// Bytes that have arrived since the socket was opened.
@@ -540,8 +553,9 @@ impl Socket {
         if !readable || self.busy.is_some() {
             return 0;
         }
+        let most = if self.carries_datagrams() { READ_MAX } else { CHUNK_MAX };
         // Small reads cost as much of the line's time as full ones: wait for room for a full one.
-        if self.incoming.room() >= CHUNK_MAX { CHUNK_MAX } else { 0 }
+        if self.incoming.room() >= most { most } else { 0 }
     }
 
     // Commands about it.
@@ -639,9 +653,14 @@ impl Socket {
         now: Instant,
     ) -> Result<Received, Cut> {
         let Phase::Open(open) = &mut self.phase else { return Ok(Received::Nothing) };
-        let received = open.receive_answered(length, announced_again, outcome, now)?;
+        let mut received = open.receive_answered(length, announced_again, outcome, now);
+        if received.is_err() && self.incoming.keeps_boundaries() && open.is_gone() {
+            // Nobody was promised the last datagrams.
+            open.read_empty();
+            received = Ok(Received::Nothing);
+        }
         self.close_if_read();
-        Ok(received)
+        received
     }
 
     /// Switches a pushing socket to buffer mode while its client reads too slowly, and back. Once other programs have
@@ -703,6 +722,7 @@ impl Socket {
         // Before the module forgets it.
         self.delivery.ask_now(now);
         match &mut self.phase {
+            Phase::Open(open) if self.incoming.keeps_boundaries() => open.is_over(),
             Phase::Open(open) => open.closed(now),
             Phase::Opening(opening) => opening.closed(),
             _ => {}
@@ -712,6 +732,8 @@ impl Socket {
     /// AT+QSSLSTATE was answered about a socket whose far end is unconfirmed, or whose stream ended in data mode.
     pub fn witnessed(&mut self, witness: Witness, now: Instant) -> Result<Witnessed, Cut> {
         match &mut self.phase {
+            // Nothing is promised of how datagrams end.
+            Phase::Open(open) if self.incoming.keeps_boundaries() => open.witnessed_over(witness),
             Phase::Open(open) => {
                 let witnessed = open.witnessed(witness, now)?;
                 self.close_if_read();
@@ -821,6 +843,7 @@ impl Socket {
         self.poll_at = None;
         self.holder = Holder::Nobody;
         self.sent_bytes = 0;
+        self.sends = 0;
         self.delivery = Delivery::default();
         self.received_bytes = 0;
     }

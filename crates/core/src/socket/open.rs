@@ -33,6 +33,11 @@ impl Open {
         self.far_end == FarEnd::Gone && matches!(self.flow, Flow::Push | Flow::Buffer { readable: false })
     }
 
+    /// Whether the server has closed, by all that is known.
+    pub(super) fn is_gone(&self) -> bool {
+        self.far_end == FarEnd::Gone
+    }
+
     /// How long it may be silent before it is read, or asked about, without a URC.
     pub(super) fn silence_max(&self, switching: &Switching) -> Option<Duration> {
         self.flow.silence_max(switching)
@@ -48,6 +53,11 @@ impl Open {
     /// Bytes came for it.
     pub(super) fn received(&mut self, now: Instant) {
         self.far_end.received(now);
+    }
+
+    /// Nothing more can be read.
+    pub(super) fn read_empty(&mut self) {
+        self.flow.read_empty(false);
     }
 
     /// Something may wait in the module unannounced, and `closed` would not reach us either.
@@ -134,6 +144,20 @@ impl Open {
         }
     }
 
+    /// It has ended, by all that is known. What waits in the module is read.
+    pub(super) fn is_over(&mut self) {
+        self.far_end.is_over_now();
+        self.flow.read_unasked();
+    }
+
+    /// AT+QSSLSTATE was answered, and one answer is enough.
+    pub(super) fn witnessed_over(&mut self, witness: Witness) {
+        match witness {
+            Witness::Ended | Witness::Forgeable => self.is_over(),
+            Witness::Connected | Witness::Unclear => self.far_end.asked_beside(),
+        }
+    }
+
     /// AT+QSSLSTATE was answered.
     pub(super) fn witnessed(&mut self, witness: Witness, now: Instant) -> Result<Witnessed, Cut> {
         if let Flow::Transparent { channel } = self.flow {
@@ -182,8 +206,19 @@ impl Socket {
 
     /// Once the server has closed and everything was read, AT+QSSLCLOSE is next.
     pub(super) fn close_if_read(&mut self) {
-        if self.open().is_some_and(Open::is_read_to_its_end) {
+        if !self.carries_datagrams() && self.open().is_some_and(Open::is_read_to_its_end) {
             self.begin_closing(true);
         }
+    }
+
+    /// The same of one that carries datagrams, of whose end nothing has to be confirmed. Returns whether it has ended.
+    pub fn close_if_over(&mut self) -> bool {
+        let is_over = self.carries_datagrams()
+            && self.busy.is_none()
+            && self.open().is_some_and(Open::is_read_to_its_end);
+        if is_over {
+            self.close(0);
+        }
+        is_over
     }
 }

@@ -12,9 +12,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Flow, Holder, Phase, Socket};
+use super::{Flow, Holder, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, Phase, Socket};
 use crate::at::{AccessMode, CommandOutcome, ResultCode, SslContextId};
 use crate::failure::OpenFailure;
+use crate::queue::Queue;
 use crate::settings::{Mode, Target, Tunnel};
 
 /// A socket that is being opened.
@@ -279,6 +280,12 @@ impl Socket {
     ) {
         self.clear();
         self.holder = holder;
+        if self.carries_datagrams() || tunnel.carries_datagrams() {
+            let is_for_datagrams = tunnel.carries_datagrams();
+            let queue = |limit| if is_for_datagrams { Queue::datagrams() } else { Queue::bytes(limit) };
+            self.outgoing = queue(OUTGOING_LIMIT_BYTES);
+            self.incoming = queue(INCOMING_LIMIT_BYTES);
+        }
         self.set = tunnel.transport.command_set();
         self.ssl = ssl;
         self.mode = Some(tunnel.mode);

@@ -60,8 +60,11 @@ impl Socket {
 
     /// `SEND OK`: the module has taken `length` bytes.
     pub fn sent(&mut self, length: usize, now: Instant) {
-        self.outgoing.consume(length);
-        self.sent_bytes += length as u64;
+        if length > 0 {
+            self.outgoing.consume(length);
+            self.sent_bytes += length as u64;
+            self.sends += 1;
+        }
         self.backoff = None;
         self.delivery_begins(now);
     }

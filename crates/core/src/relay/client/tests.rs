@@ -31,8 +31,8 @@ fn socket() -> SocketId {
     SocketId::all().next().expect("there are sockets")
 }
 
-fn rest(length: usize) -> ByteQueue {
-    let mut rest = ByteQueue::new(10);
+fn rest(length: usize) -> Queue {
+    let mut rest = Queue::bytes(10);
     rest.append(&vec![0; length]);
     rest
 }
@@ -257,7 +257,7 @@ fn bytes_that_the_module_takes_are_counted_once_and_are_movement() {
     let later = start + Duration::from_secs(1);
     let mut client = client("open", start);
     let carried = Carried { up_bytes: 10, ..Carried::default() };
-    assert_eq!(client.carried(|_| carried, later), 10);
-    assert_eq!(client.carried(|_| carried, later + Duration::from_secs(1)), 0);
+    assert_eq!(client.carried(|_| carried, later).bytes, 10);
+    assert_eq!(client.carried(|_| carried, later + Duration::from_secs(1)).bytes, 0);
     assert_eq!((client.up_bytes(), client.last_byte), (10, later));
 }
