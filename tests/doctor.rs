@@ -3,13 +3,15 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::UdpSocket;
+use std::process::Command;
 
 use qssl_modem_emulator::test_server::{
     Authority, Behaviour, CertificateRequest, ServerOptions, SslVersion, TestServer,
 };
 use qssl_test_common::harness::{
-    self, Finished, Modem, NAME, Running, Site, Tunnel, ask, authority, certificate_file, free_address, run,
-    tunnel_command,
+    self, Finished, Modem, NAME, Running, Site, Tunnel, UdpEcho, ask, authority, certificate_file,
+    free_address, identity, program, run, temporary_directory, tunnel_command,
 };
 use rustix::process::Signal;
 
@@ -91,6 +93,40 @@ fn a_modem_that_is_well_gets_a_tick_at_every_check() {
     assert!(line(&report, "registration").contains("at home in Emulated"));
     assert!(line(&report, "session").contains("address 10.7.157.1"));
     assert!(line(&report, "tls").contains("server.test port 443 is connected"));
+}
+
+#[test]
+fn servers_of_datagrams_are_examined_by_dtls_or_left_in_peace() {
+    let plain = UdpEcho::start();
+    let modem = Modem::with_options(&format!("--clock host --map {NAME}:7={}", plain.address));
+    let finished = doctor(&modem, &[&format!("udp://{NAME}:7")]);
+    assert_eq!(finished.status, 0, "{}", finished.text());
+    assert!(
+        line(&finished.text(), "tcp").contains("server.test port 7 takes datagrams"),
+        "{}",
+        finished.text()
+    );
+    assert!(line(&finished.text(), "tls").contains("udp:// has none"));
+    assert_eq!(plain.client_count(), 0, "it is sent nothing");
+
+    let folder = temporary_directory();
+    let (certificate, key) = (folder.path().join("server.pem"), folder.path().join("server.key"));
+    fs::write(&certificate, identity().certificate_pem()).expect("the folder can be written");
+    fs::write(&key, identity().key_pem()).expect("the folder can be written");
+    let address = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let address = address.expect("loopback has free ports");
+    let mut server = Command::new(program("openssl"));
+    server.args(["s_server", "-dtls1", "-cipher", "ALL:@SECLEVEL=0", "-accept", &address.to_string()]);
+    let (_server, _input) =
+        Running::start_with_input(server.arg("-cert").arg(&certificate).arg("-key").arg(&key));
+    let modem = Modem::with_options(&format!("--clock host --map {NAME}:5684={address}"));
+    let target = format!("dtls://{NAME}:5684");
+    let usual = [target.as_str(), "--ca", certificate_file(), "-w", "20s"];
+    failed(&doctor(&modem, &usual), 14, "tls", &["does not speak the TLS version", "--tls-version any"]);
+    let old = doctor(&modem, &[&usual[..], &["--tls-version", "1.0"]].concat());
+    assert!(line(&old.text(), "tls").contains("server.test port 5684 is connected"), "{}", old.text());
+    let settings = ask(&modem, &["AT+QSSLCFG=\"dtls\",5", "AT+QSSLCFG=\"dtlsversion\",5"]);
+    assert!(settings[0].ends_with(",5,0"), "put back: {settings:?}");
 }
 
 #[test]

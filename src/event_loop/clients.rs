@@ -238,8 +238,12 @@ impl EventLoop {
                     return self.relay.datagram_refused(&tunnel);
                 }
                 let id = self.relay.client_accepted(&tunnel, peer.to_string(), self.now);
-                let peer_stream = DatagramPeer { socket: socket.clone(), address: from };
-                self.add_slot(id, ClientStream::Datagrams(peer_stream), &peer, None);
+                if self.relay.client(id).is_none() {
+                    // It found no room (--when-full reset).
+                    return self.relay.datagram_refused(&tunnel);
+                }
+                let stream = DatagramPeer { socket: socket.clone(), address: from };
+                self.add_slot(id, ClientStream::Datagrams(stream), &peer, None);
                 id
             }
         };

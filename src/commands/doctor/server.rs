@@ -184,6 +184,7 @@ impl Doctor<'_> {
         if tcp != 0 {
             let why = match tcp {
                 564 | 565 => "the name cannot be resolved",
+                _ if tunnel.carries_datagrams() => "the module opens no UDP socket to the server",
                 _ => "there is no TCP connection to the server",
             };
             self.report.skipped("tls", why);
@@ -246,6 +247,9 @@ impl Doctor<'_> {
             code => {
                 let status = OpenFailure::Code(ResultCode(code)).status();
                 let advice = match ResultCode(code) {
+                    ResultCode::TIMED_OUT if tunnel.carries_datagrams() => {
+                        "the server does not answer DTLS: is this its port, and is it reached by UDP?"
+                    }
                     ResultCode::TIMED_OUT => {
                         "the server accepts TCP but does not answer TLS: is this its TLS port?"
                     }
@@ -291,7 +295,7 @@ impl Doctor<'_> {
         wanted: &Wanted,
     ) -> Result<Option<Trial>, Failure> {
         let Some(target) = &tunnel.target else { return Ok(None) };
-        let trials = trials(&wanted.tls, &self.profile, self.clock_is_right);
+        let trials = trials(&wanted.tls, tunnel.carries_datagrams(), &self.profile, self.clock_is_right);
         let count = trials.len();
         for (index, trial) in trials.into_iter().enumerate() {
             let setting = &trial.setting;
@@ -500,6 +504,11 @@ fn read_back(settings: &[Setting]) -> config::Tls {
     };
     config::Tls {
         version: match number("sslversion") {
+            _ if number("dtls") == Some(1) => match number("dtlsversion") {
+                Some(0) => config::TlsVersion::Tls10,
+                Some(1) => config::TlsVersion::Tls12,
+                _ => config::TlsVersion::Any,
+            },
             Some(0) => config::TlsVersion::Ssl3,
             Some(1) => config::TlsVersion::Tls10,
             Some(2) => config::TlsVersion::Tls11,
@@ -528,7 +537,7 @@ fn value_in(answer: &Heard) -> Option<&str> {
 }
 
 /// The settings that are copied from another context: all except secrets.
-const COPIED_KEYS: [&str; 17] = [
+const COPIED_KEYS: [&str; 19] = [
     "sslversion",
     "ciphersuite",
     "cacert",
@@ -546,6 +555,8 @@ const COPIED_KEYS: [&str; 17] = [
     "ignorecertitem",
     "checkhost",
     "alpn",
+    "dtls",
+    "dtlsversion",
 ];
 
 const QUICK: Duration = Duration::from_secs(15);

@@ -20,7 +20,7 @@ pub struct Trial {
 /// different cause, and the last accepts every certificate.
 ///
 /// `clock_is_right`: the modem's clock agrees with this machine's.
-pub fn trials(tls: &config::Tls, profile: &Profile, clock_is_right: bool) -> Vec<Trial> {
+pub fn trials(tls: &config::Tls, datagrams: bool, profile: &Profile, clock_is_right: bool) -> Vec<Trial> {
     let authenticated = tls.authentication != Authentication::Insecure;
     let mut trials = Vec::new();
     let mut add = |key: &'static str, value: String, cause: &str, advice: &str| {
@@ -54,9 +54,11 @@ pub fn trials(tls: &config::Tls, profile: &Profile, clock_is_right: bool) -> Vec
         add("ignorelocaltime", "1".into(), cause, advice);
     }
     if tls.version != config::TlsVersion::Any {
+        let (key, any) =
+            if datagrams { ("dtlsversion", 2) } else { ("sslversion", config::TlsVersion::Any as u8) };
         add(
-            "sslversion",
-            (config::TlsVersion::Any as u8).to_string(),
+            key,
+            any.to_string(),
             "the server does not speak the TLS version that is asked for",
             "give --tls-version any, or the version that it speaks",
         );
@@ -128,7 +130,7 @@ mod tests {
     }
 
     fn keys(tls: &config::Tls, profile: &Profile) -> Vec<String> {
-        trials(tls, profile, true).iter().map(|trial| trial.setting.key.to_string()).collect()
+        trials(tls, false, profile, true).iter().map(|trial| trial.setting.key.to_string()).collect()
     }
 
     fn trusting() -> config::Tls {
@@ -153,7 +155,7 @@ mod tests {
     #[test]
     fn dates_are_blamed_on_the_clock_only_if_the_clock_is_wrong() {
         let cause = |clock_is_right| {
-            let all = trials(&trusting(), &module("EC20"), clock_is_right);
+            let all = trials(&trusting(), false, &module("EC20"), clock_is_right);
             all.into_iter().find(|trial| trial.setting.key == "ignorelocaltime").expect("it is tried").cause
         };
         assert!(cause(true).starts_with("the server's certificate"));

@@ -51,7 +51,11 @@ impl Relay {
             if !client.is_unserved() {
                 continue;
             }
-            match tunnels.iter().find(|tunnel| tunnel.name == client.tunnel().name) {
+            let is_its_heir = |tunnel: &&Arc<Tunnel>| {
+                let old = client.tunnel();
+                tunnel.name == old.name && tunnel.carries_datagrams() == old.carries_datagrams()
+            };
+            match tunnels.iter().find(is_its_heir) {
                 Some(tunnel) => client.moves_to(tunnel),
                 None => {
                     let reason = "its tunnel is no longer configured";
