@@ -247,7 +247,10 @@ impl Modem {
             .min_by_key(|connection| (last.is_some_and(|last| *connection <= last), *connection))?;
         self.session.pushed_last = Some(next);
         let socket = sockets.iter_mut().find(|socket| socket.connection == next)?;
-        let Piece { bytes, peer } = socket.incoming.take_message(limit);
+        let Piece { mut bytes, peer } = socket.incoming.take_message(limit);
+        while self.config.quirks.pushed_datagrams_joined && socket.incoming.datagrams() > 0 {
+            bytes.extend(socket.incoming.take_message(limit).bytes);
+        }
         let mut message = Vec::with_capacity(bytes.len() + 32);
         let separator = if format.one_line { "," } else { "\r\n" };
         let (name, id, peer) = (socket.service.names().urc, socket.id, peer_text(peer));

@@ -217,6 +217,8 @@ quirks! {
     mux_needs_pause: false,
     /// AT+QSSLCFG also has "checkhost", without which no host name is checked, and "ignorecertchain", as on a BG96.
     host_check_set: false,
+    /// Datagrams that wait are pushed as one message: where one ends cannot be known.
+    pushed_datagrams_joined: false,
 }
 
 /// What becomes of the rest of a datagram when a read asks for less. No manual says it.

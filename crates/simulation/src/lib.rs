@@ -9,6 +9,7 @@
 mod actor;
 pub mod by_hand;
 mod chance;
+pub mod datagrams;
 mod far;
 pub mod figures;
 pub mod fuzz;
@@ -34,6 +35,7 @@ use qssl_modem_emulator::network::{Close, Network, TlsParameters, simulated};
 
 pub use actor::{Actor, Outcome};
 pub use chance::Chance;
+use datagrams::{Addresses, DatagramTunnel};
 pub use far::Far;
 use wire::Wire;
 use wiring::{Fault, Port, Security, Wiring};
@@ -59,6 +61,8 @@ pub struct Simulation {
     pub clients: Vec<Actor>,
     /// Their servers.
     pub fars: Vec<Far>,
+    /// The addresses that send datagrams.
+    pub addresses: Addresses,
     /// How many bytes of each connection were compared already: read by the server, received by the client.
     compared: Vec<(usize, usize)>,
     /// The connections where an escape reached the server as payload while the client knew of no end.
@@ -135,6 +139,11 @@ impl Simulation {
             };
             network.plan(Wiring::host(index).as_str(), SERVER_PORT, plan);
         }
+        for (number, tunnel) in wiring.datagrams.iter().enumerate() {
+            let host = DatagramTunnel::host(number);
+            network.plan_datagrams(host.as_str(), datagrams::SERVER_PORT, tunnel.plan.clone());
+        }
+        network.keep_datagrams(true);
         let mut modem = emulator::Modem::new(wiring.modem.clone(), start);
         let mut now = start;
         for bytes in &wiring.typed_before {
@@ -184,6 +193,7 @@ impl Simulation {
             wires,
             witnesses,
             clients,
+            addresses: Addresses::new(&wiring.datagrams, fars.len()),
             compared: vec![(0, 0); fars.len()],
             spoiled: vec![false; fars.len()],
             met_overrun: vec![false; fars.len()],
@@ -237,7 +247,7 @@ impl Simulation {
     /// Runs until every client has ended, and then until every socket is free again.
     pub fn run_to_the_end(&mut self, limit: Duration) {
         self.run_until("every client ends", limit, |sim| {
-            sim.clients.iter().all(|client| client.outcome.is_some())
+            sim.clients.iter().all(|client| client.outcome.is_some()) && sim.addresses.are_done()
         });
         // Those that are open ahead are closed as they become old, and not replaced.
         if self.relay.opens_ahead() {
@@ -246,8 +256,14 @@ impl Simulation {
         // A module that refuses to close an opening socket gives it up itself, after 150 s and negotiatetime.
         let patience = if self.wiring.modem.quirks.close_of_opening_refused { 300 } else { 200 };
         self.run_until("every socket is given back", Duration::from_secs(patience), |sim| {
-            sim.modem.sockets_in_use().is_empty() && sim.relay.client_count() == 0
+            let modem = &sim.modem;
+            modem.sockets_in_use().is_empty()
+                && modem.plain_sockets_in_use().is_empty()
+                && sim.relay.client_count() == 0
         });
+        let is_lossless = |tunnel: &DatagramTunnel| tunnel.plan.behaviour.lost_of_1000 == 0;
+        let are_lossless = self.wiring.faults.is_empty() && self.wiring.datagrams.iter().all(is_lossless);
+        self.addresses.settle(&self.relay, self.network.records(), are_lossless);
     }
 
     /// Checks what must hold in a run without faults: no bytes were dropped or lost anywhere.
@@ -438,7 +454,9 @@ impl Simulation {
             .iter()
             .filter_map(|client| client.next_deadline(self.start, self.now).map(|due| (due, "a client")));
         let faults = self.faults.iter().map(|(at, _)| (*at, "a fault"));
+        let addresses = self.addresses.next_deadline(self.start, self.now).map(|due| (due, "an address"));
         wires
+            .chain(addresses)
             .chain(clients)
             .chain(faults)
             .chain(relay)
@@ -458,6 +476,7 @@ impl Simulation {
             for index in 0..self.clients.len() {
                 moved |= self.move_client(index);
             }
+            moved |= self.addresses.act(&mut self.relay, self.start, self.now);
             for port in self.wires.len()..self.wiring.modem.ports.len() {
                 // The other program reads everything that the modem sends.
                 let count = self.modem.output(port).len();
@@ -706,6 +725,7 @@ impl Simulation {
     }
 
     fn end_client(&mut self, id: ClientId, outcome: Outcome) {
+        self.addresses.ended(id);
         let now = self.now;
         if let Some(client) = self.client(id) {
             client.ended(outcome, now);
@@ -721,6 +741,14 @@ impl Simulation {
             Fault::CutSocket(id) => self.modem.close_socket(id, now),
             Fault::EndFarEnd(index, how) => self.fars[index].end(how),
             Fault::Say(index, bytes) => self.fars[index].say(&bytes),
+            Fault::EndDatagrams(number, how) => {
+                let host = DatagramTunnel::host(number);
+                let records = self.network.records().iter().enumerate();
+                let its = records.filter(|(_, record)| record.request.host == host.as_str());
+                for record in its.map(|(record, _)| record).collect::<Vec<_>>() {
+                    self.network.end(record, how, now);
+                }
+            }
             Fault::DropPdp => self.modem.drop_pdp(1, now),
             Fault::Network(registration) => self.modem.set_registration(registration, now),
             Fault::RequireApn(name) => self.modem.require_apn(name),
@@ -823,6 +851,7 @@ impl Simulation {
     /// and that the conversation follows its rules.
     fn check(&mut self) {
         self.look_at_opens();
+        self.addresses.look_at(self.network.records(), !self.wiring.faults.is_empty());
         // The effects of a reboot are excused only after a reboot.
         let has_rebooted = self.modem.counters().boots > 1;
         let (garbled, echoes) = (self.can_be_garbled(), has_rebooted && self.can_be_echoed());
@@ -1121,6 +1150,8 @@ fn settings(wiring: &Wiring) -> Settings {
         },
         limits: connection.limits.clone(),
     });
+    let datagrams = wiring.datagrams.iter().enumerate();
+    let tunnels = tunnels.chain(datagrams.map(|(number, tunnel)| tunnel.tunnel(number, &wiring.tls)));
     Settings {
         ports: vec![port; wiring.ports.len()],
         modem: wiring.settings.clone(),

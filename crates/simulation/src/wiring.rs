@@ -10,6 +10,8 @@ use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Opening};
 
+use super::datagrams::DatagramTunnel;
+
 /// All parts of a run.
 #[derive(Clone, Debug)]
 pub struct Wiring {
@@ -29,6 +31,8 @@ pub struct Wiring {
     pub ports: Vec<Port>,
     /// The connections. Each has its own tunnel, client and server.
     pub connections: Vec<Connection>,
+    /// Tunnels that carry datagrams. They come after those of the connections.
+    pub datagrams: Vec<DatagramTunnel>,
     /// The faults, each with its time from the start.
     pub faults: Vec<(Duration, Fault)>,
     /// Lines that another program has sent on port 0 before the core starts.
@@ -268,6 +272,8 @@ pub enum Fault {
     LoseInFrame(usize),
     /// FC of the module stops the host on this channel, whatever room there is, until the host sends TEST.
     HoldChannel(u8),
+    /// The server of each connection of this datagram tunnel ends it.
+    EndDatagrams(usize, Ending),
 }
 
 /// The families that the emulated modem can be.
@@ -297,6 +303,7 @@ impl Wiring {
             identity: settings::Identity::Any,
             ports: vec![Port::usb(PortName::UsbAt)],
             connections: Vec::new(),
+            datagrams: Vec::new(),
             faults: Vec::new(),
             typed_before: Vec::new(),
         }
@@ -342,6 +349,12 @@ impl Wiring {
     /// With one more connection.
     pub fn connect(mut self, connection: Connection) -> Self {
         self.connections.push(connection);
+        self
+    }
+
+    /// With one more tunnel that carries datagrams.
+    pub fn datagrams(mut self, tunnel: DatagramTunnel) -> Self {
+        self.datagrams.push(tunnel);
         self
     }
 

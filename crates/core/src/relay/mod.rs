@@ -173,7 +173,8 @@ impl Relay {
         self.clients.iter().flatten().count()
     }
 
-    /// Whether this tunnel accepts another client; the rest waits in the kernel's backlog.
+    /// Whether this tunnel accepts another client; the rest waits in the kernel's backlog. While there are actions to be done
+    /// it does not.
     pub fn wants_clients(&self, tunnel: &Arc<Tunnel>) -> bool {
         let limit = tunnel.limits.max_clients;
         let is_its = |client: &&Client| Arc::ptr_eq(client.tunnel(), tunnel);

@@ -252,6 +252,11 @@ impl Relay {
         account_of(&mut self.accounts, tunnel).counters.refused += count as u64;
     }
 
+    /// For how many clients there is memory.
+    pub fn client_slots(&self) -> usize {
+        self.clients.len()
+    }
+
     /// How many clients wait for a socket.
     pub fn waiting_clients(&self) -> usize {
         self.waiting.len()

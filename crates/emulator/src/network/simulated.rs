@@ -69,6 +69,7 @@ pub struct Simulated {
     datagram_links: BTreeMap<ConnectionId, DatagramLink>,
     records: Vec<Record>,
     keep_bytes: bool,
+    keep_datagrams: bool,
     /// Seconds since 1970 at an instant.
     time: Option<(Instant, i64)>,
 }
@@ -114,6 +115,7 @@ impl Simulated {
             datagram_links: BTreeMap::new(),
             records: Vec::new(),
             keep_bytes: true,
+            keep_datagrams: true,
             time: None,
         }
     }
@@ -136,7 +138,12 @@ impl Simulated {
 
     /// Whether records keep the bytes that servers read; they do by default.
     pub fn keep_bytes(&mut self, keep: bool) {
-        self.keep_bytes = keep;
+        (self.keep_bytes, self.keep_datagrams) = (keep, keep);
+    }
+
+    /// The same of datagrams alone.
+    pub fn keep_datagrams(&mut self, keep: bool) {
+        self.keep_datagrams = keep;
     }
 
     /// The time that the network reports, in seconds since 1970.
@@ -194,7 +201,7 @@ impl Simulated {
             link.advance(self.now, &mut self.records, self.keep_bytes);
         }
         for link in self.datagram_links.values_mut() {
-            link.advance(self.now, &mut self.records, self.keep_bytes);
+            link.advance(self.now, &mut self.records, self.keep_datagrams);
         }
     }
 
@@ -325,7 +332,7 @@ impl Network for Simulated {
             && let Some(to) = link.destination(to)
         {
             link.send(to, bytes, || plan, now);
-            link.advance(now, &mut self.records, self.keep_bytes);
+            link.advance(now, &mut self.records, self.keep_datagrams);
         }
         true
     }
@@ -333,7 +340,7 @@ impl Network for Simulated {
     fn receive_datagram(&mut self, id: ConnectionId, now: Instant) -> Arrival {
         self.now = self.now.max(now);
         let Some(link) = self.datagram_links.get_mut(&id) else { return Arrival::Broken };
-        link.advance(self.now, &mut self.records, self.keep_bytes);
+        link.advance(self.now, &mut self.records, self.keep_datagrams);
         link.receive(self.now)
     }
 

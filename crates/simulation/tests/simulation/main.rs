@@ -8,6 +8,7 @@ mod clock;
 mod closed_everywhere;
 mod closing;
 mod cmux;
+mod datagrams;
 mod deadlines;
 mod device_server;
 mod echo;

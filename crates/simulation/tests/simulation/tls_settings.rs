@@ -61,8 +61,8 @@ fn a_module_that_forgets_a_context_with_its_last_socket_is_told_again() {
 fn closing_one_connection_does_not_begin_the_verification_of_another_anew() {
     for bytes in (1_000..2_400).step_by(200) {
         let pushed = |bytes| fetches().far_end(Behaviour::source(bytes, 5));
-        let second = pushed(3_000).at(seconds(15)).limits(|limits| limits.connect_timeout = seconds(45));
-        let first = pushed(bytes).at(seconds(10)).limits(|limits| limits.connect_timeout = seconds(45));
+        let second = pushed(3_000).at(seconds(15)).limits(|limits| limits.connect_timeout = seconds(50));
+        let first = pushed(bytes).at(seconds(10)).limits(|limits| limits.connect_timeout = seconds(50));
         let mut sim = trusting()
             .uart(9_600)
             .modem(|modem| {

@@ -30,7 +30,9 @@ pub struct DatagramBehaviour {
     pub late_of_1000: u16,
     /// How much longer those take.
     pub late_by: Duration,
-    /// Decides which datagrams are lost or late, and is the seed of the pattern that is sent.
+    /// Of a thousand datagrams, each way, so many arrive twice, the second time later by `late_by`.
+    pub twice_of_1000: u16,
+    /// Decides which datagrams are lost, late or doubled, and is the seed of the pattern that is sent.
     pub seed: u64,
 }
 
@@ -68,7 +70,14 @@ impl DatagramBehaviour {
     /// Sends nothing; nothing is lost or late.
     pub fn sink() -> DatagramBehaviour {
         let says = DatagramSays::Nothing;
-        DatagramBehaviour { says, lost_of_1000: 0, late_of_1000: 0, late_by: Duration::ZERO, seed: 0 }
+        DatagramBehaviour {
+            says,
+            lost_of_1000: 0,
+            late_of_1000: 0,
+            late_by: Duration::ZERO,
+            twice_of_1000: 0,
+            seed: 0,
+        }
     }
 
     /// Sends each datagram back; nothing is lost or late.
@@ -84,6 +93,11 @@ impl DatagramBehaviour {
     /// The same with late datagrams: so many of a thousand each way, later by this, drawn by this seed.
     pub fn late(self, late_of_1000: u16, late_by: Duration, seed: u64) -> DatagramBehaviour {
         DatagramBehaviour { late_of_1000, late_by, seed, ..self }
+    }
+
+    /// The same with doubled datagrams: so many of a thousand each way, the second later by this, drawn by this seed.
+    pub fn doubling(self, twice_of_1000: u16, late_by: Duration, seed: u64) -> DatagramBehaviour {
+        DatagramBehaviour { twice_of_1000, late_by, seed, ..self }
     }
 }
 
@@ -170,7 +184,7 @@ impl DatagramLink {
             return;
         }
         let peer = self.peers.entry(to).or_insert_with(|| Peer::new(plan()));
-        if let Some(arrives) = peer.arrival(now) {
+        for arrives in peer.arrivals(now) {
             self.up.push(arrives, to, bytes.to_vec());
         }
     }
@@ -203,7 +217,7 @@ impl DatagramLink {
             peer.started_at.get_or_insert(now);
             if peer.plan.behaviour.says == DatagramSays::Echo {
                 record.said_bytes += bytes.len() as u64;
-                if let Some(arrives) = peer.arrival(now) {
+                for arrives in peer.arrivals(now) {
                     self.down.push(arrives, from, bytes.clone());
                 }
             }
@@ -215,8 +229,8 @@ impl DatagramLink {
             while peer.next_of_source().is_some_and(|due| due <= now) {
                 let bytes = peer.next_part();
                 record.said_bytes += bytes.len() as u64;
-                if let Some(arrives) = peer.arrival(now) {
-                    self.down.push(arrives, *from, bytes);
+                for arrives in peer.arrivals(now) {
+                    self.down.push(arrives, *from, bytes.clone());
                 }
             }
         }
@@ -238,12 +252,16 @@ impl Peer {
         Peer { plan, draws: 0, said: 0, started_at: None }
     }
 
-    /// When a datagram that is sent now arrives; `None` if it is lost.
-    fn arrival(&mut self, now: Instant) -> Option<Instant> {
-        let DatagramBehaviour { lost_of_1000, late_of_1000, late_by, .. } = self.plan.behaviour;
+    /// When a datagram that is sent now arrives: not at all if it is lost, or twice.
+    fn arrivals(&mut self, now: Instant) -> impl Iterator<Item = Instant> + use<> {
+        let DatagramBehaviour { lost_of_1000, late_of_1000, late_by, twice_of_1000, .. } =
+            self.plan.behaviour;
         let (is_lost, is_late) = (self.draw(lost_of_1000), self.draw(late_of_1000));
+        let is_double = twice_of_1000 > 0 && self.draw(twice_of_1000);
         let late = if is_late { late_by } else { Duration::ZERO };
-        (!is_lost).then(|| now + self.plan.latency + late)
+        let first = now + self.plan.latency + late;
+        let second = is_double.then(|| first + late_by);
+        Some(first).into_iter().chain(second).filter(move |_| !is_lost)
     }
 
     /// True in so many of a thousand cases.
@@ -356,6 +374,18 @@ mod tests {
         assert!((140..185).contains(&losing(5).len()), "{}", losing(5).len());
         assert!(losing(5).is_sorted());
         assert!(echoes(DatagramBehaviour::echo().losing(1_000, 5), 200).is_empty());
+    }
+
+    #[test]
+    fn doubled_ones_come_twice_and_none_is_lost() {
+        let late_by = Duration::from_millis(5);
+        let doubled = echoes(DatagramBehaviour::echo().doubling(100, late_by, 5), 200);
+        // One of ten each way.
+        assert!((225..280).contains(&doubled.len()), "{}", doubled.len());
+        let mut all = doubled;
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all, (0..200).collect::<Vec<u8>>());
     }
 
     #[test]
