@@ -13,6 +13,7 @@ use std::path::Path;
 use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
 use qssl_core::recorder;
+use qssl_core::relay::Datagrams;
 use qssl_tunnel::cli::Cli;
 use qssl_tunnel::config;
 use qssl_tunnel::daemon::control::{self, Request};
@@ -174,7 +175,7 @@ fn documented(path: &str) -> Vec<Documented> {
     let source = source.split("#[cfg(test)]").next().expect("a file begins somewhere");
     let mut all: Vec<Documented> = Vec::new();
     let mut words = String::new();
-    let mut is_flattened = false;
+    let (mut is_flattened, mut is_skipped) = (false, false);
     let (mut depth, mut is_struct) = (0, false);
     for line in source.lines() {
         let text = line.trim();
@@ -184,6 +185,14 @@ fn documented(path: &str) -> Vec<Documented> {
         }
         if text == "#[serde(flatten)]" {
             is_flattened = true;
+        }
+        if text.ends_with("serde(skip))]") {
+            is_skipped = true;
+            continue;
+        }
+        if std::mem::take(&mut is_skipped) {
+            words.clear();
+            continue;
         }
         let begins = ["pub struct ", "pub enum "].iter().find_map(|begin| line.strip_prefix(begin));
         if let Some(name) = begins.and_then(|rest| rest.strip_suffix(" {")) {
@@ -290,7 +299,8 @@ fn metrics() -> String {
         multiplexer: Some(status::Multiplexer { channels, ..status::Multiplexer::default() }),
         ..status::Port::default()
     }];
-    full.tunnels = vec![status::Tunnel { clients: one("open"), ..status::Tunnel::default() }];
+    let datagrams = status::datagrams_by_name(&Datagrams::default());
+    full.tunnels = vec![status::Tunnel { datagrams, clients: one("open"), ..status::Tunnel::default() }];
     full.uptime_seconds = Some(0.0);
     let mut counts = status::Counts::default();
     counts.modem.open_failures = [("cause".to_owned(), 1)].into();

@@ -6,6 +6,7 @@
 
 mod prometheus;
 mod table;
+mod wire;
 
 use std::collections::BTreeMap;
 
@@ -14,11 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::terminal::indented_json;
 use qssl_core::at::answers::{Answer, Operator, Registration, Signal};
 use qssl_core::modem::Counters;
-use qssl_core::relay::TunnelCounters;
-use qssl_core::settings::Server;
+use qssl_core::relay::{Datagrams, TunnelCounters};
 
 pub use prometheus::metrics;
-pub use qssl_core::relay::{Connection, Datagrams, LineChannel, Multiplexer};
+pub use qssl_core::relay::{Connection, LineChannel, Multiplexer};
 pub use table::{size, table};
 
 /// The daemon and its modem at one moment.
@@ -89,7 +89,7 @@ pub struct Port {
 
 /// A tunnel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(from = "wire::TunnelFields")]
 pub struct Tunnel {
     /// Its name.
     pub name: String,
@@ -111,6 +111,11 @@ pub struct Tunnel {
     /// What it has done.
     #[serde(flatten)]
     pub counters: TunnelCounters,
+    /// Of datagrams, how many it has carried since the start, up and down, and how many it has dropped, by cause: empty
+    /// (no payload), long (more than the module takes in one send), full (the queue of the session), unsent (when the
+    /// session ended, or with an unknown result), undelivered (to the client), refused (no room for a session, or not
+    /// allowed). Without any where it carries streams.
+    pub datagrams: BTreeMap<String, usize>,
     /// Payload both ways today, over restarts where there is a state directory.
     pub today_bytes: u64,
     /// Payload both ways this month, over restarts where there is a state directory.
@@ -119,7 +124,7 @@ pub struct Tunnel {
 
 /// Counts since the start, and what waits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(from = "wire::CountsFields")]
 pub struct Counts {
     /// What has happened on the modem.
     #[serde(flatten)]
@@ -141,11 +146,17 @@ pub struct Budget {
     pub used_bytes: u64,
 }
 
-impl Tunnel {
-    /// Whether it carries datagrams.
-    pub fn carries_datagrams(&self) -> bool {
-        self.target.parse::<Server>().is_ok_and(|server| server.scheme.carries_datagrams())
+/// The names of carried datagrams in [`Tunnel::datagrams`]; the others are causes of a loss.
+pub const CARRIED: [&str; 2] = ["up", "down"];
+
+/// [`Tunnel::datagrams`] of a tunnel that carries datagrams.
+pub fn datagrams_by_name(counts: &Datagrams) -> BTreeMap<String, usize> {
+    let mut all = BTreeMap::new();
+    let carried = CARRIED.into_iter().zip([counts.up, counts.down]);
+    for (name, count) in carried.chain(counts.dropped.by_cause()) {
+        all.insert(name.to_owned(), count as usize);
     }
+    all
 }
 
 impl Modem {
@@ -246,7 +257,6 @@ mod tests {
                 up_bytes: 1_500,
                 delivered_bytes: None,
                 down_bytes: 61_000,
-                datagrams: None,
             }],
             counters: Some(Counts {
                 modem: Counters {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Status, Tunnel};
+use super::{CARRIED, Status, Tunnel};
 use crate::terminal::printable;
 
 /// The status in the text exposition format, version 0.0.4. Names begin with `qssl_tunnel_`, times are seconds, and
@@ -125,22 +125,20 @@ pub fn metrics(status: &Status) -> String {
 
 /// What tunnels that carry datagrams have done with them.
 fn datagrams(page: &mut Page, status: &Status) {
-    let tunnels = || status.tunnels.iter().filter(|tunnel| tunnel.carries_datagrams());
-    if tunnels().next().is_none() {
+    if status.tunnels.iter().all(|tunnel| tunnel.datagrams.is_empty()) {
         return;
     }
-    page.family("tunnel_datagrams_total", "counter", "Datagrams carried.");
-    for Tunnel { name, counters, .. } in tunnels() {
-        for (direction, count) in [("up", counters.datagrams.up), ("down", counters.datagrams.down)] {
-            let labels = [("tunnel", &**name), ("direction", direction)];
-            page.sample("tunnel_datagrams_total", &labels, count as f64);
-        }
-    }
-    page.family("tunnel_datagrams_dropped_total", "counter", "Datagrams dropped, by cause.");
-    for Tunnel { name, counters, .. } in tunnels() {
-        for (cause, count) in counters.datagrams.dropped.by_cause() {
-            let labels = [("tunnel", &**name), ("cause", cause)];
-            page.sample("tunnel_datagrams_dropped_total", &labels, count as f64);
+    for (family, help, label, is_carried) in [
+        ("tunnel_datagrams_total", "Datagrams carried.", "direction", true),
+        ("tunnel_datagrams_dropped_total", "Datagrams dropped, by cause.", "cause", false),
+    ] {
+        page.family(family, "counter", help);
+        for Tunnel { name, datagrams, .. } in &status.tunnels {
+            for (kind, count) in datagrams {
+                if CARRIED.contains(&&**kind) == is_carried {
+                    page.sample(family, &[("tunnel", name), (label, kind)], *count as f64);
+                }
+            }
         }
     }
 }
@@ -221,8 +219,10 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::datagrams_by_name;
     use super::super::tests::example;
     use super::*;
+    use qssl_core::relay::{Datagrams, Dropped};
 
     #[test]
     fn every_sample_has_a_type_and_every_family_stands_once() {
@@ -259,9 +259,8 @@ mod tests {
     fn datagrams_are_counted_by_direction_and_by_cause_of_loss() {
         let mut status = example();
         assert!(!metrics(&status).contains("datagrams"), "it has streams only");
-        status.tunnels[0].target = "dtls://example.org:5684".into();
-        status.tunnels[0].counters.datagrams.up = 7;
-        status.tunnels[0].counters.datagrams.dropped.long = 2;
+        let dropped = Dropped { long: 2, ..Dropped::default() };
+        status.tunnels[0].datagrams = datagrams_by_name(&Datagrams { up: 7, down: 0, dropped });
         let text = metrics(&status);
         for line in [
             "qssl_tunnel_tunnel_datagrams_total{tunnel=\"web\",direction=\"up\"} 7",

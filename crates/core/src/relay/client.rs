@@ -269,11 +269,6 @@ impl Client {
         self.down_bytes
     }
 
-    /// What it has carried and dropped, if it is a datagram session.
-    pub fn datagrams(&self) -> Option<Datagrams> {
-        self.is_session().then_some(self.datagrams)
-    }
-
     /// Whether it is a datagram session.
     pub fn is_session(&self) -> bool {
         self.tunnel.carries_datagrams()
