@@ -45,6 +45,8 @@ pub struct Relay {
     accepted_clients: u64,
     /// Clients without a socket, in the order of their arrival.
     waiting: VecDeque<ClientId>,
+    /// Datagram sessions that have ended, as long as the program does not know it: datagrams may still come for them.
+    over: Vec<(ClientId, Arc<Tunnel>)>,
     /// The client of each socket.
     client_of: [Option<ClientId>; SOCKET_COUNT],
     /// Connections that are opened ahead of their clients.
@@ -140,6 +142,7 @@ impl Relay {
             clients: Vec::new(),
             accepted_clients: 0,
             waiting: VecDeque::new(),
+            over: Vec::new(),
             client_of: [None; SOCKET_COUNT],
             warm: Warm::default(),
             actions: VecDeque::new(),
@@ -303,6 +306,9 @@ impl Relay {
         if self.get(id).is_some_and(Client::is_session) {
             self.datagram_received(id, bytes, now);
             return self.settle(now);
+        }
+        if let Some((_, tunnel)) = self.over.iter().find(|(over, _)| *over == id) {
+            account_of(&mut self.accounts, tunnel).counters.datagrams.dropped.unsent += 1;
         }
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
         match client.received(bytes, now) {
@@ -579,7 +585,11 @@ impl Relay {
         // The process ends when the module has left the mode.
         let waits = self.shared_port.as_ref().is_some_and(|shared| !shared.has_left());
         let is_stop = matches!(self.actions.front(), Some(Action::Stop(_)));
-        if waits && is_stop { None } else { self.actions.pop_front() }
+        let action = if waits && is_stop { None } else { self.actions.pop_front() };
+        if let Some(Action::CloseClient(id) | Action::ResetClient { client: id, .. }) = &action {
+            self.over.retain(|(over, _)| over != id);
+        }
+        action
     }
 
     // Inside.
@@ -922,7 +932,11 @@ impl Relay {
     fn remove(&mut self, id: ClientId) -> Option<Client> {
         self.waiting.retain(|waiting| *waiting != id);
         self.probe = self.probe.filter(|probe| probe.client != id);
-        self.clients.get_mut(id.0).and_then(Option::take)
+        let client = self.clients.get_mut(id.0).and_then(Option::take)?;
+        if client.is_session() {
+            self.over.push((id, client.tunnel().clone()));
+        }
+        Some(client)
     }
 
     /// A client has ended. With `connect` that is the end of everything.

@@ -358,7 +358,8 @@ impl Network for Simulated {
     /// An orderly close still delivers what is under way; an abort drops it.
     fn close(&mut self, id: ConnectionId, how: Close, now: Instant) {
         self.now = self.now.max(now);
-        if let Some(link) = self.datagram_links.remove(&id) {
+        if let Some(mut link) = self.datagram_links.remove(&id) {
+            link.arrive(&mut self.records[link.record], self.keep_datagrams);
             self.records[link.record].closed = Some(how);
         }
         let Some(mut link) = self.links.remove(&id) else { return };

@@ -7,8 +7,9 @@
 //! modem's ports it has. In runs of seeds above 2^33 other programs use the same modem and change its settings, and
 //! modules differ more. In runs of seeds above 3 * 2^33 one UART carries several channels (CMUX). In runs of seeds above
 //! 4 * 2^33 some connections have no TLS, in part of them with several channels or other programs; in those above
-//! 5 * 2^33 some are also opened ahead of their clients.
+//! 5 * 2^33 some are also opened ahead of their clients, and in those above 6 * 2^33 some tunnels carry datagrams as well.
 
+mod datagrams;
 mod multiplexed;
 
 use std::collections::BTreeMap;
@@ -48,7 +49,9 @@ fn runs_of_many_seeds() {
             let multiplexed = MULTIPLEXED_ABOVE + first..MULTIPLEXED_ABOVE + first + MULTIPLEXED_RUNS;
             let plain = PLAIN_ABOVE + first..PLAIN_ABOVE + first + PLAIN_RUNS;
             let warm = WARM_ABOVE + first..WARM_ABOVE + first + WARM_RUNS;
+            let datagrams = DATAGRAMS_ABOVE + first..DATAGRAMS_ABOVE + first + DATAGRAM_RUNS;
             (first..first + runs)
+                .chain(datagrams)
                 .chain(unnamed)
                 .chain(shared)
                 .chain(multiplexed)
@@ -92,6 +95,9 @@ struct Tally {
     resets: usize,
     bytes_up: u64,
     bytes_down: u64,
+    datagrams_up: u64,
+    datagrams_down: u64,
+    datagrams_dropped: u64,
     commands: u64,
     payloads: u64,
     commands_given_up: u64,
@@ -107,6 +113,12 @@ impl Tally {
         self.resets += (0..count).filter(|index| sim.outcome(*index) == Some(Outcome::Reset)).count();
         self.bytes_up += sim.clients.iter().map(|client| client.sent).sum::<u64>();
         self.bytes_down += sim.clients.iter().map(|client| client.received.len() as u64).sum::<u64>();
+        for report in sim.relay.tunnel_reports() {
+            let datagrams = report.counters.datagrams;
+            self.datagrams_up += datagrams.up;
+            self.datagrams_down += datagrams.down;
+            self.datagrams_dropped += datagrams.dropped.total();
+        }
         let seen = sim.seen();
         self.commands += seen.commands;
         self.payloads += seen.payloads;
@@ -150,6 +162,7 @@ fn run(wiring: &Wiring, traced: bool) -> Simulation {
     let served = sim.clients[last].ended_at.zip(sim.clients[last].accepted_at());
     let took = served.map(|(end, begin)| end - begin);
     assert!(took.is_some_and(|took| took < seconds(120) + late_work(wiring)), "and in time: {took:?}");
+    datagrams::assert_late_ones_served(wiring, &sim);
     for index in 0..wiring.connections.len() {
         sim.assert_nothing_mixed(index);
     }
@@ -242,6 +255,9 @@ fn draw(seed: u64) -> Wiring {
         let mut wiring = draw_single(seed);
         draw_plain(&mut wiring, &mut Chance::new(seed.rotate_left(13)));
         draw_warm(&mut wiring, &mut Chance::new(seed.rotate_left(19)));
+        if seed > DATAGRAMS_ABOVE {
+            datagrams::draw(&mut wiring, &mut Chance::new(seed.rotate_left(7)));
+        }
         wiring
     } else if seed > PLAIN_ABOVE {
         draw_plain_with_others(seed)
@@ -795,6 +811,10 @@ const PLAIN_ABOVE: u64 = 4 << 33;
 /// Further runs in which some connections are opened ahead, too.
 const WARM_RUNS: u64 = 200;
 const WARM_ABOVE: u64 = 5 << 33;
+
+/// Further runs in which some tunnels carry datagrams, too.
+const DATAGRAM_RUNS: u64 = 300;
+const DATAGRAMS_ABOVE: u64 = 6 << 33;
 
 /// The emulated modem's first switches, from which every seed draws. Later ones belong to `draw_shared_modem`.
 const COMMON_SWITCHES: usize = 39;

@@ -236,6 +236,16 @@ impl DatagramLink {
         }
     }
 
+    /// The modem closes its socket: what is under way to servers arrives all the same.
+    pub(super) fn arrive(&mut self, record: &mut Record, keep_bytes: bool) {
+        for (_, bytes) in std::mem::take(&mut self.up).datagrams.into_values() {
+            record.received_bytes += bytes.len() as u64;
+            if keep_bytes {
+                record.received_datagrams.push(bytes);
+            }
+        }
+    }
+
     pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let opened = match &self.opening {
             Opening::Opens(time) | Opening::Fails(time, _) => Some(self.asked_at + *time),
