@@ -251,7 +251,7 @@ mod tests {
         assert_eq!((bytes.next_piece(4), datagrams.next_piece(1)), (4, 3));
         assert_eq!(taken(&mut bytes), [b"onethree"]);
         assert_eq!(taken(&mut datagrams), [&b"one"[..], b"three"]);
-        assert!(datagrams.is_empty() && datagrams.len() == 0);
+        assert_eq!((datagrams.is_empty(), datagrams.len()), (true, 0));
     }
 
     #[test]
@@ -295,7 +295,7 @@ mod tests {
         queue.came(b"ab");
         queue.reset();
         queue.came(b"cd");
-        assert!(queue.is_empty() && queue.len() == 0);
+        assert_eq!((queue.is_empty(), queue.len()), (true, 0));
         assert!(queue.begins(1));
     }
 }

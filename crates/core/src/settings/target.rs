@@ -170,8 +170,6 @@ impl fmt::Display for Target {
     }
 }
 
-/// What comes before a server without TLS.
-
 /// The longest name that DNS has, in characters.
 const LONGEST_HOST: usize = 253;
 

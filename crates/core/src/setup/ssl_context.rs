@@ -1249,6 +1249,56 @@ mod tests {
     }
 
     #[test]
+    fn whether_a_context_has_dtls_is_read_back_and_a_module_without_it_is_named() {
+        let of = |scheme, tls: &settings::Tls, profile: &Profile| {
+            settings(scheme, tls, Duration::from_secs(60), profile, CaStorage::Bundle)
+        };
+        let value = |settings: &[Setting], key: &str| {
+            let found = settings.iter().find(|setting| setting.key == key);
+            found.map(|setting| (setting.value.clone(), setting.is_checked))
+        };
+        let (new, old) = (module("EG800Q"), module("EC20F"));
+        for tls in [insecure(), trusting(&["a"])] {
+            let stream = of(settings::Scheme::Tls, &tls, &new).expect("it can");
+            assert_eq!(value(&stream, "dtls"), Some(("0".to_owned(), true)));
+            for (version, wanted) in [
+                (settings::TlsVersion::Tls11, "0"),
+                (settings::TlsVersion::Tls12, "1"),
+                (settings::TlsVersion::Any, "2"),
+            ] {
+                let tls = settings::Tls { version, ..tls.clone() };
+                let datagrams = of(settings::Scheme::Dtls, &tls, &new).expect("it can");
+                assert_eq!(value(&datagrams, "dtls"), Some(("1".to_owned(), true)));
+                assert_eq!(value(&datagrams, "dtlsversion"), Some((wanted.to_owned(), true)));
+            }
+            let stream = of(
+                settings::Scheme::Tls,
+                &settings::Tls { version: settings::TlsVersion::Any, ..tls.clone() },
+                &old,
+            );
+            assert_eq!(value(&stream.expect("it can"), "dtls"), None);
+            let failure = of(settings::Scheme::Dtls, &tls, &old).unwrap_err();
+            assert_eq!(failure.message, "EC20F R1 has no DTLS (no setting \"dtls\"), which dtls:// needs");
+            assert_eq!(failure.status, Kind::Usage);
+        }
+    }
+
+    #[test]
+    fn a_context_serves_streams_or_datagrams_and_never_both() {
+        let tls = trusting(&["a"]);
+        let tunnel = |transport| settings::Tunnel { transport, ..settings::test_tunnel() };
+        let stream = tunnel(settings::Transport::Tls(tls.clone()));
+        let datagrams = tunnel(settings::Transport::Dtls(tls.clone()));
+        for (tunnel, other) in [(&stream, &datagrams), (&datagrams, &stream)] {
+            let id = SslContextId::new(0).expect("a context");
+            let (scheme, limit) = (tunnel.transport.scheme(), tunnel.limits.connect_timeout);
+            let context = SslContext::new(id, scheme, &tls, limit, &module("EG800Q"), CaStorage::Bundle);
+            let context = context.expect("the module has all of this");
+            assert!(context.fits(tunnel) && !context.fits(other));
+        }
+    }
+
+    #[test]
     fn the_password_of_a_clients_key_is_a_likely_cause() {
         let pem = |bytes: &[u8]| settings::Pem { source: "a.pem".into(), bytes: bytes.to_vec() };
         let client = |key_password| settings::ClientCertificate {

@@ -446,3 +446,60 @@ fn what_is_pushed_while_an_end_is_being_confirmed_shows_that_it_was_none() {
     assert!(socket.confirms_end(), "both witnesses have spoken");
     assert_eq!(socket.received(now), Err(Cut::ClosedUncertain));
 }
+
+/// An open socket that carries datagrams.
+fn open_for_datagrams(mode: Mode, now: Instant) -> Socket {
+    let mut socket = fresh(now);
+    let transport = crate::settings::Transport::Udp;
+    let tunnel = Arc::new(Tunnel { mode, transport, ..crate::settings::test_tunnel() });
+    socket.begin(tunnel, "a:1".parse().expect("a target"), None, Holder::Client, now);
+    socket.open_sent(opener(), now);
+    socket.open_answered(0, CommandOutcome::Ok);
+    socket.urc_opened(0);
+    socket.open_result(0, false, now);
+    socket.opened(now);
+    assert!(socket.carries_datagrams());
+    socket
+}
+
+#[test]
+fn the_end_of_datagrams_is_believed_once_what_waits_was_read() {
+    let now = now();
+    let mut pushed = open_for_datagrams(Mode::Push, now);
+    assert!(!pushed.close_if_over());
+    pushed.closed(now);
+    assert_eq!(asks(&pushed, 0, now), None, "nothing is asked");
+    assert!(pushed.close_if_over() && pushed.is_being_closed());
+
+    for last in [(Some(0), CommandOutcome::Ok), (None, CommandOutcome::Refused(Refusal::Plain))] {
+        let mut waits = open_for_datagrams(Mode::Buffer, now);
+        waits.closed(now);
+        assert!(!waits.close_if_over());
+        assert_eq!(waits.wants_to_receive(), crate::at::READ_MAX);
+        waits.receive_answered(Some(9), false, &CommandOutcome::Ok, now).expect("it is read");
+        assert!(!waits.close_if_over());
+        waits.receive_answered(last.0, false, &last.1, now).expect("it is read");
+        assert!(waits.close_if_over(), "{last:?}");
+    }
+
+    let mut asked = open_for_datagrams(Mode::Push, now);
+    asked.witnessed(Witness::Connected, now).expect("it goes on");
+    assert!(!asked.close_if_over());
+    asked.witnessed(Witness::Ended, now).expect("it is over");
+    assert!(asked.close_if_over());
+}
+
+#[test]
+fn a_number_carries_bytes_again_after_datagrams() {
+    let now = now();
+    let mut socket = open_for_datagrams(Mode::Push, now);
+    socket.outgoing.append(b"one");
+    socket.outgoing.append(b"two");
+    assert_eq!(socket.outgoing.next_piece(1), 3);
+    socket.sent(3, now);
+    assert_eq!((socket.sends(), socket.outgoing.as_slice()), (1, &b"two"[..]));
+    assert_eq!(asks(&socket, 0, now + Duration::from_secs(60)), None, "nobody acknowledges datagrams");
+    let target = "a:1".parse().expect("a target");
+    socket.begin(tunnel(Mode::Push), target, SslContextId::all().next(), Holder::Client, now);
+    assert!(!socket.carries_datagrams() && socket.sends() == 0 && socket.outgoing.is_empty());
+}

@@ -261,3 +261,105 @@ fn bytes_that_the_module_takes_are_counted_once_and_are_movement() {
     assert_eq!(client.carried(|_| carried, later + Duration::from_secs(1)).bytes, 0);
     assert_eq!((client.up_bytes(), client.last_byte), (10, later));
 }
+
+/// A datagram session that waits for a socket.
+fn session(now: Instant) -> Client {
+    let mut tunnel = test_tunnel();
+    tunnel.transport = crate::settings::Transport::Udp;
+    tunnel.limits.open_on = OpenOn::FirstByte;
+    tunnel.limits.idle_timeout = Duration::from_secs(60);
+    Client::new(1, Arc::new(tunnel), "a:1".parse().expect("a target"), "peer".into(), now)
+}
+
+#[test]
+fn a_session_keeps_whole_datagrams_until_it_has_a_socket_and_says_what_it_dropped() {
+    let now = now();
+    let mut client = session(now);
+    assert!(client.is_waiting(), "it begins with a datagram");
+    let no_socket = |_| panic!("it has none");
+    let mut dropped = Dropped::default();
+    for length in [3, 0, 5, 1_461, 1_460] {
+        dropped += client.datagram_received(&vec![b'x'; length], 1_460, no_socket, now);
+    }
+    for _ in 0..6 {
+        dropped += client.datagram_received(b"more", 1_460, no_socket, now);
+    }
+    assert_eq!(dropped, Dropped { empty: 1, long: 1, full: 1, ..Dropped::default() });
+    let mut early = client.attached_to(socket(), now);
+    let mut lengths = Vec::new();
+    while !early.is_empty() {
+        lengths.push(early.as_slice().len());
+        early.consume(early.as_slice().len());
+    }
+    assert_eq!(lengths, [3, 5, 1_460, 4, 4, 4, 4, 4]);
+}
+
+#[test]
+fn what_becomes_of_each_datagram_of_a_session_is_counted_once() {
+    let now = now();
+    let mut client = session(now);
+    client.attached_to(socket(), now);
+    client.opened();
+    for has_room in [true, true, true, false] {
+        let dropped = client.datagram_received(b"abc", 1_460, |_| has_room, now);
+        client.count(dropped.into());
+    }
+    let carried = Carried {
+        up_bytes: 6,
+        up_datagrams: 2,
+        down_bytes: 9,
+        down_datagrams: 3,
+        full_datagrams: 1,
+        ..Carried::default()
+    };
+    let taken = client.carried(|_| carried, now);
+    client.count(taken.datagrams);
+    client.written(3, now).expect("its socket");
+    client.count(Datagrams { down: 1, ..Datagrams::default() });
+    client.count(Dropped { undelivered: 1, ..Dropped::default() }.into());
+    let left = client.left();
+    assert_eq!(left, Dropped { unsent: 1, undelivered: 1, ..Dropped::default() });
+    client.count(left.into());
+    assert_eq!(client.left(), Dropped::default(), "once");
+    let dropped = Dropped { full: 2, unsent: 1, undelivered: 2, ..Dropped::default() };
+    assert_eq!(client.datagrams(), Some(Datagrams { up: 2, down: 1, dropped }));
+    assert_eq!(
+        client.account("idle", now),
+        "peer to udp://a:1: 2 datagrams (6 bytes) up, 1 datagram (3 bytes) down, 2 dropped (full), 1 dropped (unsent), \
+         2 dropped (undelivered), 0.0 s: idle"
+    );
+}
+
+#[test]
+fn a_session_that_is_over_is_closed_when_its_last_datagram_is_delivered() {
+    let now = now();
+    let ends = |rest: Queue| {
+        let mut client = session(now);
+        client.attached_to(socket(), now);
+        client.opened();
+        let effect = client.stream_ended(End::Eof, rest, 7, now);
+        (client, effect)
+    };
+    let closed = Effect::Close("the connection was closed");
+    assert_eq!(ends(Queue::datagrams()).1, closed);
+    let mut rest = Queue::datagrams();
+    rest.append(b"last");
+    let (mut client, effect) = ends(rest);
+    assert_eq!((effect, client.rest()), (Effect::Nothing, &b"last"[..]));
+    assert_eq!(client.output_taken(4, now), Err(closed));
+}
+
+#[test]
+fn a_session_ends_when_it_is_idle_and_soon_when_the_process_is_to_end_and_nothing_is_asked_before() {
+    let now = now();
+    let mut client = session(now);
+    client.attached_to(socket(), now);
+    client.opened();
+    for (is_draining, limit, after) in [(false, Limit::Idle, 60), (true, Limit::ShuttingDown, 1)] {
+        let view = View { is_draining, hides_relief: false };
+        let due = now + Duration::from_secs(after);
+        assert_eq!(client.deadline(view), Some(due));
+        assert_eq!(client.due(view, due), Effect::Over(limit));
+    }
+    assert_eq!(client.finished(now), None, "it has no half to close");
+}

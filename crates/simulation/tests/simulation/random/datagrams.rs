@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use qssl_core::settings::{Mode, WhenFull};
 use qssl_modem_emulator::network::OpenFailure;
-use qssl_modem_emulator::network::simulated::{DatagramBehaviour, DatagramSays, Ending, Opening};
+use qssl_modem_emulator::network::simulated::{DatagramSays, Ending, Opening};
 
 use qssl_simulation::datagrams::{DatagramTunnel, Sender, own};
 use qssl_simulation::material::NASTY;
