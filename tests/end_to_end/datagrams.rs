@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -29,6 +30,23 @@ fn tunnel(modem: &Modem, options: &[&str]) -> Tunnel {
     let device = modem.device(0);
     let usual = ["udp:127.0.0.1:0", "--to", "udp://server.test:7", "-d", &device];
     Tunnel::listen(&[&usual[..], options].concat())
+}
+
+/// A tunnel that can be asked, and the path of its control socket.
+fn tunnel_with_status(modem: &Modem, folder: &Path, options: &[&str]) -> (Tunnel, String) {
+    let control = folder.join("control").to_str().expect("text").to_owned();
+    let tunnel = tunnel(modem, &[&["--control", control.as_str()], options].concat());
+    (tunnel, control)
+}
+
+/// What status has of the datagrams of its tunnel, without zeros.
+#[track_caller]
+fn counted(control: &str) -> String {
+    let asked = run(&mut tunnel_command(&["status", "--json", "--control", control])).expect_success();
+    let status: serde_json::Value = serde_json::from_slice(&asked.stdout).expect("JSON");
+    let counts = status["tunnels"][0]["datagrams"].as_object().expect("it carries datagrams").clone();
+    let some = counts.into_iter().filter(|(_, count)| *count != 0);
+    some.map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
 }
 
 #[test]
@@ -60,7 +78,8 @@ fn every_size_keeps_its_boundaries_in_twelve_sessions_at_once() {
 #[test]
 fn what_cannot_be_carried_is_dropped_and_counted_by_cause() {
     let (_server, modem) = site();
-    let tunnel = tunnel(&modem, &[]);
+    let folder = temporary_directory();
+    let (tunnel, control) = tunnel_with_status(&modem, folder.path(), &[]);
     tunnel.wait_for("has no TLS: anybody on the way can read and alter everything");
     let client = datagrams_to(tunnel.address());
     echo_datagram(&client, b"first");
@@ -68,8 +87,10 @@ fn what_cannot_be_carried_is_dropped_and_counted_by_cause() {
     client.send(&[1; LONGEST + 1]).expect("the tunnel reads");
     client.send(&[2; 60_000]).expect("the tunnel reads");
     echo_datagram(&client, &[3; LONGEST]);
-    tunnel.signal(Signal::USR1);
-    tunnel.wait_for("2 datagrams up, 2 down; dropped: 1 empty, 2 long");
+    assert_eq!(counted(&control), "2 down, 1 empty, 2 long, 2 up");
+    let table = run(&mut tunnel_command(&["status", "--control", &control])).expect_success().text();
+    let table = table.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(table.contains("2 datagrams up, 2 down; dropped: 1 empty, 2 long"), "{table}");
 }
 
 #[test]
@@ -100,14 +121,16 @@ fn the_session_that_was_idle_longest_makes_room() {
 #[test]
 fn a_client_too_many_is_refused_and_its_datagram_counted() {
     let (server, modem) = site();
-    let tunnel = tunnel(&modem, &["--when-full", "reset", "--sockets", "3"]);
+    let folder = temporary_directory();
+    let options = ["--when-full", "reset", "--sockets", "3"];
+    let (tunnel, control) = tunnel_with_status(&modem, folder.path(), &options);
+    tunnel.wait_until_ready();
     let served = datagrams_to(tunnel.address());
     echo_datagram(&served, b"first");
     datagrams_to(tunnel.address()).send(b"one too many").expect("the tunnel reads");
     tunnel.wait_for("all sockets are busy (--when-full reset)");
     echo_datagram(&served, b"second");
-    tunnel.signal(Signal::USR1);
-    tunnel.wait_for("2 datagrams up, 2 down; dropped: 1 refused");
+    assert_eq!(counted(&control), "2 down, 1 refused, 2 up");
     assert_eq!(server.client_count(), 1);
 }
 
@@ -125,11 +148,11 @@ fn a_silent_session_ends_and_the_next_datagram_begins_another() {
 #[test]
 fn a_network_that_may_not_connect_is_dropped() {
     let (server, modem) = site();
-    let tunnel = tunnel(&modem, &["--allow", "192.0.2.0/24"]);
+    let folder = temporary_directory();
+    let (tunnel, control) = tunnel_with_status(&modem, folder.path(), &["--allow", "192.0.2.0/24"]);
     datagrams_to(tunnel.address()).send(b"hello").expect("the tunnel reads");
     tunnel.wait_for("may not connect (--allow); its datagram is dropped");
-    tunnel.signal(Signal::USR1);
-    tunnel.wait_for("dropped: 1 refused");
+    assert_eq!(counted(&control), "1 refused");
     assert_eq!(server.client_count(), 0);
 }
 
