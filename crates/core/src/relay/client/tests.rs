@@ -322,7 +322,7 @@ fn what_becomes_of_each_datagram_of_a_session_is_counted_once() {
     client.count(left.into());
     assert_eq!(client.left(), Dropped::default(), "once");
     let dropped = Dropped { full: 2, unsent: 1, undelivered: 2, ..Dropped::default() };
-    assert_eq!(client.datagrams(), Some(Datagrams { up: 2, down: 1, dropped }));
+    assert_eq!(client.datagrams, Datagrams { up: 2, down: 1, dropped });
     assert_eq!(
         client.account("idle", now),
         "peer to udp://a:1: 2 datagrams (6 bytes) up, 1 datagram (3 bytes) down, 2 dropped (full), 1 dropped (unsent), \
