@@ -152,9 +152,11 @@ pub const CARRIED: [&str; 2] = ["up", "down"];
 /// [`Tunnel::datagrams`] of a tunnel that carries datagrams.
 pub fn datagrams_by_name(counts: &Datagrams) -> BTreeMap<String, usize> {
     let mut all = BTreeMap::new();
-    let carried = CARRIED.into_iter().zip([counts.up, counts.down]);
-    for (name, count) in carried.chain(counts.dropped.by_cause()) {
-        all.insert(name.to_owned(), count as usize);
+    let [up, down] = CARRIED;
+    for counted in [&[(up, counts.up), (down, counts.down)][..], &counts.dropped.by_cause()] {
+        for (name, count) in counted {
+            all.insert((*name).to_owned(), *count as usize);
+        }
     }
     all
 }

@@ -275,15 +275,13 @@ fn datagrams(counts: &BTreeMap<String, usize>) -> String {
     if counts.is_empty() {
         return String::new();
     }
-    let [up, down] = CARRIED.map(|name| counts.get(name).copied().unwrap_or_default());
-    let mut text = format!(", {} up, {down} down", counted(up, "datagram"));
+    let of = |name: &str| counts.get(name).copied().unwrap_or_default();
+    let mut text = format!(", {} up, {} down", counted(of("up"), "datagram"), of("down"));
     let mut before = "; dropped:";
-    for (cause, count) in counts {
-        if *count > 0 && !CARRIED.contains(&&**cause) {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{before} {count} {cause}");
-            before = ",";
-        }
+    for (cause, count) in counts.iter().filter(|(name, count)| **count > 0 && !CARRIED.contains(&&***name)) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{before} {count} {cause}");
+        before = ",";
     }
     text
 }
