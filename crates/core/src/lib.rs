@@ -30,6 +30,9 @@
 //! 4. When neither bytes nor actions are left, the program sleeps until something happens or [`Relay::next_deadline`]
 //!    comes, which is an [`Input`] as well.
 //!
+//! In a tunnel that carries datagrams ([`settings::Tunnel::carries_datagrams`]), a client is an address that sent one. What is
+//! passed to [`Relay::client_received`] is one datagram, at any time, and so is what is in [`Relay::client_output`].
+//!
 //! ```
 //! # use std::time::Instant;
 //! use qssl_core::{Action, Input, ModemAction, PortFacts, PortInput, Relay, Settings};
@@ -85,6 +88,7 @@
 //! - One command is in flight per channel, and each has a deadline. Data follows only a prompt, exactly as
 //!   many bytes as announced.
 //! - Payload is framed by its announced length and by nothing else.
+//! - A datagram is carried whole or not at all, and never twice. What is dropped is counted by cause.
 //! - Bytes leave a socket's outgoing queue only when the module has answered `SEND OK`. After `SEND FAIL` the
 //!   same bytes are sent again; after anything else the stream is broken, and nothing is sent again.
 //! - A client reads an end of file only if the modem sent `closed` and confirmed it when asked, nothing known

@@ -16,6 +16,8 @@ pub enum Queue {
 /// A bounded queue of datagrams. The last may still be coming.
 #[derive(Debug)]
 pub struct DatagramQueue {
+    /// How many may wait.
+    most: usize,
     /// The whole ones, then what has come of the last.
     bytes: ByteQueue,
     /// The lengths of the whole ones.
@@ -47,9 +49,10 @@ impl Queue {
         Queue::Bytes(ByteQueue::new(limit_bytes))
     }
 
-    /// A queue of datagrams.
-    pub fn datagrams() -> Self {
+    /// A queue of at most so many datagrams.
+    pub fn datagrams(most: usize) -> Self {
         Queue::Datagrams(DatagramQueue {
+            most,
             bytes: ByteQueue::new(DATAGRAM_BYTES_MAX),
             lengths: VecDeque::new(),
             coming: Coming::Nothing,
@@ -184,7 +187,7 @@ impl DatagramQueue {
     }
 
     fn room(&self) -> usize {
-        if self.lengths.len() < DATAGRAMS_MAX { self.bytes.room() } else { 0 }
+        if self.lengths.len() < self.most { self.bytes.room() } else { 0 }
     }
 
     fn begins(&mut self, length: usize) -> bool {
@@ -224,9 +227,14 @@ impl DatagramQueue {
     }
 }
 
-/// The most datagrams that wait, each way, and the most bytes in them.
-pub const DATAGRAMS_MAX: usize = 8;
-pub const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
+/// The most datagrams that wait to be sent.
+pub const DATAGRAMS_UP_MAX: usize = 8;
+
+/// The most datagrams that wait for a client, which takes them at once. One read of a port may bring many.
+pub const DATAGRAMS_DOWN_MAX: usize = 512;
+
+/// The most bytes in them, each way.
+const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -243,7 +251,7 @@ mod tests {
 
     #[test]
     fn datagrams_leave_as_they_came_and_bytes_do_not() {
-        let (mut bytes, mut datagrams) = (Queue::bytes(100), Queue::datagrams());
+        let (mut bytes, mut datagrams) = (Queue::bytes(100), Queue::datagrams(8));
         for queue in [&mut bytes, &mut datagrams] {
             queue.append(b"one");
             queue.append(b"three");
@@ -256,7 +264,7 @@ mod tests {
 
     #[test]
     fn one_that_comes_in_pieces_is_one_and_is_not_seen_before_it_is_whole() {
-        let mut queue = Queue::datagrams();
+        let mut queue = Queue::datagrams(8);
         assert!(queue.begins(5));
         queue.came(b"ab");
         assert!(queue.is_empty() && queue.as_slice().is_empty());
@@ -270,9 +278,9 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_is_dropped_whole() {
-        let mut queue = Queue::datagrams();
-        for number in 0..DATAGRAMS_MAX {
-            assert_eq!(queue.append(&[number as u8; 10]), 10);
+        let mut queue = Queue::datagrams(8);
+        for number in 0..8_u8 {
+            assert_eq!(queue.append(&[number; 10]), 10);
         }
         assert_eq!((queue.room(), queue.append(b"x")), (0, 0));
         assert!(queue.begins(4) && queue.came(b"ab") == 2);
@@ -283,14 +291,14 @@ mod tests {
         assert_eq!(queue.datagram_counts().1, 1);
         assert_eq!(taken(&mut queue).last().expect("it has room again"), b"ef");
 
-        let mut long = Queue::datagrams();
+        let mut long = Queue::datagrams(8);
         assert_eq!(long.append(&[0; DATAGRAM_BYTES_MAX]), DATAGRAM_BYTES_MAX);
         assert_eq!(long.append(&[0]), 0);
     }
 
     #[test]
     fn what_comes_of_one_after_a_reset_is_nothing() {
-        let mut queue = Queue::datagrams();
+        let mut queue = Queue::datagrams(8);
         queue.begins(4);
         queue.came(b"ab");
         queue.reset();

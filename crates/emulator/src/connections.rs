@@ -167,9 +167,17 @@ impl Modem {
 
     fn datagram_arrived(&mut self, connection: ConnectionId, bytes: &[u8], from: SocketAddr) {
         let (most_bytes, most) = (self.config.receive_buffer_bytes, self.config.receive_buffer_datagrams);
+        let tells_empty = self.config.quirks.empty_datagrams_told;
         let Some(socket) = self.socket_of_mut(connection) else { return };
         // Assumed: an empty datagram is nothing to a module.
         if bytes.is_empty() {
+            if tells_empty && socket.access == AccessMode::Push {
+                let (opener, text) =
+                    (socket.port, format!("{}: \"recv\",{},0", socket.service.names().urc, socket.id));
+                self.socket_urc(opener, &text);
+            } else if tells_empty {
+                self.announce(connection);
+            }
             return;
         }
         let has_room =

@@ -219,6 +219,10 @@ quirks! {
     host_check_set: false,
     /// Datagrams that wait are pushed as one message: where one ends cannot be known.
     pushed_datagrams_joined: false,
+    /// A read yields as many waiting datagrams as it asks for bytes: where one ends cannot be known.
+    read_datagrams_joined: false,
+    /// An empty datagram is announced, or pushed with a length of 0.
+    empty_datagrams_told: false,
 }
 
 /// What becomes of the rest of a datagram when a read asks for less. No manual says it.

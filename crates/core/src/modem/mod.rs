@@ -705,7 +705,7 @@ impl Modem {
     pub(crate) fn take_rest(&mut self, socket: SocketId) -> Queue {
         let socket = &mut self.sockets[socket.index()];
         let fresh = match socket.carries_datagrams() {
-            true => Queue::datagrams(),
+            true => Queue::datagrams(0),
             false => Queue::bytes(INCOMING_LIMIT_BYTES),
         };
         std::mem::replace(&mut socket.incoming, fresh)

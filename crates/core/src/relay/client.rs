@@ -25,7 +25,7 @@ use crate::at::SocketId;
 use crate::counted;
 use crate::failure::Cut;
 use crate::modem::{Carried, End, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
-use crate::queue::Queue;
+use crate::queue::{DATAGRAMS_UP_MAX, Queue};
 use crate::settings::{OpenOn, Server, Target, Tunnel};
 
 /// A client.
@@ -205,7 +205,7 @@ impl Client {
                 OpenOn::FirstByte | OpenOn::Accept => ClientState::Waiting,
             },
             early: match tunnel.carries_datagrams() {
-                true => Queue::datagrams(),
+                true => Queue::datagrams(DATAGRAMS_UP_MAX),
                 false => Queue::bytes(EARLY_LIMIT_BYTES),
             },
             number,

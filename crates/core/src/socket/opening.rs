@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::{Flow, Holder, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, Phase, Socket};
 use crate::at::{AccessMode, CommandOutcome, ResultCode, SslContextId};
 use crate::failure::OpenFailure;
-use crate::queue::Queue;
+use crate::queue::{DATAGRAMS_DOWN_MAX, DATAGRAMS_UP_MAX, Queue};
 use crate::settings::{Mode, Target, Tunnel};
 
 /// A socket that is being opened.
@@ -281,10 +281,10 @@ impl Socket {
         self.clear();
         self.holder = holder;
         if self.carries_datagrams() || tunnel.carries_datagrams() {
-            let is_for_datagrams = tunnel.carries_datagrams();
-            let queue = |limit| if is_for_datagrams { Queue::datagrams() } else { Queue::bytes(limit) };
-            self.outgoing = queue(OUTGOING_LIMIT_BYTES);
-            self.incoming = queue(INCOMING_LIMIT_BYTES);
+            (self.outgoing, self.incoming) = match tunnel.carries_datagrams() {
+                true => (Queue::datagrams(DATAGRAMS_UP_MAX), Queue::datagrams(DATAGRAMS_DOWN_MAX)),
+                false => (Queue::bytes(OUTGOING_LIMIT_BYTES), Queue::bytes(INCOMING_LIMIT_BYTES)),
+            };
         }
         self.set = tunnel.transport.command_set();
         self.ssl = ssl;

@@ -117,6 +117,7 @@ impl Modem {
         }
         let format = self.session.data_format;
         let (short_tail, short_read) = (self.config.quirks.receive_tail_short, self.config.quirks.short_read);
+        let is_joined = self.config.quirks.read_datagrams_joined;
         let header = service.names().receive;
         let socket = self.socket_of_mut(connection).ok_or(Failure::Socket(code::CLOSED))?;
         if wanted == 0 {
@@ -124,7 +125,11 @@ impl Modem {
             return line(format!("{header}: {total},{},{unread}", total - unread));
         }
         let wanted = (wanted as usize).min(LONGEST_RECEIVE_BYTES);
-        let Piece { bytes, peer } = socket.incoming.read(wanted, short_read);
+        let Piece { mut bytes, peer } = socket.incoming.read(wanted, short_read);
+        while is_joined && socket.incoming.front().is_some_and(|(next, _)| bytes.len() + next.len() <= wanted)
+        {
+            bytes.extend(socket.incoming.read(wanted, short_read).bytes);
+        }
         socket.announced &= !bytes.is_empty();
         self.session.last_error = code::OK;
         if bytes.is_empty() {

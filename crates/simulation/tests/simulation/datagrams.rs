@@ -390,19 +390,48 @@ fn no_stream_is_opened_on_a_context_that_has_dtls_and_no_datagrams_on_one_that_h
     }
 }
 
-/// An assumption of docs/PROTOCOL.md: where it is wrong, push mode joins datagrams, and buffer mode does not.
+/// Assumptions of docs/PROTOCOL.md: where one is wrong, one mode joins datagrams, and the other does not.
 #[test]
-fn where_a_module_joins_what_it_pushes_buffer_mode_keeps_the_boundaries() {
-    let says = DatagramSays::Source { datagrams: 40, bytes: 300, every: Duration::ZERO };
-    let behaviour = DatagramBehaviour { says, ..DatagramBehaviour::sink() };
-    let tunnel = DatagramTunnel::new(Mode::Buffer, Security::Plain).behaviour(behaviour);
-    let tunnel = tunnel.sender([(seconds(5), own(0, 20))]);
-    let wiring = Wiring::new().modem(|modem| {
-        modem.quirks.pushed_datagrams_joined = true;
-        modem.receive_buffer_datagrams = 64;
-        modem.receive_buffer_bytes = 64 * 1_024;
-    });
-    let mut sim = wiring.datagrams(tunnel).start();
-    sim.run_to_the_end(seconds(200));
-    assert_eq!(counted(&sim).down, 40);
+fn where_a_module_joins_datagrams_in_one_mode_the_other_keeps_their_boundaries() {
+    for (mode, quirk) in [(Mode::Buffer, "pushed_datagrams_joined"), (Mode::Push, "read_datagrams_joined")] {
+        for keeps in [true, false] {
+            let says = DatagramSays::Source { datagrams: 40, bytes: 300, every: Duration::ZERO };
+            let behaviour = DatagramBehaviour { says, ..DatagramBehaviour::sink() };
+            let other = if mode == Mode::Push { Mode::Buffer } else { Mode::Push };
+            let tunnel = DatagramTunnel::new(if keeps { mode } else { other }, Security::Plain);
+            let tunnel = tunnel.behaviour(behaviour).sender([(seconds(5), own(0, 20))]);
+            let wiring = Wiring::new().modem(|modem| {
+                assert!(modem.quirks.set(quirk, true));
+                modem.receive_buffer_datagrams = 64;
+                modem.receive_buffer_bytes = 64 * 1_024;
+            });
+            let mut wiring = wiring.datagrams(tunnel);
+            if !keeps {
+                // What is joined is not what anybody sent: only the number is looked at.
+                wiring.datagrams[0].addresses[0].blocks_one_of = 1;
+            }
+            let mut sim = wiring.start();
+            sim.run_to_the_end(seconds(200));
+            let Datagrams { down, dropped, .. } = counted(&sim);
+            match keeps {
+                true => assert_eq!(down, 40, "{quirk}"),
+                false => assert!(dropped.undelivered < 40, "{quirk}: the switch joins them"),
+            }
+        }
+    }
+}
+
+#[test]
+fn empty_datagrams_that_a_module_tells_of_are_delivered_to_nobody() {
+    for (mode, security) in kinds() {
+        let says = DatagramSays::Source { datagrams: 5, bytes: 0, every: seconds(1) };
+        let behaviour = DatagramBehaviour { says, ..DatagramBehaviour::sink() };
+        let tunnel = DatagramTunnel::new(mode, security).behaviour(behaviour);
+        let tunnel = tunnel.sender(sends(0, 10, seconds(5), seconds(1)));
+        let wiring = Wiring::new().modem(|modem| modem.quirks.empty_datagrams_told = true);
+        let mut sim = wiring.datagrams(tunnel).start();
+        sim.run_to_the_end(seconds(200));
+        assert_eq!((counted(&sim).up, counted(&sim).down), (10, 0), "{mode:?}, {security:?}");
+        assert_eq!((sim.addresses.all()[0].sessions, dropped(&sim)), (1, Dropped::default()));
+    }
 }

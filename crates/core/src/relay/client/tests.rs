@@ -341,8 +341,8 @@ fn a_session_that_is_over_is_closed_when_its_last_datagram_is_delivered() {
         (client, effect)
     };
     let closed = Effect::Close("the connection was closed");
-    assert_eq!(ends(Queue::datagrams()).1, closed);
-    let mut rest = Queue::datagrams();
+    assert_eq!(ends(Queue::datagrams(8)).1, closed);
+    let mut rest = Queue::datagrams(8);
     rest.append(b"last");
     let (mut client, effect) = ends(rest);
     assert_eq!((effect, client.rest()), (Effect::Nothing, &b"last"[..]));
