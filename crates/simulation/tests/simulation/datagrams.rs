@@ -233,7 +233,7 @@ fn a_connection_that_cannot_be_opened_ends_the_session_and_its_datagrams_are_cou
 }
 
 #[test]
-fn a_failed_send_is_sent_again_and_a_refused_one_ends_the_session() {
+fn a_failed_send_is_sent_again() {
     for (mode, security) in kinds() {
         let tunnel = DatagramTunnel::new(mode, security).sender(sends(0, 20, seconds(5), millis(500)));
         let mut sim = Wiring::new().datagrams(tunnel).fault(seconds(7), Fault::SendFails(3)).start();
