@@ -6,7 +6,6 @@
 
 mod prometheus;
 mod table;
-mod wire;
 
 use std::collections::BTreeMap;
 
@@ -89,7 +88,7 @@ pub struct Port {
 
 /// A tunnel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(from = "wire::TunnelFields")]
+#[serde(default)]
 pub struct Tunnel {
     /// Its name.
     pub name: String,
@@ -124,7 +123,7 @@ pub struct Tunnel {
 
 /// Counts since the start, and what waits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(from = "wire::CountsFields")]
+#[serde(default)]
 pub struct Counts {
     /// What has happened on the modem.
     #[serde(flatten)]
