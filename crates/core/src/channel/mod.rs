@@ -165,8 +165,12 @@ impl Channel {
     }
 
     /// Whether the module may have booted since it sent what came last: nothing has come for long, or that itself came
-    /// at the end of a long pause, and may have been held in it.
+    /// at the end of a long pause, and may have been held in it. What answers a command is no older than that.
     fn may_have_booted_since(&self, now: Instant) -> bool {
+        let is_answer = self.answer.received.is_some();
+        if is_answer && now.saturating_duration_since(self.last_said) < PAUSE_MIN {
+            return false;
+        }
         let is_held = self.last_received.saturating_duration_since(self.pause_ended) < HELD_MAX;
         is_held || now.saturating_duration_since(self.last_received) >= PAUSE_MIN
     }

@@ -1,11 +1,11 @@
 //! Goal of this test: in buffer mode everything is read, whatever the `recv` URC does or does not report.
 
 use qssl_core::settings::Mode;
-use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Opening, Says};
 
 use qssl_simulation::Outcome;
 use qssl_simulation::by_hand::ByHand;
-use qssl_simulation::wiring::{Connection, Fault, Reads, Sends, Wiring, millis, seconds};
+use qssl_simulation::wiring::{Connection, Fault, Port, Reads, Sends, Wiring, millis, seconds};
 
 #[test]
 fn a_download_is_read_to_its_last_byte() {
@@ -33,6 +33,22 @@ fn bytes_that_come_while_it_is_read_are_not_forgotten() {
         sim.run_to_the_end(seconds(60));
         assert_eq!(sim.outcome(0), Some(Outcome::Eof), "every {every} ms");
         assert_eq!(sim.clients[0].received.len(), 4_000);
+    }
+}
+
+/// The open had taken two seconds, in which a module could have booted: the text was taken for its words, and every
+/// connection was reset.
+#[test]
+fn text_like_that_of_a_boot_is_payload_in_an_answer_to_a_read() {
+    for before in 0..200 {
+        let text = ["x".repeat(before).as_str(), "\r\nRDY\r\n\r\nRDY\r\n+++"].concat().into_bytes();
+        let ends = Ends::AfterSaying(text.len() as u64);
+        let far = Behaviour { says: Says::Text(text), ends, ..Behaviour::sink() };
+        let connection = Connection::new(Mode::Buffer).far_end(far).opening(Opening::Opens(seconds(2)));
+        let mut sim =
+            Wiring::new().ports([Port { splits: true, ..Port::uart() }]).connect(connection).start();
+        sim.run_to_the_end(seconds(60));
+        sim.assert_complete(0);
     }
 }
 
