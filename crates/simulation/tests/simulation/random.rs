@@ -833,5 +833,6 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (8_950_108_667, "a port lost in the payload of a send: what it was sent later went to the next server of that number"),
     (8_940_016_188, "pushed while the port of URCs was lost and they had not been moved yet: the first bytes were missing"),
     (8_930_118_971, "an `OK` in payload before the guard time of an escape was over: a command became payload"),
+    (9_000_512_885, "a copy of pushed bytes, by a port that had not answered yet, broke the connection"),
     (8_920_054_801, "what was pushed before the switch to buffer mode, which another port had answered, taken for announced"),
 ];
