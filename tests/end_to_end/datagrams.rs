@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
-use std::process::Command;
+use std::process::{ChildStdin, Command};
 use std::thread;
 use std::time::Duration;
 
@@ -194,22 +194,27 @@ fn a_reload_ends_the_sessions_of_what_is_gone_and_no_others() {
     assert_eq!(server.client_count(), 2, "the session goes on");
 }
 
+/// A server of OpenSSL with this certificate, its input, and a tunnel to it through a modem.
+fn openssl_behind_a_tunnel(certificate: &Path, key: &Path) -> (Running, ChildStdin, Modem, Tunnel) {
+    let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+    let address = address.expect("loopback has free ports");
+    let mut server = Command::new(program("openssl"));
+    server.args(["s_server", "-dtls1_2", "-quiet", "-accept", &address.to_string()]);
+    let (server, says) = Running::start_with_input(server.arg("-cert").arg(certificate).arg("-key").arg(key));
+    let modem = Modem::with_options(&format!("--map server.test:5684={address}"));
+    let device = modem.device(0);
+    let usual = ["udp:127.0.0.1:0", "--to", "dtls://server.test:5684", "-d", &device];
+    let tunnel = Tunnel::listen(&[&usual[..], &["--ca", certificate_file()]].concat());
+    (server, says, modem, tunnel)
+}
+
 #[test]
 fn openssl_gets_and_gives_whole_records() {
     let folder = temporary_directory();
     let (certificate, key) = (folder.path().join("server.pem"), folder.path().join("server.key"));
     fs::write(&certificate, identity().certificate_pem()).expect("the folder can be written");
     fs::write(&key, identity().key_pem()).expect("the folder can be written");
-    let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
-    let address = address.expect("loopback has free ports");
-    let mut server = Command::new(program("openssl"));
-    server.args(["s_server", "-dtls1_2", "-quiet", "-accept", &address.to_string()]);
-    let (server, mut says) =
-        Running::start_with_input(server.arg("-cert").arg(&certificate).arg("-key").arg(&key));
-    let modem = Modem::with_options(&format!("--map server.test:5684={address}"));
-    let device = modem.device(0);
-    let usual = ["udp:127.0.0.1:0", "--to", "dtls://server.test:5684", "-d", &device];
-    let tunnel = Tunnel::listen(&[&usual[..], &["--ca", certificate_file()]].concat());
+    let (server, mut says, _modem, tunnel) = openssl_behind_a_tunnel(&certificate, &key);
     let client = datagrams_to(tunnel.address());
     for round in 0..3 {
         client.send(format!("question {round}\n").as_bytes()).expect("the tunnel reads");
@@ -228,16 +233,7 @@ fn a_server_that_nobody_vouches_for_gets_nothing() {
     let mut make = Command::new(program("openssl"));
     make.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=server.test", "-days", "9"]);
     run(make.arg("-keyout").arg(&key).arg("-out").arg(&certificate)).expect_success();
-    let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
-    let address = address.expect("loopback has free ports");
-    let mut server = Command::new(program("openssl"));
-    server.args(["s_server", "-dtls1_2", "-quiet", "-accept", &address.to_string()]);
-    let (server, _says) =
-        Running::start_with_input(server.arg("-cert").arg(&certificate).arg("-key").arg(&key));
-    let modem = Modem::with_options(&format!("--map server.test:5684={address}"));
-    let device = modem.device(0);
-    let usual = ["udp:127.0.0.1:0", "--to", "dtls://server.test:5684", "-d", &device];
-    let tunnel = Tunnel::listen(&[&usual[..], &["--ca", certificate_file()]].concat());
+    let (server, _says, _modem, tunnel) = openssl_behind_a_tunnel(&certificate, &key);
     let client = datagrams_to(tunnel.address());
     client.set_read_timeout(Some(Duration::from_millis(1))).expect("the limit is not zero");
     client.send(b"secret").expect("the tunnel reads");
