@@ -165,8 +165,12 @@ impl Modem {
             return None;
         }
         for index in 0..self.setup.contexts().len() {
+            if self.setup.contexts()[index].stands() {
+                continue;
+            }
             if self.setup.step() == SetupStep::Up && !self.is_waited_for(index) {
-                self.setup.contexts_mut()[index].reading_stops();
+                // A reading that is not through begins anew for the next connection.
+                self.setup.contexts_mut()[index].becomes_unconfirmed();
                 continue;
             }
             let Some((line, is_secret)) = self.setup.context_line(index) else { continue };

@@ -172,13 +172,6 @@ impl SslContext {
         }
     }
 
-    /// No connection waits for it any more: a reading that is not through begins anew for the next one.
-    pub(crate) fn reading_stops(&mut self) {
-        if !self.stands() {
-            self.becomes_unconfirmed();
-        }
-    }
-
     /// The line in flight was given up. What was read before it may be changed until the module answers again.
     pub(crate) fn interrupted(&mut self) {
         for setting in self.settings.iter_mut().filter(|setting| setting.is_checked) {
