@@ -243,17 +243,7 @@ impl Modem {
         let mut cut = !linked;
         if linked {
             self.pump_out(connection, now, network);
-            let mut dropped = [0; 4_096];
-            loop {
-                match network.receive(connection, &mut dropped, now) {
-                    Received::Bytes(_) => {}
-                    Received::Nothing | Received::Ended => break,
-                    Received::Broken => {
-                        cut = true;
-                        break;
-                    }
-                }
-            }
+            cut = self.drop_arrivals(connection, now, network);
         }
         let Some(socket) = self.socket_of(connection) else { return false };
         let sent = socket.send_buffer_used() == 0;
@@ -267,6 +257,27 @@ impl Modem {
             self.urc_by(port, &text);
         }
         true
+    }
+
+    /// Drops what has arrived, up to the end if there is one. Whether that is a cut.
+    fn drop_arrivals(&self, connection: ConnectionId, now: Instant, network: &mut dyn Network) -> bool {
+        if self.socket_of(connection).is_some_and(|socket| socket.transport != Transport::Tcp) {
+            return loop {
+                match network.receive_datagram(connection, now) {
+                    Arrival::Datagram(..) => {}
+                    Arrival::Nothing | Arrival::Ended => break false,
+                    Arrival::Broken => break true,
+                }
+            };
+        }
+        let mut dropped = [0; 4_096];
+        loop {
+            match network.receive(connection, &mut dropped, now) {
+                Received::Bytes(_) => {}
+                Received::Nothing | Received::Ended => return false,
+                Received::Broken => return true,
+            }
+        }
     }
 
     /// The socket's number is free again. With the last socket of an SSL context the module releases the

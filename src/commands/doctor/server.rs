@@ -430,7 +430,7 @@ impl Doctor<'_> {
         Ok(None)
     }
 
-    /// Opens a TLS connection, and closes it at once. Returns its result code.
+    /// Opens a TLS connection, and closes it in order, so that the server keeps nothing of it. Returns its result code.
     fn open_tls(
         &mut self,
         spare: &mut Spare,
@@ -449,15 +449,18 @@ impl Doctor<'_> {
                 mode: AccessMode::Buffer,
                 patience: limit,
             };
-            let timeout_seconds = self.profile.close_time.at_most(0);
-            let close = Command::Close { set: CommandSet::Ssl, socket, timeout_seconds };
+            let close_within = |seconds| {
+                let timeout_seconds = self.profile.close_time.at_most(seconds);
+                Command::Close { set: CommandSet::Ssl, socket, timeout_seconds }
+            };
+            let (orderly, at_once) = (close_within(CLOSE_SECONDS), close_within(0));
             self.conversation.forget_opens();
-            self.undo.push(close.clone());
+            self.undo.push(at_once.clone());
             let answer = self.conversation.insist(open)?;
             let code = self.open_result(CommandSet::Ssl, socket.index() as u8, answer.outcome, limit)?;
             self.undo.pop();
             if code != ResultCode::IDENTITY_IN_USE.0 {
-                self.insist(close)?;
+                self.insist(if code == 0 { orderly } else { at_once })?;
                 spare.sockets.rotate_left(1);
                 return Ok(code);
             }
@@ -559,6 +562,8 @@ const COPIED_KEYS: [&str; 19] = [
     "dtlsversion",
 ];
 
+/// How long a module may take to send close_notify and to hear the server's.
+const CLOSE_SECONDS: u64 = 3;
 const QUICK: Duration = Duration::from_secs(15);
 
 /// The limit if `--connect-timeout` is off: the manuals' maximum for an open, without the negotiation.

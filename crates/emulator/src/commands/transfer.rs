@@ -154,8 +154,8 @@ const LONGEST_SEND_IN_COMMAND_BYTES: usize = 256;
 mod tests {
     use std::net::SocketAddr;
 
-    use crate::network::Transport;
     use crate::network::simulated::{DatagramBehaviour, DatagramPlan, DatagramSays, Ending, pattern};
+    use crate::network::{Close, Transport};
     use crate::quirks::ShortRead;
     use crate::testing::{Bench, milliseconds, seconds};
     use crate::{Config, Family, PortName, Quirks};
@@ -380,6 +380,18 @@ mod tests {
             bench.look();
             assert_eq!(bench.heard(), "\r\n+QSSLURC: \"closed\",0\r\n");
             assert_eq!(bench.ask("AT+QSSLCLOSE=0"), "\r\nOK\r\n");
+        }
+    }
+
+    #[test]
+    fn the_server_hears_of_the_end_of_dtls_unless_it_is_to_be_at_once() {
+        for (close, how) in [("AT+QSSLCLOSE=0,3", Close::Orderly), ("AT+QSSLCLOSE=0,0", Close::Abort)] {
+            let mut bench = Bench::online(Config::default());
+            bench.ask("AT+QSSLCFG=\"dtls\",1,1");
+            bench.open(0, 0);
+            bench.send(0, b"an answer that nobody reads");
+            assert_eq!(bench.ask(close), "\r\nOK\r\n");
+            assert_eq!(bench.network.records()[0].closed, Some(how));
         }
     }
 
