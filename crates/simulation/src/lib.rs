@@ -916,7 +916,9 @@ impl Simulation {
             let sent = || client.sent_bytes(far.read.len(), client.sent as usize);
             let stops = || stops_short && is_begun_end(&received[*down..], &far.said[*down..]);
             let is_silent = echoes && self.wiring.modem.quirks.boots_silently;
-            let comes_back = || is_silent && is_echo(&received[*down..], &far.said[*down..], &sent());
+            let everything = self.wiring.modem.quirks.everything_echoed;
+            let comes_back =
+                || is_silent && is_echo(&received[*down..], &far.said[*down..], &sent(), everything);
             let is_unread = boots_unread && self.wiring.modem.quirks.boots_silently;
             let answers = || is_unread && begins_with_answer(&received[*down..], &far.said[*down..]);
             if received.len() > *down
@@ -1127,12 +1129,29 @@ fn is_reboot(fault: &Fault) -> bool {
     }
 }
 
-/// Whether the received bytes differ from those sent down, and from there on equal bytes that were on their way
-/// up.
-fn is_echo(received: &[u8], said: &[u8], sent: &[u8]) -> bool {
+/// Whether the received bytes differ from those sent down, and what follows is echo of bytes that were on their way up: all
+/// of them, or the beginnings of command lines in them with their answers.
+fn is_echo(received: &[u8], said: &[u8], sent: &[u8], everything: bool) -> bool {
     let same = received.iter().zip(said).take_while(|(one, other)| one == other).count();
     let rest = &received[same..];
-    (1..=ECHO_MAX_BYTES).contains(&rest.len()) && sent.windows(rest.len()).any(|window| window == rest)
+    if !(1..=ECHO_MAX_BYTES).contains(&rest.len()) {
+        return false;
+    }
+    if everything {
+        return sent.windows(rest.len()).any(|window| window == rest);
+    }
+    let mut sent = sent.iter();
+    let mut at = 0;
+    while let Some(byte) = rest.get(at) {
+        if let Some(answer) = ANSWERS.iter().find(|answer| at > 0 && rest[at..].starts_with(answer)) {
+            at += answer.len();
+        } else if sent.any(|other| other == byte) {
+            at += 1;
+        } else {
+            return false;
+        }
+    }
+    rest[0].eq_ignore_ascii_case(&b'A')
 }
 
 fn settings(wiring: &Wiring) -> Settings {
@@ -1174,6 +1193,7 @@ fn base() -> Instant {
 const FILLING: &[u8] =
     b"AT\r+CME?IF=0,QSL123456789\x1A\x1B\x8A\xA2\xE8\xD9\x9A\xEA\xAA\xF9\xCA\xB2\xE9\x81\xE1\xD0\xD8";
 const BOOT: &[u8] = b"\r\nRDY\r\n";
+const ANSWERS: [&[u8]; 2] = [b"\r\nOK\r\n", b"\r\nERROR\r\n"];
 const ANSWER: &[u8] = b"AT\r\r\nOK\r\n";
 const NO_CARRIER: &[u8] = b"\r\nNO CARRIER\r\n";
 /// Half a second of the fastest line, and the bytes that its ends hold.
@@ -1238,17 +1258,25 @@ mod tests {
     }
 
     #[test]
-    fn an_echo_is_what_was_sent_in_order_and_without_a_gap() {
+    fn an_echo_is_what_was_sent_in_order_and_has_gaps_only_between_commands() {
         let (said, sent) = (b"0123456789", b"all that was on its way");
-        for (received, is_excused) in [
-            (&b"0123that was"[..], true),
-            (b"all that was on its way", true),
-            (b"0123that on", false),
-            (b"0123BADX", false),
-            (b"0123", false),
+        for (received, everything, commands) in [
+            (&b"0123that was"[..], true, false),
+            (b"all that was on its way", true, true),
+            (b"0123a", true, true),
+            (b"0123aaaa", false, true),
+            (b"0123aa\r\nERROR\r\na", false, true),
+            (b"0123\r\nERROR\r\na", false, false),
+            (b"0123aaaaaa", false, false),
+            (b"0123that on", false, false),
+            (b"0123BADX", false, false),
+            (b"0123", false, false),
         ] {
-            assert_eq!(is_echo(received, said, sent), is_excused, "{}", received.escape_ascii());
+            let text = received.escape_ascii();
+            assert_eq!(is_echo(received, said, sent, true), everything, "{text}");
+            assert_eq!(is_echo(received, said, sent, false), commands, "{text}");
         }
-        assert!(!is_echo(b"0123456789x", said, b""), "everything sent has arrived, so nothing comes back");
+        let all_arrived = is_echo(b"0123456789x", said, b"", true);
+        assert!(!all_arrived, "nothing comes back");
     }
 }
