@@ -8,6 +8,7 @@
 //! modules differ more. In runs of seeds above 3 * 2^33 one UART carries several channels (CMUX). In runs of seeds above
 //! 4 * 2^33 some connections have no TLS, in part of them with several channels or other programs; in those above
 //! 5 * 2^33 some are also opened ahead of their clients, and in those above 6 * 2^33 some tunnels carry datagrams as well.
+//! Seeds above 7 * 2^33 are as those above 2^33, with a module of the family EC20.
 
 mod datagrams;
 mod multiplexed;
@@ -57,6 +58,7 @@ fn runs_of_many_seeds() {
                 .chain(multiplexed)
                 .chain(plain)
                 .chain(warm)
+                .chain(EC20_ABOVE + first..EC20_ABOVE + first + EC20_RUNS)
                 .chain(failed_once())
                 .collect()
         }
@@ -251,7 +253,11 @@ fn everybody_reads(wiring: &Wiring) -> bool {
 
 /// The wiring of a seed.
 fn draw(seed: u64) -> Wiring {
-    if seed > WARM_ABOVE {
+    if seed > EC20_ABOVE {
+        let mut wiring = draw_single(seed);
+        make_ec20(&mut wiring);
+        wiring
+    } else if seed > WARM_ABOVE {
         let mut wiring = draw_single(seed);
         draw_plain(&mut wiring, &mut Chance::new(seed.rotate_left(13)));
         draw_warm(&mut wiring, &mut Chance::new(seed.rotate_left(19)));
@@ -299,10 +305,21 @@ fn draw_single(seed: u64) -> Wiring {
         }
     }
     draw_late_clients(&mut wiring, modes, chance);
-    if (SHARED_ABOVE + 1..=MULTIPLEXED_ABOVE).contains(&seed) {
+    if (SHARED_ABOVE + 1..=MULTIPLEXED_ABOVE).contains(&seed) || seed > EC20_ABOVE {
         draw_shared_modem(&mut wiring, &mut Chance::new(seed.rotate_left(17)));
     }
     wiring
+}
+
+/// The module is an EC20. Its USB AT port has no transparent mode (docs/PROTOCOL.md, 3), so that port is another one.
+fn make_ec20(wiring: &mut Wiring) {
+    wiring.modem.family = emulator::Family::Ec20;
+    let is_free = |name| !wiring.ports.iter().any(|port| port.name == name);
+    let other = if is_free(PortName::Uart1) { PortName::Uart1 } else { PortName::Uart2 };
+    let names = wiring.ports.iter_mut().map(|port| &mut port.name).chain(&mut wiring.modem.ports);
+    for name in names.filter(|name| **name == PortName::UsbAt) {
+        *name = other;
+    }
 }
 
 /// Connections without TLS, in some runs over several channels on one UART, and in some with the words of other
@@ -815,6 +832,10 @@ const WARM_ABOVE: u64 = 5 << 33;
 /// Further runs in which some tunnels carry datagrams, too.
 const DATAGRAM_RUNS: u64 = 300;
 const DATAGRAMS_ABOVE: u64 = 6 << 33;
+
+/// Further runs with a modem that other programs use too, an EC20.
+const EC20_RUNS: u64 = 300;
+const EC20_ABOVE: u64 = 7 << 33;
 
 /// The emulated modem's first switches, from which every seed draws. Later ones belong to `draw_shared_modem`.
 const COMMON_SWITCHES: usize = 39;
