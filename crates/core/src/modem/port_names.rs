@@ -245,16 +245,22 @@ impl Modem {
             self.break_off(id, Cut::UrcsMissed);
             return false;
         }
-        let is_copy =
+        let is_stale = pushed > 0 && socket.may_be_stale(port);
+        // What comes by another port shows whether these are copies or were held since an earlier connection. If it does not
+        // come, the socket is broken then.
+        let is_awaited =
+            is_stale && expected.is_some_and(|expected| expected != port && !socket.may_be_stale(expected));
+        let is_known_copy =
             takeover == Takeover::Copy || copies_come && expected.is_some_and(|expected| expected != port);
-        if !is_copy && pushed > 0 && socket.may_be_stale(port) {
+        let is_copy = is_known_copy || is_awaited;
+        if !is_copy && is_stale {
             self.break_off(id, Cut::UrcsMissed);
             return false;
         }
         socket.listening.pushed(port, pushed, !is_copy, now);
         self.routing.choice = match (self.routing.choice, self.routing.urc_port) {
             (Choice::Every, _) => Choice::Every,
-            _ if is_copy && pushed > 0 => Choice::Every,
+            _ if is_known_copy && pushed > 0 => Choice::Every,
             (_, UrcPort::One(told)) if port == told && opener.is_some_and(|opener| opener != told) => {
                 Choice::AsTold
             }

@@ -552,6 +552,28 @@ fn what_follows_the_end_of_a_stream_is_not_for_a_connection_that_was_opened_mean
     }
 }
 
+/// A module that pushes by every port fell asleep, and the command that woke one port was lost. Each client that was served by
+/// the other port meanwhile was reset, because what the first one pushed could have been held for an earlier connection.
+#[test]
+fn copies_by_a_port_that_has_not_answered_yet_break_no_connection() {
+    for (_, is_named, seed) in runs().filter(|(quirk, ..)| *quirk == "urcs_by_every_port") {
+        let mut wiring = stubborn("urcs_by_every_port", is_named, seed)
+            .modem(|modem| (modem.quirks.sleeps, modem.push_limit_bytes) = (true, 100));
+        for turn in 0..4 {
+            let far = Behaviour::source(3_000, seed);
+            let at = seconds(60 + 40 * turn);
+            wiring = wiring.connect(Connection::new(Mode::Push).at(at).far_end(far));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(250));
+        for index in 0..4 {
+            let name = format!("named {is_named}, seed {seed}, client {index}");
+            assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{name}");
+            sim.assert_complete(index);
+        }
+    }
+}
+
 /// The port by which data of sockets is pushed does not become a stream, or their clients would get nothing meanwhile.
 #[test]
 fn a_stream_leaves_the_ports_alone_that_carry_urcs_of_others() {
