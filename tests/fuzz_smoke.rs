@@ -35,6 +35,26 @@ fn the_corpus_of_every_target() {
 }
 
 #[test]
+fn every_target_is_fuzzed_at_night_and_listed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |name: &str| fs::read_to_string(root.join(name)).expect("it is in the repository");
+    let mut names = TARGETS.map(|(name, _)| name);
+    names.sort_unstable();
+    let nightly = text(".github/workflows/nightly.yml");
+    assert!(nightly.contains(&format!("target: [{}]", names.join(", "))), "nightly.yml: {names:?}");
+    let contributing = text("CONTRIBUTING.md").replace('\n', " ");
+    assert!(contributing.contains(&format!(": {}. Their corpus", names.join(", "))), "CONTRIBUTING.md");
+    // Every kind of seed that the table explains runs there as well.
+    let (_, kinds) = contributing.split_once("Seeds are of these kinds:").expect("the table of seeds");
+    let kinds: Vec<&str> = kinds
+        .split('|')
+        .filter_map(|cell| cell.split_once("2^3")?.1.split_once('(')?.1.trim().strip_suffix(')'))
+        .collect();
+    assert!(kinds.len() >= 7, "{kinds:?}");
+    assert!(nightly.contains(&format!("[0, {}]", kinds.join(", "))), "nightly.yml: {kinds:?}");
+}
+
+#[test]
 fn mutations_of_the_corpus() {
     std::thread::scope(|scope| {
         for ((name, target), runs) in TARGETS.into_iter().zip(RUNS) {

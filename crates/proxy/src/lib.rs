@@ -7,6 +7,9 @@
 //!          ◄── Handshake::reply(outcome), once it is decided whether that connection is open
 //! ```
 //!
+//! Written here and not by a library, because none for both protocols does without I/O, and the wire formats are small. The
+//! fuzz target `proxy` cuts them into any pieces.
+//!
 //! A name is passed on as it is: nothing is looked up here. Bytes that follow the request are the client's payload, and
 //! are kept for [`Handshake::take_early`].
 

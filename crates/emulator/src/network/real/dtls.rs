@@ -1,4 +1,5 @@
-//! DTLS over a UDP socket: OpenSSL's datagrams, and its timers.
+//! DTLS over a UDP socket: OpenSSL's datagrams, and its timers. They follow the clock of the machine, not the emulator's,
+//! because OpenSSL takes no other. The simulation, which has no OpenSSL, draws how long a handshake takes.
 
 use std::ffi::c_int;
 use std::io::{self, ErrorKind, Read, Write};
