@@ -1053,6 +1053,9 @@ mod tests {
             assert!(!help.contains("--apn"), "{help}");
             assert!(!help.contains("--connect-timeout"), "not an option of {name}: {help}");
             assert!(help.lines().count() < 45, "{help}");
+            let at = |text| help.find(text).unwrap_or(usize::MAX);
+            let order = ["--control", "--device", "--baud", "--quiet"].map(at);
+            assert!(order.is_sorted(), "what matters first: {help}");
         }
     }
 

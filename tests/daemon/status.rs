@@ -116,6 +116,13 @@ fn in_data_mode_the_status_is_what_was_last_heard() {
     let status = daemon.status();
     assert_eq!(status.ports[0].state, "data");
     assert_eq!(status.modem.heard_seconds_ago, None);
+    let (tunnel, counts) = (status.tunnels[0].counters, status.counts().modem);
+    assert_eq!((tunnel.opens, tunnel.up_bytes, tunnel.down_bytes), (1, 1, 1), "streams count like any other");
+    assert_eq!((counts.opens, counts.sent_bytes, counts.received_bytes), (1, 1, 1));
+    let metrics = daemon.tool(&["status", "--prometheus"]).expect_success().text();
+    for sample in ["opens_total 1", "sent_bytes_total 1", "received_bytes_total 1"] {
+        assert!(metrics.lines().any(|line| line.ends_with(sample)), "{sample} in {metrics}");
+    }
     let answer = daemon.tool(&["at", "AT+CSQ"]);
     assert!(answer.stderr.contains("busy: transparent"), "{}", answer.stderr);
     assert_ne!(answer.status, 0);

@@ -532,7 +532,16 @@ impl Rote {
             .collect();
         let number = |index: usize| numbers.get(index).copied().unwrap_or(usize::MAX);
         let socket = |index: usize| number(index).min(11);
-        if line.starts_with("AT+QSSLSEND=") {
+        let is = |ssl: &str, ip: &str| line.starts_with(ssl) || line.starts_with(ip);
+        let (set, opened, mode) = match line.starts_with("AT+QI") {
+            true => ("QI", socket(1), number(6)),
+            false => ("QSSL", socket(2), number(5)),
+        };
+        if line.starts_with("AT+QISEND=") && number(1) == 0 {
+            let taken = self.taken[socket(0)].len();
+            self.say(&format!("+QISEND: {taken},{taken},0"));
+            self.say("OK");
+        } else if is("AT+QSSLSEND=", "AT+QISEND=") {
             match self.closed[socket(0)] || !(1..=1_460).contains(&number(1)) {
                 true => self.say("ERROR"),
                 false => {
@@ -540,32 +549,33 @@ impl Rote {
                     self.message(b"\r\n> ");
                 }
             }
-        } else if line.starts_with("AT+QSSLRECV=") {
+        } else if is("AT+QSSLRECV=", "AT+QIRD=") {
             let queue = &mut self.waiting[socket(0)];
             let count = queue.len().min(number(1)).min(1_460);
-            let mut bytes = format!("\r\n+QSSLRECV: {count}\r\n").into_bytes();
+            let name = if set == "QI" { "QIRD" } else { "QSSLRECV" };
+            let mut bytes = format!("\r\n+{name}: {count}\r\n").into_bytes();
             bytes.extend(queue.drain(..count));
             self.message(&bytes);
             self.say("OK");
-        } else if line.starts_with("AT+QSSLOPEN=") && self.in_use[socket(2)] && number(5) != 2 {
+        } else if is("AT+QSSLOPEN=", "AT+QIOPEN=") && self.in_use[opened] && mode != 2 {
             self.say("OK");
-            self.say(&format!("+QSSLOPEN: {},563", socket(2)));
+            self.say(&format!("+{set}OPEN: {opened},563"));
         } else if line == "AT+CFUN=1,1" {
             self.in_use = [false; 12];
             self.say("OK");
             self.say("RDY");
-        } else if line.starts_with("AT+QSSLOPEN=") {
-            let id = socket(2);
+        } else if is("AT+QSSLOPEN=", "AT+QIOPEN=") {
+            let id = opened;
             (self.closed[id], self.in_use[id]) = (false, true);
             self.taken[id].clear();
             self.waiting[id].clear();
-            self.opened.push((id, number(5).min(255) as u8));
-            if number(5) == 2 {
+            self.opened.push((id, mode.min(255) as u8));
+            if mode == 2 {
                 self.stream = Some(id);
                 self.say("CONNECT");
             } else {
                 self.say("OK");
-                self.say(&format!("+QSSLOPEN: {id},0"));
+                self.say(&format!("+{set}OPEN: {id},0"));
             }
         } else if line.starts_with("AT+QSSLSTATE=") {
             let id = socket(0);
@@ -576,7 +586,14 @@ impl Rote {
                 ));
             }
             self.say("OK");
-        } else if line.starts_with("AT+QSSLCLOSE=") {
+        } else if line.starts_with("AT+QISTATE=1,") {
+            let id = socket(1);
+            let state = if self.closed[id] { 4 } else { 2 };
+            if self.in_use[id] {
+                self.say(&format!("+QISTATE: {id},\"TCP\",\"192.0.2.2\",443,0,{state},1,{id},0,\"uart1\""));
+            }
+            self.say("OK");
+        } else if is("AT+QSSLCLOSE=", "AT+QICLOSE=") {
             self.in_use[socket(0)] = false;
             self.say("OK");
         } else if let Some(settings) = line.strip_prefix("AT+QSSLCFG=\"") {

@@ -661,6 +661,11 @@ pub fn answers(data: &[u8]) {
                         Transport::Tls(Tls::new(Authentication::Authorities(vec![pem.clone()])));
                 }
             }
+            if numbers.next_byte() & 1 == 0
+                && let Some(tunnel) = configuration.tunnels.last_mut()
+            {
+                Arc::make_mut(tunnel).transport = Transport::Tcp;
+            }
         });
     for _ in 0..8 {
         for (command, answer) in NUMBERED {
@@ -765,7 +770,7 @@ const EXTREMES: [&str; 24] = [
 ];
 
 /// Every answer from which numbers are parsed, with the beginning of its command.
-const NUMBERED: [(&str, &str); 24] = [
+const NUMBERED: [(&str, &str); 32] = [
     ("AT+CCLK?", "\r\n+CCLK: \"26/11/26,17:00:00#\"\r\n\r\nOK\r\n"),
     ("AT+CCLK?", "\r\n+CCLK: \"#/#/#,#:#:##\"\r\n\r\nOK\r\n"),
     ("AT+QNTP", "\r\nOK\r\n\r\n+QNTP: #,\"26/11/26,17:00:00+#\"\r\n"),
@@ -790,10 +795,18 @@ const NUMBERED: [(&str, &str); 24] = [
     ("AT+QSSLOPEN", "\r\n+CME ERROR: #\r\n"),
     ("AT+QSSLRECV", "\r\n+QSSLRECV: #\r\nab\r\n\r\nOK\r\n"),
     ("AT+QSSLSEND", "\r\nCONNECT #\r\n"),
+    ("AT+QISTATE", "\r\n+QISTATE: #,\"TCP\",\"1.2.3.4\",#,#,#,#,#,#,\"uart1\"\r\n\r\nOK\r\n"),
+    ("AT+QISEND", "\r\n+QISEND: #,#,#\r\n\r\nOK\r\n"),
+    ("AT+QIRD", "\r\n+QIRD: #\r\nab\r\n\r\nOK\r\n"),
+    ("AT+CGPADDR", "\r\n+CGPADDR: #,\"10.7.157.1\"\r\n\r\nOK\r\n"),
+    ("AT+CNMI?", "\r\n+CNMI: #,#,#,#,#\r\n\r\nOK\r\n"),
+    ("AT+QMTCONN?", "\r\n+QMTCONN: #,#\r\n\r\nOK\r\n"),
+    ("AT+CPINR", "\r\n+CPINR: SIM PIN,#,#\r\n\r\nOK\r\n"),
+    ("AT+CREG?", "\r\n+CREG: #,#\r\n\r\nOK\r\n"),
 ];
 
 /// URCs with numbers in them.
-const NUMBERED_URCS: [&str; 7] = [
+const NUMBERED_URCS: [&str; 9] = [
     "\r\n+QSSLOPEN: #,#\r\n",
     "\r\n+QIOPEN: #,#\r\n",
     "\r\n+QNTP: #\r\n",
@@ -801,6 +814,8 @@ const NUMBERED_URCS: [&str; 7] = [
     "\r\n+QSSLURC: \"recv\",#\r\n",
     "\r\n+QSSLURC: \"recv\",0,#\r\nab\r\n",
     "\r\n+QSSLURC: \"closed\",#\r\n",
+    "\r\n+QIURC: \"recv\",0,#\r\nab\r\n",
+    "\r\n+QIURC: \"closed\",#\r\n",
 ];
 
 const STATUS: &str = r##"{"uptime_seconds":#,"modem":{"signal_dbm":-57,"heard_seconds_ago":#,"session_seconds":#},

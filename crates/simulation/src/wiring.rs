@@ -286,12 +286,26 @@ impl Default for Wiring {
 }
 
 impl Wiring {
-    /// An EG800Q on its USB AT port, unpaced, with no client connected.
+    /// An EG800Q on its USB AT port, unpaced, with no client connected. With QSSL_TUNNEL_FAMILY=ec20 in the environment it is
+    /// an EC20 on its USB modem port, as its AT port has no transparent mode: `./check --long` runs the tests with both.
     pub fn new() -> Self {
+        match std::env::var_os("QSSL_TUNNEL_FAMILY").is_some_and(|name| name == "ec20") {
+            true => Wiring::of(emulator::Family::Ec20, PortName::UsbModem),
+            false => Wiring::eg800q(),
+        }
+    }
+
+    /// An EG800Q whatever the environment says, for what an EC20 does not have: DTLS, and most TLS settings.
+    pub fn eg800q() -> Self {
+        Wiring::of(emulator::Family::Eg800q, PortName::UsbAt)
+    }
+
+    fn of(family: emulator::Family, port: PortName) -> Self {
         Wiring {
             seed: 1,
             modem: emulator::Config {
-                ports: vec![PortName::UsbAt],
+                family,
+                ports: vec![port],
                 open_latency: Duration::from_millis(200),
                 // A module that was online before: its clock is right.
                 clock: Some(super::HOST_CLOCK),
@@ -301,7 +315,7 @@ impl Wiring {
             tls: settings::Tls::new(settings::Authentication::Insecure),
             shutdown_timeout: Duration::from_secs(30),
             identity: settings::Identity::Any,
-            ports: vec![Port::usb(PortName::UsbAt)],
+            ports: vec![Port::usb(port)],
             connections: Vec::new(),
             datagrams: Vec::new(),
             faults: Vec::new(),

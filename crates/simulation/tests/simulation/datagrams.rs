@@ -44,7 +44,7 @@ fn datagrams_of_every_length_go_and_come_back_whole() {
         let of_each_length =
             (1..=1_460).map(|length| (seconds(5) + millis(50) * length, own(length.into(), length as usize)));
         let tunnel = DatagramTunnel::new(mode, security).sender(of_each_length);
-        let mut sim = Wiring::new().datagrams(tunnel).start_quietly();
+        let mut sim = Wiring::eg800q().datagrams(tunnel).start_quietly();
         sim.run_to_the_end(seconds(200));
         let Datagrams { up, down, dropped } = counted(&sim);
         assert_eq!((up, down, dropped), (1_460, 1_460, Dropped::default()), "{mode:?}, {security:?}");
@@ -63,7 +63,7 @@ fn what_looks_like_the_modems_words_is_a_datagram_as_any_other() {
             [&b"+QIURC: \"closed\",0\r\n"[..], b"\r\n+QIURC: \"recv\",0,4\r\nBADX", b"\r\n+QIRD: 4\r\n"];
         let urcs = urcs.iter().zip(30..).map(|(bytes, at)| (seconds(at), bytes.to_vec()));
         let tunnel = DatagramTunnel::new(mode, security).sender(words.chain(urcs));
-        let mut sim = Wiring::new().uart(115_200).datagrams(tunnel).start();
+        let mut sim = Wiring::eg800q().uart(115_200).datagrams(tunnel).start();
         sim.run_to_the_end(seconds(200));
         assert_eq!((counted(&sim).down, dropped(&sim)), (NASTY.len() as u64 + 3, Dropped::default()));
     }
@@ -77,7 +77,7 @@ fn twelve_sessions_at_once_beside_a_stream_of_another_time() {
             tunnel = tunnel.sender(sends(number, 40, seconds(5), millis(250)));
         }
         let late = Connection::new(mode).at(seconds(100)).far_end(Behaviour::source(20_000, 1));
-        let mut sim = Wiring::new().uart(921_600).connect(late).datagrams(tunnel).start_quietly();
+        let mut sim = Wiring::eg800q().uart(921_600).connect(late).datagrams(tunnel).start_quietly();
         sim.run_to_the_end(seconds(200));
         assert_eq!(counted(&sim).down, 12 * 40, "{mode:?}, {security:?}: {:?}", dropped(&sim));
         assert!(
@@ -97,7 +97,7 @@ fn loss_delay_and_doubling_on_the_way_are_passed_on_as_they_are() {
         ] {
             let tunnel = DatagramTunnel::new(mode, security).behaviour(behaviour.clone());
             let tunnel = tunnel.sender(sends(0, 200, seconds(5), millis(100)));
-            let mut sim = Wiring::new().datagrams(tunnel).start_quietly();
+            let mut sim = Wiring::eg800q().datagrams(tunnel).start_quietly();
             sim.run_to_the_end(seconds(200));
             let Datagrams { up, down, dropped } = counted(&sim);
             assert_eq!((up, dropped), (200, Dropped::default()), "{behaviour:?}");
@@ -125,7 +125,7 @@ fn a_source_of_datagrams_is_heard_in_order() {
         let behaviour = DatagramBehaviour { says, ..DatagramBehaviour::sink() };
         let tunnel = DatagramTunnel::new(mode, security).behaviour(behaviour);
         let tunnel = tunnel.sender([(seconds(5), own(0, 20))]);
-        let mut sim = Wiring::new().datagrams(tunnel).start_quietly();
+        let mut sim = Wiring::eg800q().datagrams(tunnel).start_quietly();
         sim.run_to_the_end(seconds(200));
         assert_eq!((counted(&sim).up, counted(&sim).down), (1, 300), "{mode:?}, {security:?}");
     }
@@ -139,7 +139,7 @@ fn a_day_of_messages_goes_on_over_lost_data_sessions() {
         let tunnel = DatagramTunnel::new(mode, security)
             .limits(|limits| limits.idle_timeout = seconds(24 * 3_600))
             .sender(sends(0, 144, seconds(60), seconds(600)));
-        let mut wiring = Wiring::new().datagrams(tunnel);
+        let mut wiring = Wiring::eg800q().datagrams(tunnel);
         for hour in [3, 6, 9, 15, 20] {
             wiring = wiring.fault(seconds(hour * 3_600), Fault::DropPdp);
         }
@@ -165,7 +165,7 @@ fn sessions_leave_nothing_behind() {
             let says = sends(number, count / addresses, seconds(5) + millis(400) * number as u32, seconds(4));
             tunnel = tunnel.sender(says);
         }
-        let mut sim = Wiring::new().datagrams(tunnel).start_quietly();
+        let mut sim = Wiring::eg800q().datagrams(tunnel).start_quietly();
         sim.run_to_the_end(seconds(10 + 4 * count));
         let sessions: u64 = sim.addresses.all().iter().map(|address| address.sessions).sum();
         assert_eq!((sessions, dropped(&sim)), (count, Dropped::default()), "{security:?}");
@@ -181,7 +181,7 @@ fn what_is_empty_or_too_long_is_dropped_and_counted() {
     for (mode, security) in kinds() {
         let says = [(5, 1_461), (6, 0), (7, 1_460), (8, 65_507), (9, 0), (10, 0)];
         let says = says.map(|(at, length)| (seconds(at), own(at, length)));
-        let mut sim = Wiring::new().datagrams(DatagramTunnel::new(mode, security).sender(says)).start();
+        let mut sim = Wiring::eg800q().datagrams(DatagramTunnel::new(mode, security).sender(says)).start();
         sim.run_to_the_end(seconds(200));
         assert_eq!(counted(&sim).up, 1);
         assert_eq!(dropped(&sim), Dropped { empty: 3, long: 2, ..Dropped::default() });
@@ -196,7 +196,7 @@ fn what_is_empty_or_too_long_is_dropped_and_counted() {
 #[test]
 fn what_finds_no_room_while_a_connection_is_opened_is_dropped_and_counted() {
     for (mode, security) in kinds() {
-        let wiring = Wiring::new().modem(|modem| modem.open_latency = seconds(8));
+        let wiring = Wiring::eg800q().modem(|modem| modem.open_latency = seconds(8));
         let tunnel = DatagramTunnel::new(mode, security).sender(sends(0, 20, seconds(5), millis(1)));
         let mut sim = wiring.datagrams(tunnel).start();
         sim.run_to_the_end(seconds(200));
@@ -212,7 +212,7 @@ fn what_the_host_cannot_deliver_is_dropped_and_counted() {
     for (mode, security) in kinds() {
         let mut tunnel = DatagramTunnel::new(mode, security).sender(sends(0, 20, seconds(5), millis(200)));
         tunnel.addresses[0].blocks_one_of = 4;
-        let mut sim = Wiring::new().datagrams(tunnel).start();
+        let mut sim = Wiring::eg800q().datagrams(tunnel).start();
         sim.run_to_the_end(seconds(200));
         assert_eq!((counted(&sim).up, counted(&sim).down), (20, 15));
         assert_eq!(dropped(&sim), Dropped { undelivered: 5, ..Dropped::default() });
@@ -225,7 +225,7 @@ fn a_connection_that_cannot_be_opened_ends_the_session_and_its_datagrams_are_cou
         let mut tunnel = DatagramTunnel::new(mode, security).sender(sends(0, 3, seconds(5), millis(1)));
         let failure = qssl_modem_emulator::network::OpenFailure::Dns;
         tunnel.plan.opening = Opening::Fails(seconds(1), failure);
-        let mut sim = Wiring::new().datagrams(tunnel).start();
+        let mut sim = Wiring::eg800q().datagrams(tunnel).start();
         sim.run_to_the_end(seconds(200));
         assert_eq!(dropped(&sim), Dropped { unsent: 3, ..Dropped::default() }, "{mode:?}, {security:?}");
         assert_eq!(counted(&sim).up + counted(&sim).down, 0);
@@ -236,7 +236,7 @@ fn a_connection_that_cannot_be_opened_ends_the_session_and_its_datagrams_are_cou
 fn a_failed_send_is_sent_again() {
     for (mode, security) in kinds() {
         let tunnel = DatagramTunnel::new(mode, security).sender(sends(0, 20, seconds(5), millis(500)));
-        let mut sim = Wiring::new().datagrams(tunnel).fault(seconds(7), Fault::SendFails(3)).start();
+        let mut sim = Wiring::eg800q().datagrams(tunnel).fault(seconds(7), Fault::SendFails(3)).start();
         sim.run_to_the_end(seconds(200));
         assert_eq!((counted(&sim).down, dropped(&sim)), (20, Dropped::default()), "{mode:?}, {security:?}");
         assert_eq!(sim.addresses.all()[0].sessions, 1);
@@ -247,7 +247,7 @@ fn a_failed_send_is_sent_again() {
 fn a_send_without_a_result_is_not_repeated_and_ends_the_session() {
     for (mode, security) in kinds() {
         let tunnel = DatagramTunnel::new(mode, security).sender(sends(0, 40, seconds(5), seconds(10)));
-        let mut sim = Wiring::new().datagrams(tunnel).fault(seconds(34), Fault::LoseResults(1)).start();
+        let mut sim = Wiring::eg800q().datagrams(tunnel).fault(seconds(34), Fault::LoseResults(1)).start();
         sim.run_to_the_end(seconds(800));
         let Datagrams { up, dropped, .. } = counted(&sim);
         assert!(dropped.unsent >= 1 && sim.addresses.all()[0].sessions == 2, "{:?}", counted(&sim));
@@ -260,7 +260,7 @@ fn a_send_without_a_result_is_not_repeated_and_ends_the_session() {
 fn closed_ends_a_session_and_the_next_datagram_begins_another() {
     for (mode, security) in kinds() {
         let tunnel = DatagramTunnel::new(mode, security).sender(sends(0, 10, seconds(5), seconds(2)));
-        let mut sim = Wiring::new()
+        let mut sim = Wiring::eg800q()
             .datagrams(tunnel)
             .fault(millis(8_500), Fault::EndDatagrams(0, Ending::Closed))
             .fault(millis(14_500), Fault::EndDatagrams(0, Ending::Cut))
@@ -292,7 +292,7 @@ fn the_session_that_was_idle_longest_makes_room_and_no_stream_does() {
             tunnel = tunnel.sender(says);
         }
         let stream = Connection::new(mode).at(seconds(3));
-        let mut sim = Wiring::new().connect(stream).datagrams(tunnel).start();
+        let mut sim = Wiring::eg800q().connect(stream).datagrams(tunnel).start();
         sim.run_for(seconds(25));
         let has_session: Vec<bool> = sim.addresses.all().iter().map(|address| address.id.is_some()).collect();
         let evicted: Vec<usize> = (0..13).filter(|number| !has_session[*number]).collect();
@@ -313,7 +313,7 @@ fn a_tunnel_that_makes_room_keeps_to_its_own_limit() {
     for number in 0..6 {
         tunnel = tunnel.sender(sends(number, 1, seconds(10) + seconds(1) * number as u32, millis(0)));
     }
-    let mut sim = Wiring::new().datagrams(tunnel).start();
+    let mut sim = Wiring::eg800q().datagrams(tunnel).start();
     sim.run_for(seconds(20));
     let open = sim.addresses.all().iter().filter(|address| address.id.is_some()).count();
     assert_eq!((open, counted(&sim).down, dropped(&sim).refused), (3, 6, 0));
@@ -326,7 +326,7 @@ fn a_tunnel_that_makes_no_room_refuses_and_counts() {
     for number in 0..6 {
         tunnel = tunnel.sender(sends(number, 2, seconds(10) + seconds(1) * number as u32, millis(10)));
     }
-    let mut sim = Wiring::new().datagrams(tunnel).start();
+    let mut sim = Wiring::eg800q().datagrams(tunnel).start();
     sim.run_to_the_end(seconds(200));
     assert_eq!((counted(&sim).down, dropped(&sim).refused), (6, 6));
 }
@@ -337,7 +337,7 @@ fn sessions_end_soon_when_the_process_is_to_end() {
         let tunnel = DatagramTunnel::new(mode, security)
             .limits(|limits| limits.idle_timeout = seconds(3_600))
             .sender(sends(0, 3, seconds(5), millis(500)));
-        let mut sim = Wiring::new().datagrams(tunnel).start();
+        let mut sim = Wiring::eg800q().datagrams(tunnel).start();
         sim.run_for(seconds(6) + millis(20));
         sim.shutdown();
         let took = sim.run_until("it stops", seconds(30), |sim| sim.stopped.is_some());
@@ -352,7 +352,7 @@ fn sessions_end_soon_when_the_process_is_to_end() {
 fn a_module_without_dtls_serves_nobody() {
     let dtls = || DatagramTunnel::new(Mode::Push, Security::Tls).sender(sends(0, 1, seconds(5), millis(0)));
     let stream = Connection::new(Mode::Push).at(seconds(5)).far_end(Behaviour::source(10, 1));
-    let mut sim = Wiring::new().family(Family::Ec20).connect(stream).datagrams(dtls()).start();
+    let mut sim = Wiring::eg800q().family(Family::Ec20).connect(stream).datagrams(dtls()).start();
     sim.run_for(seconds(60));
     assert_eq!(sim.stopped, Some(Kind::Usage));
     let logged = sim.relay.failure().expect("it has given up").to_string();
@@ -360,7 +360,7 @@ fn a_module_without_dtls_serves_nobody() {
     assert_eq!(sim.said("AT+QSSLOPEN"), 0);
     // Plain datagrams every module has.
     let udp = DatagramTunnel::new(Mode::Push, Security::Plain).sender(sends(0, 1, seconds(5), millis(0)));
-    let mut sim = Wiring::new().family(Family::Ec20).datagrams(udp).start();
+    let mut sim = Wiring::eg800q().family(Family::Ec20).datagrams(udp).start();
     sim.run_to_the_end(seconds(200));
     assert_eq!(counted(&sim).down, 1);
 }
@@ -372,7 +372,7 @@ fn no_stream_is_opened_on_a_context_that_has_dtls_and_no_datagrams_on_one_that_h
         let stream = Connection::new(Mode::Push).at(seconds(5)).far_end(Behaviour::source(1_000, 1));
         let dtls =
             DatagramTunnel::new(Mode::Push, Security::Tls).sender(sends(0, 3, seconds(10), seconds(20)));
-        let mut wiring = Wiring::new().connect(stream).datagrams(dtls);
+        let mut wiring = Wiring::eg800q().connect(stream).datagrams(dtls);
         for context in 0..6 {
             wiring = wiring.typed_before(format!("AT+QSSLCFG=\"dtls\",{context},1\r").as_bytes());
         }
@@ -400,7 +400,7 @@ fn where_a_module_joins_datagrams_in_one_mode_the_other_keeps_their_boundaries()
             let other = if mode == Mode::Push { Mode::Buffer } else { Mode::Push };
             let tunnel = DatagramTunnel::new(if keeps { mode } else { other }, Security::Plain);
             let tunnel = tunnel.behaviour(behaviour).sender([(seconds(5), own(0, 20))]);
-            let wiring = Wiring::new().modem(|modem| {
+            let wiring = Wiring::eg800q().modem(|modem| {
                 assert!(modem.quirks.set(quirk, true));
                 modem.receive_buffer_datagrams = 64;
                 modem.receive_buffer_bytes = 64 * 1_024;
@@ -428,7 +428,7 @@ fn empty_datagrams_that_a_module_tells_of_are_delivered_to_nobody() {
         let behaviour = DatagramBehaviour { says, ..DatagramBehaviour::sink() };
         let tunnel = DatagramTunnel::new(mode, security).behaviour(behaviour);
         let tunnel = tunnel.sender(sends(0, 10, seconds(5), seconds(1)));
-        let wiring = Wiring::new().modem(|modem| modem.quirks.empty_datagrams_told = true);
+        let wiring = Wiring::eg800q().modem(|modem| modem.quirks.empty_datagrams_told = true);
         let mut sim = wiring.datagrams(tunnel).start();
         sim.run_to_the_end(seconds(200));
         assert_eq!((counted(&sim).up, counted(&sim).down), (10, 0), "{mode:?}, {security:?}");

@@ -411,7 +411,7 @@ fn what_was_found_in_the_modem_is_put_back() {
     let found =
         "AT+QURCCFG=\"urcport\",\"usbmodem\";+QICFG=\"viewmode\",1;+QICFG=\"recvind\",1;+CNMI=2,2,0,1,0\r";
     let connection = Connection::new(Mode::Push).far_end(Behaviour::source(10_000, 1));
-    let mut sim = Wiring::new()
+    let mut sim = Wiring::eg800q()
         .typed_before(found.as_bytes())
         .connect(connection)
         .fault(seconds(30), Fault::Shutdown)

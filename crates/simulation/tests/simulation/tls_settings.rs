@@ -16,7 +16,7 @@ use qssl_simulation::{Outcome, Simulation};
 /// Tunnels that trust one authority.
 fn trusting() -> Wiring {
     let root = Pem { source: "root.pem".to_owned(), bytes: b"the root".to_vec() };
-    let mut wiring = Wiring::new();
+    let mut wiring = Wiring::eg800q();
     wiring.tls = Tls::new(Authentication::Authorities(vec![root]));
     wiring
 }

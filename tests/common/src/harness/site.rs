@@ -68,9 +68,14 @@ impl Modem {
         Modem::with_options(&format!("--map {NAME}:443={server} {options}"))
     }
 
-    /// A modem with these options.
+    /// A modem with these options; of the family QSSL_TUNNEL_FAMILY if they name none.
     pub fn with_options(options: &str) -> Modem {
-        let options = Options::parse_text(options).expect("the options are right");
+        let family = std::env::var("QSSL_TUNNEL_FAMILY").ok().filter(|_| !options.contains("--family"));
+        let options = match family {
+            Some(family) => format!("--family {family} {options}"),
+            None => options.to_owned(),
+        };
+        let options = Options::parse_text(&options).expect("the options are right");
         Modem { embedded: spawn(options, 0).expect("the modem starts") }
     }
 
