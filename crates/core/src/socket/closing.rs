@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::opening::{OpenClosed, REPEAT_PAUSE};
 use super::{Phase, Socket};
+use crate::at::CommandSet;
 use crate::profile::CloseTime;
 
 /// A socket that is being closed.
@@ -15,6 +16,8 @@ pub struct Closing {
     confirms_eof: bool,
     /// How often it was refused.
     tries: u32,
+    /// An earlier run has left the number open in this set as well: that is closed next.
+    also_open: Option<CommandSet>,
 }
 
 /// Which time AT+QSSLCLOSE may be given.
@@ -64,8 +67,8 @@ pub enum Checked {
 }
 
 impl Closing {
-    fn new(timeout_seconds: u16, confirms_eof: bool) -> Self {
-        Closing { timeout_seconds, confirms_eof, tries: 0 }
+    fn new(timeout_seconds: u16, confirms_eof: bool, also_open: Option<CommandSet>) -> Self {
+        Closing { timeout_seconds, confirms_eof, tries: 0, also_open }
     }
 
     /// Whether the client waits to learn how its stream ended.
@@ -101,18 +104,34 @@ impl Socket {
     /// AT+QSSLCLOSE is next. `confirms_eof`: the server closed first.
     pub(super) fn begin_closing(&mut self, confirms_eof: bool) {
         if self.is_in_use() {
-            self.phase = Phase::Closing(Closing::new(0, confirms_eof && self.is_attached()));
+            let confirms_eof = confirms_eof && self.is_attached();
+            self.phase = Phase::Closing(Closing::new(0, confirms_eof, self.also_open()));
         }
     }
 
     /// AT+QSSLCLOSE is next, and no client waits for its result.
     pub(super) fn close(&mut self, timeout_seconds: u16) {
-        self.phase = Phase::Closing(Closing::new(timeout_seconds, false));
+        self.phase = Phase::Closing(Closing::new(timeout_seconds, false, self.also_open()));
+    }
+
+    /// An earlier run has left it open in the set `first`, and perhaps in `also_open`: both are closed.
+    pub(super) fn close_left_open(&mut self, first: CommandSet, also_open: Option<CommandSet>) {
+        self.set = first;
+        self.phase = Phase::Closing(Closing::new(0, false, also_open));
+    }
+
+    /// The set in which it is to be closed after this one.
+    fn also_open(&self) -> Option<CommandSet> {
+        match &self.phase {
+            Phase::Closing(Closing { also_open, .. }) | Phase::Checking { also_open, .. } => *also_open,
+            _ => None,
+        }
     }
 
     /// AT+QSSLSTATE is next, on these channels.
     pub(super) fn check(&mut self, channels: u32) {
-        self.phase = Phase::Checking { channels, again_at: None, tries: 0, refused: None };
+        let also_open = self.also_open();
+        self.phase = Phase::Checking { channels, again_at: None, tries: 0, refused: None, also_open };
     }
 
     /// A new connection may use its number.
@@ -160,8 +179,13 @@ impl Socket {
                 let other_form = timed && closing.command(form).1.is_none();
                 let doublings = closing.tries.min(CLOSE_PAUSES_MAX);
                 let again_at = (!other_form).then(|| now + REPEAT_PAUSE * 2_u32.pow(doublings) / 2);
-                self.phase =
-                    Phase::Checking { channels: speaking, again_at, tries: 0, refused: Some(closing) };
+                self.phase = Phase::Checking {
+                    channels: speaking,
+                    again_at,
+                    tries: 0,
+                    refused: Some(closing),
+                    also_open: closing.also_open,
+                };
                 CloseAnswer::Refused { tries: closing.tries, was_eof }
             }
             Phase::Closing(closing) => {
@@ -207,7 +231,7 @@ impl Socket {
 
     /// AT+QSSLSTATE was answered on this channel: whether the number is in use in the module.
     pub fn check_answered(&mut self, port: usize, is_in_use: bool, speaking: u32, now: Instant) -> Checked {
-        let Phase::Checking { channels, again_at, tries, refused } = &mut self.phase else {
+        let Phase::Checking { channels, again_at, tries, refused, also_open } = &mut self.phase else {
             return Checked::Nothing;
         };
         if is_in_use {
@@ -227,9 +251,8 @@ impl Socket {
         if *channels & speaking != 0 {
             return Checked::Nothing;
         }
-        if let Some(set) = self.also_open.take() {
-            self.set = set;
-            self.close(0);
+        if let Some(set) = *also_open {
+            self.close_left_open(set, None);
             return Checked::Nothing;
         }
         self.clear();

@@ -103,8 +103,6 @@ pub struct Socket {
     /// The commands of its connection, or of the last one. A number is used for one set at a time, as AT+QISWTMD and ATO
     /// name a number alone.
     set: CommandSet,
-    /// An earlier run has left its number open in the other set as well: that is closed next.
-    also_open: Option<CommandSet>,
     /// The SSL context that it was opened on.
     ssl: Option<SslContextId>,
     /// After SEND FAIL: when the same bytes are sent again.
@@ -157,6 +155,8 @@ enum Phase {
         tries: u32,
         /// The close that was refused, and is due again where the number turns out not to be free.
         refused: Option<Closing>,
+        /// The set in which an earlier run has left it open as well: it is closed there once it is free in this one.
+        also_open: Option<CommandSet>,
     },
 }
 
@@ -249,7 +249,6 @@ impl Socket {
             outgoing: Queue::bytes(OUTGOING_LIMIT_BYTES),
             incoming: Queue::bytes(INCOMING_LIMIT_BYTES),
             set: CommandSet::Ssl,
-            also_open: None,
             ssl: None,
             backoff: None,
             switch_again: None,
@@ -856,16 +855,13 @@ impl Socket {
         if self.is_attached() || self.stream().is_some() {
             return false;
         }
-        let first = open.next();
-        self.also_open = open.next();
-        match (is_ours, first) {
+        match (is_ours, open.next()) {
             (false, _) => self.phase = Phase::Foreign,
             // The command in flight may still open it: no other client may get that connection.
             (true, None) if self.busy.is_some() => self.close(0),
             (true, None) => self.becomes_free(),
-            (true, Some(set)) => {
-                self.set = set;
-                self.close(0);
+            (true, Some(first)) => {
+                self.close_left_open(first, open.next());
                 return true;
             }
         }

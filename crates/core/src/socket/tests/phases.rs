@@ -250,6 +250,52 @@ fn a_number_that_is_not_free_yet_is_asked_about_again_and_closed_again_at_last()
 }
 
 #[test]
+fn a_number_that_is_open_in_both_sets_is_closed_in_both_whatever_comes_in_between() {
+    let now = now();
+    let cases: [(&str, fn(&mut Socket, Instant)); 7] = [
+        ("nothing", |_, _| {}),
+        ("its client leaves", |socket, _| {
+            socket.close_or_free(GiveUp::Abort, ending());
+        }),
+        ("the port is lost", |socket, _| socket.port_lost(0)),
+        ("it is refused, and is closed all the same", |socket, now| {
+            socket.close_answered(0, true, true, form(), 0b11, now);
+        }),
+        ("it is refused, and still open", |socket, now| {
+            socket.close_answered(0, true, true, form(), 0b11, now);
+            socket.check_answered(0, true, 0b11, now);
+        }),
+        ("a late result", |socket, now| {
+            socket.close_answered(0, false, true, form(), 0b11, now);
+            assert_eq!(socket.urc_opened(0), UrcOpened::Late);
+        }),
+        ("it does not become free", |socket, now| {
+            socket.close_answered(0, false, true, form(), 0b11, now);
+            while socket.check_answered(0, true, 0b11, now) != Checked::ClosedAgain {}
+        }),
+    ];
+    for (what, event) in cases {
+        let mut socket = socket("unknown", now);
+        assert!(socket.found(true, [CommandSet::Ssl, CommandSet::Ip].into_iter()));
+        for set in [CommandSet::Ssl, CommandSet::Ip] {
+            assert_eq!(socket.set(), set, "{what}");
+            event(&mut socket, now);
+            if name(&socket) == "closing" {
+                socket.close_answered(0, false, true, form(), 0b11, now);
+            }
+            assert_eq!(
+                (socket.check_answered(0, false, 0b11, now), name(&socket)),
+                (Checked::Nothing, "checking")
+            );
+            let is_last = set == CommandSet::Ip;
+            let checked = socket.check_answered(1, false, 0b11, now);
+            let expected = if is_last { (Checked::Free, "free") } else { (Checked::Nothing, "closing") };
+            assert_eq!((checked, name(&socket)), expected, "{what}, {set:?}");
+        }
+    }
+}
+
+#[test]
 fn what_a_socket_needs_follows_from_its_phase() {
     let now = now();
     for phase in PHASES {
