@@ -13,7 +13,7 @@ use std::path::Path;
 use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
 use qssl_core::recorder;
-use qssl_core::relay::Datagrams;
+use qssl_core::relay::{Datagrams, TunnelCounters};
 use qssl_tunnel::cli::Cli;
 use qssl_tunnel::config;
 use qssl_tunnel::daemon::control::{self, Request};
@@ -175,7 +175,7 @@ fn documented(path: &str) -> Vec<Documented> {
     let source = source.split("#[cfg(test)]").next().expect("a file begins somewhere");
     let mut all: Vec<Documented> = Vec::new();
     let mut words = String::new();
-    let (mut is_flattened, mut is_skipped) = (false, false);
+    let (mut is_flattened, mut is_written_otherwise) = (false, false);
     let (mut depth, mut is_struct) = (0, false);
     for line in source.lines() {
         let text = line.trim();
@@ -186,14 +186,8 @@ fn documented(path: &str) -> Vec<Documented> {
         if text == "#[serde(flatten)]" {
             is_flattened = true;
         }
-        if text.ends_with("serde(skip))]") {
-            is_skipped = true;
-            continue;
-        }
-        if std::mem::take(&mut is_skipped) {
-            words.clear();
-            continue;
-        }
+        // What it is written as has no fields of its own to be listed.
+        is_written_otherwise |= text.contains("serde(with = ");
         let begins = ["pub struct ", "pub enum "].iter().find_map(|begin| line.strip_prefix(begin));
         if let Some(name) = begins.and_then(|rest| rest.strip_suffix(" {")) {
             all.push(Documented { name: name.to_owned(), members: Vec::new() });
@@ -208,6 +202,7 @@ fn documented(path: &str) -> Vec<Documented> {
             let is_block = text.ends_with('{');
             let text = text.trim_start_matches("pub ").trim_end_matches([',', '{', ' ']);
             let (name, kind) = text.split_once(": ").unwrap_or((text, ""));
+            let kind = if std::mem::take(&mut is_written_otherwise) { "" } else { kind };
             let (name, kind) = (name.to_owned(), kind.to_owned());
             let is_flattened = std::mem::take(&mut is_flattened);
             let member = Member { name, kind, words: plain(&words), fields: Vec::new(), is_flattened };
@@ -299,8 +294,8 @@ fn metrics() -> String {
         multiplexer: Some(status::Multiplexer { channels, ..status::Multiplexer::default() }),
         ..status::Port::default()
     }];
-    let datagrams = status::datagrams_by_name(&Datagrams::default());
-    full.tunnels = vec![status::Tunnel { datagrams, clients: one("open"), ..status::Tunnel::default() }];
+    let counters = TunnelCounters { datagrams: Some(Datagrams::default()), ..TunnelCounters::default() };
+    full.tunnels = vec![status::Tunnel { counters, clients: one("open"), ..status::Tunnel::default() }];
     full.uptime_seconds = Some(0.0);
     let mut counts = status::Counts::default();
     counts.modem.open_failures = [("cause".to_owned(), 1)].into();

@@ -1,6 +1,6 @@
 //! What a process has besides a modem and clients: the service manager, the control socket, data usage, recordings.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -281,10 +281,6 @@ impl EventLoop {
                 ssl_context: modem.ssl_context_of(settings).map(|id| id.index() as u32),
                 clients: tunnel.clients,
                 warm: tunnel.warm,
-                datagrams: match settings.carries_datagrams() {
-                    true => status::datagrams_by_name(&tunnel.counters.datagrams),
-                    false => BTreeMap::new(),
-                },
                 counters: tunnel.counters,
                 today_bytes,
                 month_bytes,

@@ -260,8 +260,12 @@ impl Addresses {
     /// Checks, once all sessions are over, that each datagram was carried or is counted. `are_lossless`: the network loses
     /// none, and nothing went wrong.
     pub(super) fn settle(&self, relay: &Relay, records: &[Record], are_lossless: bool) {
+        for report in relay.tunnel_reports().iter().take(self.first) {
+            assert_eq!(report.counters.datagrams, None, "a tunnel of streams");
+        }
         for (number, report) in relay.tunnel_reports().iter().skip(self.first).enumerate() {
-            let Datagrams { up, down, dropped } = report.counters.datagrams;
+            let counts = report.counters.datagrams.expect("it carries datagrams");
+            let Datagrams { up, down, dropped } = counts;
             let of_tunnel = || self.all.iter().filter(|address| address.tunnel == number);
             let sum = |count: fn(&Address) -> u64| of_tunnel().map(count).sum::<u64>();
             let (sent, refused) = (sum(|it| it.sent_count), sum(|it| it.refused_count));
@@ -269,8 +273,7 @@ impl Addresses {
             let at_most = up + dropped.empty + dropped.long + dropped.full + dropped.unsent;
             assert!(
                 at_most - dropped.full <= sent && sent <= at_most,
-                "datagram tunnel {number}: {sent} were sent, and not {:?}",
-                report.counters.datagrams
+                "datagram tunnel {number}: {sent} were sent, and not {counts:?}"
             );
             assert_eq!(down, sum(|it| it.received.len() as u64), "datagram tunnel {number}: delivered");
             assert!(down + dropped.undelivered >= sum(|it| it.offered), "datagram tunnel {number}: offered");

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::terminal::indented_json;
 use qssl_core::at::answers::{Answer, Operator, Registration, Signal};
 use qssl_core::modem::Counters;
-use qssl_core::relay::{Datagrams, TunnelCounters};
+use qssl_core::relay::TunnelCounters;
 
 pub use prometheus::metrics;
 pub use qssl_core::relay::{Connection, LineChannel, Multiplexer};
@@ -110,11 +110,6 @@ pub struct Tunnel {
     /// What it has done.
     #[serde(flatten)]
     pub counters: TunnelCounters,
-    /// Of datagrams, how many it has carried since the start, up and down, and how many it has dropped, by cause: empty
-    /// (no payload), long (more than the module takes in one send), full (the queue of the session), unsent (when the
-    /// session ended, or with an unknown result), undelivered (to the client), refused (no room for a session, or not
-    /// allowed). Without any where it carries streams.
-    pub datagrams: BTreeMap<String, usize>,
     /// Payload both ways today, over restarts where there is a state directory.
     pub today_bytes: u64,
     /// Payload both ways this month, over restarts where there is a state directory.
@@ -143,21 +138,6 @@ pub struct Budget {
     pub limit_bytes: u64,
     /// What has been used: payload both ways and an estimate for each TLS handshake.
     pub used_bytes: u64,
-}
-
-/// The names of carried datagrams in [`Tunnel::datagrams`]; the others are causes of a loss.
-pub const CARRIED: [&str; 2] = ["up", "down"];
-
-/// [`Tunnel::datagrams`] of a tunnel that carries datagrams.
-pub fn datagrams_by_name(counts: &Datagrams) -> BTreeMap<String, usize> {
-    let mut all = BTreeMap::new();
-    let [up, down] = CARRIED;
-    for counted in [&[(up, counts.up), (down, counts.down)][..], &counts.dropped.by_cause()] {
-        for (name, count) in counted {
-            all.insert((*name).to_owned(), *count as usize);
-        }
-    }
-    all
 }
 
 impl Modem {
@@ -203,6 +183,7 @@ pub const NETWORK_QUESTIONS: [&str; 3] = ["AT+CSQ", "AT+COPS?", "AT+CEREG?"];
 #[cfg(test)]
 mod tests {
     use super::*;
+    use qssl_core::relay::{Datagrams, Dropped};
 
     /// A daemon with one tunnel.
     pub(super) fn example() -> Status {
@@ -290,8 +271,15 @@ mod tests {
 
     #[test]
     fn what_is_written_as_json_is_read_back() {
-        let status = example();
+        let mut status = example();
         assert_eq!(serde_json::from_str::<Status>(&status.json()).unwrap(), status);
+        assert!(status.json().contains("\"datagrams\": {},\n"), "{}", status.json());
+        let dropped = Dropped { long: 3, ..Dropped::default() };
+        status.tunnels[0].counters.datagrams = Some(Datagrams { up: 7, down: 5, dropped });
+        assert_eq!(serde_json::from_str::<Status>(&status.json()).unwrap(), status);
+        let written = status.json().split_whitespace().collect::<String>();
+        let counts = r#""down_bytes":20000000,"datagrams":{"down":5,"empty":0,"full":0,"long":3,"refused":0,"undelivered":0,"unsent":0,"up":7},"today_bytes":"#;
+        assert!(written.contains(counts), "{written}");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! A status as metrics in the text format of Prometheus.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{CARRIED, Status, Tunnel};
+use super::{Status, Tunnel};
 use crate::terminal::printable;
 
 /// The status in the text exposition format, version 0.0.4. Names begin with `qssl_tunnel_`, times are seconds, and
@@ -125,20 +126,26 @@ pub fn metrics(status: &Status) -> String {
 
 /// What tunnels that carry datagrams have done with them.
 fn datagrams(page: &mut Page, status: &Status) {
-    if status.tunnels.iter().all(|tunnel| tunnel.datagrams.is_empty()) {
+    let tunnels: Vec<_> = status
+        .tunnels
+        .iter()
+        .filter_map(|tunnel| Some((&*tunnel.name, tunnel.counters.datagrams?)))
+        .collect();
+    if tunnels.is_empty() {
         return;
     }
-    for (family, help, label, is_carried) in [
-        ("tunnel_datagrams_total", "Datagrams carried.", "direction", true),
-        ("tunnel_datagrams_dropped_total", "Datagrams dropped, by cause.", "cause", false),
-    ] {
-        page.family(family, "counter", help);
-        for Tunnel { name, datagrams, .. } in &status.tunnels {
-            for (kind, count) in datagrams {
-                if CARRIED.contains(&&**kind) == is_carried {
-                    page.sample(family, &[("tunnel", name), (label, kind)], *count as f64);
-                }
-            }
+    let family = "tunnel_datagrams_total";
+    page.family(family, "counter", "Datagrams carried.");
+    for (name, counts) in &tunnels {
+        for (direction, count) in [("down", counts.down), ("up", counts.up)] {
+            page.sample(family, &[("tunnel", name), ("direction", direction)], count as f64);
+        }
+    }
+    let family = "tunnel_datagrams_dropped_total";
+    page.family(family, "counter", "Datagrams dropped, by cause.");
+    for (name, counts) in &tunnels {
+        for (cause, count) in BTreeMap::from(counts.dropped.by_cause()) {
+            page.sample(family, &[("tunnel", name), ("cause", cause)], count as f64);
         }
     }
 }
@@ -219,7 +226,6 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::datagrams_by_name;
     use super::super::tests::example;
     use super::*;
     use qssl_core::relay::{Datagrams, Dropped};
@@ -260,7 +266,7 @@ mod tests {
         let mut status = example();
         assert!(!metrics(&status).contains("datagrams"), "it has streams only");
         let dropped = Dropped { long: 2, ..Dropped::default() };
-        status.tunnels[0].datagrams = datagrams_by_name(&Datagrams { up: 7, down: 0, dropped });
+        status.tunnels[0].counters.datagrams = Some(Datagrams { up: 7, down: 0, dropped });
         let text = metrics(&status);
         for line in [
             "qssl_tunnel_tunnel_datagrams_total{tunnel=\"web\",direction=\"up\"} 7",

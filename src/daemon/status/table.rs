@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::terminal::{printable, wrapped};
 use qssl_core::counted;
+use qssl_core::relay::Datagrams;
 
-use super::{CARRIED, Connection, LineChannel, Multiplexer, NO_DAEMON, Status, Tunnel};
+use super::{Connection, LineChannel, Multiplexer, NO_DAEMON, Status, Tunnel};
 
 /// The status in lines of at most 80 columns, except for long words and rows of tunnels with much in them. With `before`,
 /// an earlier status and its age, rates are shown.
@@ -221,7 +222,7 @@ fn tunnels(status: &Status, before: Option<(&Status, Duration)>) -> String {
             tunnel.listen.join(" "),
             tunnel.target,
             tunnel.mode,
-            datagrams(&tunnel.datagrams)
+            tunnel.counters.datagrams.map_or_else(String::new, datagrams)
         )
     };
     let mut lines = columns(&rows, &[0]);
@@ -271,14 +272,12 @@ fn connections(status: &Status, before: Option<(&Status, Duration)>) -> String {
 }
 
 /// The datagrams that were carried, and those that were dropped, by cause.
-fn datagrams(counts: &BTreeMap<String, usize>) -> String {
-    if counts.is_empty() {
-        return String::new();
-    }
-    let of = |name: &str| counts.get(name).copied().unwrap_or_default();
-    let mut text = format!(", {} up, {} down", counted(of("up"), "datagram"), of("down"));
+fn datagrams(counts: Datagrams) -> String {
+    let mut text = format!(", {} up, {} down", counted(counts.up, "datagram"), counts.down);
     let mut before = "; dropped:";
-    for (cause, count) in counts.iter().filter(|(name, count)| **count > 0 && !CARRIED.contains(&&***name)) {
+    for (cause, count) in
+        BTreeMap::from(counts.dropped.by_cause()).into_iter().filter(|(_, count)| *count > 0)
+    {
         // Writing to a String cannot fail.
         let _ = write!(text, "{before} {count} {cause}");
         before = ",";
@@ -364,10 +363,9 @@ fn span(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::datagrams_by_name;
     use super::super::tests::example;
     use super::*;
-    use qssl_core::relay::{Datagrams, Dropped};
+    use qssl_core::relay::Dropped;
 
     #[test]
     fn everything_that_matters_is_in_the_table() {
@@ -426,7 +424,7 @@ mod tests {
         tunnel.target = "dtls://example.org:5684".into();
         (tunnel.warm, tunnel.counters.served_warm) = (0, 0);
         let dropped = Dropped { long: 3, full: 2, ..Dropped::default() };
-        tunnel.datagrams = datagrams_by_name(&Datagrams { up: 1, down: 0, dropped });
+        tunnel.counters.datagrams = Some(Datagrams { up: 1, down: 0, dropped });
         let shown = table(&status, None);
         let line = "dtls://example.org:5684, push, 1 datagram up, 0 down;\n    dropped: 2 full, 3 long\n";
         assert!(shown.contains(line), "{shown}");

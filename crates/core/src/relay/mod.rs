@@ -308,7 +308,7 @@ impl Relay {
             return self.settle(now);
         }
         if let Some((_, tunnel)) = self.over.iter().find(|(over, _)| *over == id) {
-            account_of(&mut self.accounts, tunnel).counters.datagrams.dropped.unsent += 1;
+            account_of(&mut self.accounts, tunnel).count(Dropped { unsent: 1, ..Dropped::default() }.into());
         }
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
         match client.received(bytes, now) {
@@ -401,7 +401,7 @@ impl Relay {
 
     /// A datagram from an address without a session came where [`Relay::wants_clients`] is false, and was dropped.
     pub fn datagram_refused(&mut self, tunnel: &Arc<Tunnel>) {
-        account_of(&mut self.accounts, tunnel).counters.datagrams.dropped.refused += 1;
+        account_of(&mut self.accounts, tunnel).count(Dropped { refused: 1, ..Dropped::default() }.into());
     }
 
     /// A datagram came from a client.
@@ -417,7 +417,7 @@ impl Relay {
     fn count_datagrams(&mut self, id: ClientId, datagrams: Datagrams) {
         let Some(client) = self.clients.get_mut(id.0).and_then(Option::as_mut) else { return };
         client.count(datagrams);
-        account_of(&mut self.accounts, client.tunnel()).counters.datagrams += datagrams;
+        account_of(&mut self.accounts, client.tunnel()).count(datagrams);
     }
 
     /// A session is over: what of it is neither sent nor delivered is dropped.
@@ -678,9 +678,8 @@ impl Relay {
             Event::SentLate { tunnel, bytes } => {
                 let account = account_of(&mut self.accounts, &tunnel);
                 account.moved_up(bytes as u64);
-                if tunnel.carries_datagrams() {
+                if let Some(datagrams) = &mut account.counters.datagrams {
                     // It was counted when its session ended.
-                    let datagrams = &mut account.counters.datagrams;
                     datagrams.up += 1;
                     datagrams.dropped.unsent = datagrams.dropped.unsent.saturating_sub(1);
                 }

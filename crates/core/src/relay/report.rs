@@ -26,10 +26,12 @@ pub struct TunnelCounters {
     pub up_bytes: u64,
     /// Payload to clients since the start.
     pub down_bytes: u64,
-    /// What of that were datagrams, and which were dropped. The program writes it: code of its own for each struct in it
-    /// would take 10 kB.
-    #[cfg_attr(feature = "serde", serde(skip))]
-    pub datagrams: Datagrams,
+    /// Of datagrams, how many it has carried since the start, up and down, and how many it has dropped, by cause: empty
+    /// (no payload), long (more than the module takes in one send), full (the queue of the session), unsent (when the
+    /// session ended, or with an unknown result), undelivered (to the client), refused (no room for a session, or not
+    /// allowed). Without any where it carries streams.
+    #[cfg_attr(feature = "serde", serde(with = "by_name"))]
+    pub datagrams: Option<Datagrams>,
 }
 
 /// Datagrams that a tunnel or a session carried, and those that it dropped.
@@ -64,18 +66,9 @@ impl std::ops::AddAssign for Datagrams {
     fn add_assign(&mut self, other: Datagrams) {
         self.up += other.up;
         self.down += other.down;
-        self.dropped += other.dropped;
-    }
-}
-
-impl std::ops::AddAssign for Dropped {
-    fn add_assign(&mut self, other: Dropped) {
-        self.empty += other.empty;
-        self.long += other.long;
-        self.full += other.full;
-        self.unsent += other.unsent;
-        self.undelivered += other.undelivered;
-        self.refused += other.refused;
+        for ((_, count), (_, more)) in self.dropped.causes().into_iter().zip(other.dropped.by_cause()) {
+            *count += more;
+        }
     }
 }
 
@@ -88,19 +81,53 @@ impl From<Dropped> for Datagrams {
 impl Dropped {
     /// Each cause in a word, and how many it dropped.
     pub fn by_cause(&self) -> [(&'static str, u64); 6] {
+        let mut counts = *self;
+        counts.causes().map(|(cause, count)| (cause, *count))
+    }
+
+    fn causes(&mut self) -> [(&'static str, &mut u64); 6] {
         [
-            ("empty", self.empty),
-            ("long", self.long),
-            ("full", self.full),
-            ("unsent", self.unsent),
-            ("undelivered", self.undelivered),
-            ("refused", self.refused),
+            ("empty", &mut self.empty),
+            ("long", &mut self.long),
+            ("full", &mut self.full),
+            ("unsent", &mut self.unsent),
+            ("undelivered", &mut self.undelivered),
+            ("refused", &mut self.refused),
         ]
     }
 
     /// All of them.
     pub fn total(&self) -> u64 {
         self.by_cause().iter().map(|(_, count)| count).sum()
+    }
+}
+
+/// [`TunnelCounters::datagrams`] as one map: `up`, `down`, and the causes.
+#[cfg(feature = "serde")]
+mod by_name {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Datagrams;
+
+    pub fn serialize<S: Serializer>(counts: &Option<Datagrams>, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut all = BTreeMap::new();
+        if let Some(Datagrams { up, down, dropped }) = counts {
+            all.extend(dropped.by_cause());
+            all.extend([("up", *up), ("down", *down)]);
+        }
+        all.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Datagrams>, D::Error> {
+        let all = BTreeMap::<String, u64>::deserialize(deserializer)?;
+        let of = |name: &str| all.get(name).copied().unwrap_or_default();
+        let mut counts = Datagrams { up: of("up"), down: of("down"), ..Datagrams::default() };
+        for (cause, count) in counts.dropped.causes() {
+            *count = of(cause);
+        }
+        Ok((!all.is_empty()).then_some(counts))
     }
 }
 
@@ -162,7 +189,16 @@ pub(super) struct Account {
 
 impl Account {
     pub fn new(tunnel: &Arc<Tunnel>) -> Self {
-        Account { tunnel: tunnel.clone(), counters: TunnelCounters::default(), untold: Moved::default() }
+        let datagrams = tunnel.carries_datagrams().then(Datagrams::default);
+        let counters = TunnelCounters { datagrams, ..TunnelCounters::default() };
+        Account { tunnel: tunnel.clone(), counters, untold: Moved::default() }
+    }
+
+    /// Datagrams went their way, or were dropped.
+    pub fn count(&mut self, datagrams: Datagrams) {
+        if let Some(counts) = &mut self.counters.datagrams {
+            *counts += datagrams;
+        }
     }
 
     pub fn opened(&mut self) {

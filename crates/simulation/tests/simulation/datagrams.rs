@@ -26,7 +26,7 @@ fn sends(number: u64, count: u64, from: Duration, every: Duration) -> Vec<(Durat
 }
 
 fn counted(sim: &Simulation) -> Datagrams {
-    sim.relay.tunnel_reports().last().expect("a tunnel").counters.datagrams
+    sim.relay.tunnel_reports().last().expect("a tunnel").counters.datagrams.expect("it carries datagrams")
 }
 
 fn dropped(sim: &Simulation) -> Dropped {

@@ -116,7 +116,7 @@ impl Tally {
         self.bytes_up += sim.clients.iter().map(|client| client.sent).sum::<u64>();
         self.bytes_down += sim.clients.iter().map(|client| client.received.len() as u64).sum::<u64>();
         for report in sim.relay.tunnel_reports() {
-            let datagrams = report.counters.datagrams;
+            let datagrams = report.counters.datagrams.unwrap_or_default();
             self.datagrams_up += datagrams.up;
             self.datagrams_down += datagrams.down;
             self.datagrams_dropped += datagrams.dropped.total();

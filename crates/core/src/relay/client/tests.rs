@@ -277,14 +277,14 @@ fn a_session_keeps_whole_datagrams_until_it_has_a_socket_and_says_what_it_droppe
     let mut client = session(now);
     assert!(client.is_waiting(), "it begins with a datagram");
     let no_socket = |_| panic!("it has none");
-    let mut dropped = Dropped::default();
+    let mut counts = Datagrams::default();
     for length in [3, 0, 5, 1_461, 1_460] {
-        dropped += client.datagram_received(&vec![b'x'; length], 1_460, no_socket, now);
+        counts += client.datagram_received(&vec![b'x'; length], 1_460, no_socket, now).into();
     }
     for _ in 0..6 {
-        dropped += client.datagram_received(b"more", 1_460, no_socket, now);
+        counts += client.datagram_received(b"more", 1_460, no_socket, now).into();
     }
-    assert_eq!(dropped, Dropped { empty: 1, long: 1, full: 1, ..Dropped::default() });
+    assert_eq!(counts, Dropped { empty: 1, long: 1, full: 1, ..Dropped::default() }.into());
     let mut early = client.attached_to(socket(), now);
     let mut lengths = Vec::new();
     while !early.is_empty() {
