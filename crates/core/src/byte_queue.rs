@@ -77,6 +77,11 @@ impl ByteQueue {
         }
     }
 
+    /// How many bytes it holds at most.
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
     /// How many bytes of memory it has taken.
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::byte_queue::ByteQueue;
+use crate::settings::Transport;
 
 /// A bounded first-in, first-out queue of one of the two kinds.
 #[derive(Debug)]
@@ -11,6 +12,15 @@ pub enum Queue {
     Bytes(ByteQueue),
     /// Each leaves as it came, or is dropped whole.
     Datagrams(DatagramQueue),
+}
+
+/// How much may wait in a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many bytes of a stream.
+    pub bytes: usize,
+    /// How many datagrams.
+    pub datagrams: usize,
 }
 
 /// A bounded queue of datagrams. The last may still be coming.
@@ -44,6 +54,14 @@ enum Coming {
 }
 
 impl Queue {
+    /// A queue of what connections of this kind carry.
+    pub fn of(transport: &Transport, limits: Limits) -> Self {
+        match transport.carries_datagrams() {
+            true => Queue::datagrams(limits.datagrams),
+            false => Queue::bytes(limits.bytes),
+        }
+    }
+
     /// A queue of bytes with this limit.
     pub fn bytes(limit_bytes: usize) -> Self {
         Queue::Bytes(ByteQueue::new(limit_bytes))
@@ -166,6 +184,15 @@ impl Queue {
                 queue.bytes.consume(first);
             }
         }
+    }
+
+    /// Takes everything, and leaves an empty queue of the same kind.
+    pub fn take(&mut self) -> Queue {
+        let empty = match self {
+            Queue::Bytes(queue) => Queue::bytes(queue.limit_bytes()),
+            Queue::Datagrams(queue) => Queue::datagrams(queue.most),
+        };
+        std::mem::replace(self, empty)
     }
 
     /// Removes everything and gives the memory back.

@@ -703,12 +703,7 @@ impl Modem {
 
     /// Takes what has come and was not consumed, at [`Event::Ended`].
     pub(crate) fn take_rest(&mut self, socket: SocketId) -> Queue {
-        let socket = &mut self.sockets[socket.index()];
-        let fresh = match socket.carries_datagrams() {
-            true => Queue::datagrams(0),
-            false => Queue::bytes(INCOMING_LIMIT_BYTES),
-        };
-        std::mem::replace(&mut socket.incoming, fresh)
+        self.sockets[socket.index()].incoming.take()
     }
 
     /// The client is done with the socket; no more events come for it.

@@ -25,7 +25,7 @@ use crate::at::SocketId;
 use crate::counted;
 use crate::failure::Cut;
 use crate::modem::{Carried, End, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
-use crate::queue::{DATAGRAMS_UP_MAX, Queue};
+use crate::queue::{DATAGRAMS_UP_MAX, Limits, Queue};
 use crate::settings::{OpenOn, Server, Target, Tunnel};
 
 /// A client.
@@ -204,10 +204,7 @@ impl Client {
                 OpenOn::FirstByte if !tunnel.carries_datagrams() => ClientState::Silent,
                 OpenOn::FirstByte | OpenOn::Accept => ClientState::Waiting,
             },
-            early: match tunnel.carries_datagrams() {
-                true => Queue::datagrams(DATAGRAMS_UP_MAX),
-                false => Queue::bytes(EARLY_LIMIT_BYTES),
-            },
+            early: Queue::of(&tunnel.transport, EARLY_LIMITS),
             number,
             tunnel,
             target,
@@ -564,7 +561,7 @@ impl Client {
         self.state = ClientState::Opening(Attached { socket, carried: Carried::default() });
         self.last_byte = now;
         self.silent_since = self.silent_since.map(|_| now);
-        std::mem::replace(&mut self.early, Queue::bytes(0))
+        self.early.take()
     }
 
     /// Its socket is open.
@@ -758,8 +755,8 @@ impl fmt::Display for Limit {
     }
 }
 
-/// What a client may send before it has a socket, in bytes.
-const EARLY_LIMIT_BYTES: usize = 4 * 1024;
+/// What a client may send before it has a socket.
+const EARLY_LIMITS: Limits = Limits { bytes: 4 * 1024, datagrams: DATAGRAMS_UP_MAX };
 
 /// A read of less is not worth its system call, in bytes; a full queue holds this and more.
 const READ_MIN_BYTES: usize = OUTGOING_LIMIT_BYTES / 2;

@@ -52,7 +52,7 @@ pub use sending::{FailedSend, SEND_STUCK_LIMIT};
 
 use crate::at::{CHUNK_MAX, Command, CommandOutcome, CommandSet, READ_MAX, SslContextId};
 use crate::failure::Cut;
-use crate::queue::Queue;
+use crate::queue::{DATAGRAMS_DOWN_MAX, DATAGRAMS_UP_MAX, Limits, Queue};
 use crate::settings::{Mode, Target, Tunnel};
 use closing::Closing;
 use delivery::Delivery;
@@ -911,9 +911,12 @@ impl Socket {
 /// What waits to be sent, per socket, in bytes: several chunks, so that a full one is ready at any time.
 pub const OUTGOING_LIMIT_BYTES: usize = 32 * 1024;
 
+const OUTGOING_LIMITS: Limits = Limits { bytes: OUTGOING_LIMIT_BYTES, datagrams: DATAGRAMS_UP_MAX };
+
 /// What waits for a client, per socket, in bytes.
 /// Above the limit at which a socket is switched to buffer mode there is room for what a module still pushes until it has switched to buffer mode.
 pub const INCOMING_LIMIT_BYTES: usize = 160 * 1024;
+const INCOMING_LIMITS: Limits = Limits { bytes: INCOMING_LIMIT_BYTES, datagrams: DATAGRAMS_DOWN_MAX };
 
 #[cfg(test)]
 mod tests;

@@ -12,10 +12,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Flow, Holder, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, Phase, Socket};
+use super::{Flow, Holder, INCOMING_LIMITS, OUTGOING_LIMITS, Phase, Socket};
 use crate::at::{AccessMode, CommandOutcome, ResultCode, SslContextId};
 use crate::failure::OpenFailure;
-use crate::queue::{DATAGRAMS_DOWN_MAX, DATAGRAMS_UP_MAX, Queue};
+use crate::queue::Queue;
 use crate::settings::{Mode, Target, Tunnel};
 
 /// A socket that is being opened.
@@ -280,12 +280,8 @@ impl Socket {
     ) {
         self.clear();
         self.holder = holder;
-        if self.carries_datagrams() || tunnel.carries_datagrams() {
-            (self.outgoing, self.incoming) = match tunnel.carries_datagrams() {
-                true => (Queue::datagrams(DATAGRAMS_UP_MAX), Queue::datagrams(DATAGRAMS_DOWN_MAX)),
-                false => (Queue::bytes(OUTGOING_LIMIT_BYTES), Queue::bytes(INCOMING_LIMIT_BYTES)),
-            };
-        }
+        self.outgoing = Queue::of(&tunnel.transport, OUTGOING_LIMITS);
+        self.incoming = Queue::of(&tunnel.transport, INCOMING_LIMITS);
         self.set = tunnel.transport.command_set();
         self.ssl = ssl;
         self.mode = Some(tunnel.mode);
