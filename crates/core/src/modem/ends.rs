@@ -47,15 +47,6 @@ impl Modem {
         }
     }
 
-    /// Connections of datagrams that are over are closed.
-    pub(super) fn end_datagrams(&mut self) {
-        for id in SocketId::all() {
-            if self.sockets[id.index()].close_if_over() {
-                self.end(id, End::Eof);
-            }
-        }
-    }
-
     /// The socket is no longer wanted: whatever its phase, it ends up free.
     pub(super) fn close_or_free(&mut self, id: SocketId, how: GiveUp) {
         let ending = Ending {

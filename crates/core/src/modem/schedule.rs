@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Modem, Sharing};
+use super::{End, Modem, Sharing};
 use crate::at::{CHUNK_MAX, Command, CommandOutcome, CommandSet, READ_MAX, Security, SocketId};
 use crate::channel::Habit;
 use crate::channel::wire_settings::{self, IDENTITY, SERIAL_NUMBER, SPEED, is_needed};
@@ -15,14 +15,13 @@ use crate::fair_queue::Way;
 use crate::settings::{self, Mode};
 use crate::setup::ssl_context::negotiate_seconds;
 use crate::setup::{Confirmation, SetupStep};
-use crate::socket::{Opener, Socket, Switching, View};
+use crate::socket::{Adjusted, Opener, Socket, Switching, View};
 
 impl Modem {
     /// Gives every idle channel its next command. Called after every change.
     pub(super) fn run(&mut self, now: Instant) {
         self.last_run = now;
         self.adjust_flows(now);
-        self.end_datagrams();
         self.close_what_came_late();
         self.notice_release(now);
         if !self.channels.iter().any(Channel::is_open) {
@@ -499,7 +498,11 @@ impl Modem {
             poll_interval: self.poll_interval(),
             silence_max: Some(self.settings.liveness_interval).filter(|interval| !interval.is_zero()),
         };
-        self.sockets.iter_mut().for_each(|socket| socket.adjust_flow(switching, now));
+        for id in SocketId::all() {
+            if self.sockets[id.index()].adjust_flow(switching, now) == Adjusted::IsOver {
+                self.end(id, End::Eof);
+            }
+        }
     }
 
     /// At the end, once every socket is free, the session is released.

@@ -182,6 +182,15 @@ pub enum Told {
     Ended,
 }
 
+/// What follows from [`Socket::adjust_flow`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adjusted {
+    /// Nothing.
+    GoesOn,
+    /// Its datagrams have ended, and all of them were read: it is closed.
+    IsOver,
+}
+
 /// What an answer to AT+QSSLRECV means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
@@ -663,8 +672,8 @@ impl Socket {
     }
 
     /// Switches a pushing socket to buffer mode while its client reads too slowly, and back. Once other programs have
-    /// texts shown that could look like payload, it is switched for good.
-    pub fn adjust_flow(&mut self, switching: Switching, now: Instant) {
+    /// texts shown that could look like payload, it is switched for good. One of datagrams that is over is closed.
+    pub fn adjust_flow(&mut self, switching: Switching, now: Instant) -> Adjusted {
         if self.awaits_open() {
             let interval = switching.poll_interval;
             self.poll_at = interval.map(|interval| self.poll_at.unwrap_or(now + interval));
@@ -675,7 +684,7 @@ impl Socket {
             can_switch: switching.is_possible && self.switch_again.is_none_or(|again| again.at <= now),
             wants_push: self.mode() == Some(Mode::Push),
         };
-        let Phase::Open(open) = &mut self.phase else { return };
+        let Phase::Open(open) = &mut self.phase else { return Adjusted::GoesOn };
         let soonest = open.silence_max(&switching).map(|silence| now + silence);
         self.poll_at = match (soonest, self.poll_at) {
             (Some(_), Some(at)) if at <= now => {
@@ -687,6 +696,7 @@ impl Socket {
         };
         open.adjust(load, &switching);
         self.only_announces &= !matches!(open.flow(), Flow::ToPush { .. });
+        self.close_if_over()
     }
 
     /// AT+QISWTMD was answered, on the channel that pushes its bytes (`by_its_port`) or on another.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::far_end::Verdict;
 use super::flow::Load;
-use super::{FarEnd, Flow, Phase, Received, Socket, Switching, Witness, Witnessed};
+use super::{Adjusted, FarEnd, Flow, Phase, Received, Socket, Switching, Witness, Witnessed};
 use crate::at::CommandOutcome;
 use crate::failure::Cut;
 
@@ -211,14 +211,15 @@ impl Socket {
         }
     }
 
-    /// The same of one that carries datagrams, of whose end nothing has to be confirmed. Returns whether it has ended.
-    pub fn close_if_over(&mut self) -> bool {
+    /// The same of one that carries datagrams, of whose end nothing has to be confirmed.
+    pub(super) fn close_if_over(&mut self) -> Adjusted {
         let is_over = self.carries_datagrams()
             && self.busy.is_none()
             && self.open().is_some_and(Open::is_read_to_its_end);
-        if is_over {
-            self.close(0);
+        if !is_over {
+            return Adjusted::GoesOn;
         }
-        is_over
+        self.close(0);
+        Adjusted::IsOver
     }
 }
