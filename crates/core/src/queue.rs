@@ -116,6 +116,14 @@ impl Queue {
         }
     }
 
+    /// How many datagrams can leave.
+    pub fn whole_datagrams(&self) -> usize {
+        match self {
+            Queue::Bytes(_) => 0,
+            Queue::Datagrams(queue) => queue.lengths.len(),
+        }
+    }
+
     /// How many bytes can still be appended, or how long the next datagram may be.
     pub fn room(&self) -> usize {
         match self {
@@ -298,7 +306,9 @@ mod tests {
         assert!(!queue.begins(3), "two cannot come at once");
         queue.came(b"cde");
         assert!(queue.begins(1));
+        assert_eq!(queue.whole_datagrams(), 1);
         queue.came(b"f");
+        assert_eq!(queue.whole_datagrams(), 2);
         assert_eq!(taken(&mut queue), [&b"abcde"[..], b"f"]);
         assert_eq!(queue.datagram_counts(), (2, 0));
     }

@@ -454,12 +454,8 @@ impl Client {
     /// It is over: what was neither sent nor delivered.
     pub fn left(&mut self) -> Dropped {
         let Unsettled { up, down } = std::mem::take(&mut self.unsettled);
-        let mut early = 0;
-        while self.early.keeps_boundaries() && !self.early.is_empty() {
-            self.early.consume(self.early.as_slice().len());
-            early += 1;
-        }
-        Dropped { unsent: up + early, undelivered: down, ..Dropped::default() }
+        let early = self.early.take().whole_datagrams();
+        Dropped { unsent: up + early as u64, undelivered: down, ..Dropped::default() }
     }
 
     /// It sent bytes, no more than [`Client::wants_bytes`] allowed.
