@@ -457,18 +457,26 @@ impl Modem {
         if is_certain {
             log::warn!("URCs were sent on the modem's port {before}, which is not in use here");
         }
+        // A URC has come by it since it was opened.
+        let has_spoken = |socket: &Socket| !is_certain && socket.listening.bytes() > 0;
         for id in SocketId::all() {
-            let listening = &self.sockets[id.index()].listening;
-            if !is_certain && listening.bytes() > 0 {
-                if listening.port() != Some(port) && self.sockets[id.index()].is_pushing() {
-                    // What follows comes by another port, and what came there before was taken for copies.
-                    self.break_off(id, Cut::UrcsMissed);
-                }
-                // A URC has come by it since it was opened.
-                continue;
-            }
-            if let Err(cut) = self.sockets[id.index()].urcs_were_elsewhere() {
+            let socket = &mut self.sockets[id.index()];
+            if !has_spoken(socket)
+                && let Err(cut) = socket.urcs_were_elsewhere()
+            {
                 self.break_off(id, cut);
+            }
+        }
+        // What follows comes by another port, and what came there before was taken for copies.
+        self.break_pushing(|socket| has_spoken(socket) && socket.listening.port() != Some(port));
+    }
+
+    /// Breaks those of these sockets that are pushed bytes: some of them may have been lost.
+    fn break_pushing(&mut self, of: impl Fn(&Socket) -> bool) {
+        for id in SocketId::all() {
+            let socket = &self.sockets[id.index()];
+            if socket.is_pushing() && of(socket) {
+                self.break_off(id, Cut::UrcsMissed);
             }
         }
     }
@@ -489,12 +497,7 @@ impl Modem {
             return;
         }
         self.routing.forget();
-        for id in SocketId::all() {
-            let socket = &self.sockets[id.index()];
-            if socket.is_pushing() && socket.listening.bytes() > 0 {
-                self.break_off(id, Cut::UrcsMissed);
-            }
-        }
+        self.break_pushing(|socket| socket.listening.bytes() > 0);
     }
 
     /// How often a silent socket is read, or asked whether it is open; `None`: URCs are enough.

@@ -106,6 +106,12 @@ pub enum Verdict {
 }
 
 impl FarEnd {
+    /// That of a connection whose `closed` came before the result of its open: it may be another's, as one that the
+    /// module's answer has contradicted.
+    pub(super) fn doubtful() -> Self {
+        FarEnd::Unconfirmed { sign: Sign::Closed, question: Question { answers: 1, again_at: None } }
+    }
+
     /// Whether bytes are sent to the server. After the first answer that contradicts a `closed`, sending goes on.
     pub fn takes_bytes(self) -> bool {
         match self {
@@ -203,13 +209,6 @@ impl FarEnd {
                 question.answers = question.answers.max(1)
             }
             FarEnd::There | FarEnd::Unconfirmed { .. } | FarEnd::Gone => {}
-        }
-    }
-
-    /// Its `closed` may be another's: it came before the result of the open.
-    pub(super) fn doubts_closed(&mut self) {
-        if let FarEnd::Unconfirmed { question, .. } = self {
-            question.answers = question.answers.max(1);
         }
     }
 

@@ -414,10 +414,7 @@ impl Socket {
     /// Whether it is as it was when it was opened, as far as is known: connected, and nothing waits to be read. What may
     /// have been said shows when the module is asked, and until then it is not.
     pub fn is_fresh(&self) -> bool {
-        self.open().is_some_and(|open| {
-            matches!(open.flow(), Flow::Push | Flow::Buffer { readable: false })
-                && open.far_end() == FarEnd::There
-        })
+        self.is_calm() && !self.open().is_some_and(|open| open.flow().is_readable())
     }
 
     /// Whether it is open, and its server seems to have closed, confirmed or not.

@@ -114,11 +114,6 @@ impl Open {
         }
     }
 
-    /// Its `closed` came before the result of its open.
-    pub(super) fn doubts_closed(&mut self) {
-        self.far_end.doubts_closed();
-    }
-
     /// AT+QSSLSEND was answered with ERROR.
     pub(super) fn send_refused(&mut self) {
         self.far_end.send_refused();
@@ -193,15 +188,8 @@ impl Open {
 
 impl Socket {
     /// Bytes flow.
-    pub(super) fn becomes_open(&mut self, flow: Flow) {
-        self.phase = Phase::Open(Open { flow, far_end: FarEnd::There });
-    }
-
-    /// The `closed` that it is asked about came before the result of its open.
-    pub(super) fn doubts_closed(&mut self) {
-        if let Phase::Open(open) = &mut self.phase {
-            open.doubts_closed();
-        }
+    pub(super) fn becomes_open(&mut self, flow: Flow, far_end: FarEnd) {
+        self.phase = Phase::Open(Open { flow, far_end });
     }
 
     /// Once the server has closed and everything was read, AT+QSSLCLOSE is next.

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Flow, Holder, INCOMING_LIMITS, OUTGOING_LIMITS, Phase, Socket};
+use super::{FarEnd, Flow, Holder, INCOMING_LIMITS, OUTGOING_LIMITS, Phase, Socket};
 use crate::at::{AccessMode, CommandOutcome, ResultCode, SslContextId};
 use crate::failure::OpenFailure;
 use crate::queue::Queue;
@@ -432,12 +432,13 @@ impl Socket {
             Some(Mode::Push | Mode::Transparent) if !self.only_announces => Flow::Push,
             _ => Flow::Buffer { readable: true },
         };
-        self.becomes_open(flow);
+        let far_end = match closed {
+            Closed::BeforeResult => FarEnd::doubtful(),
+            Closed::No | Closed::AfterResult => FarEnd::There,
+        };
+        self.becomes_open(flow, far_end);
         if closed != Closed::No {
             self.closed(now);
-        }
-        if closed == Closed::BeforeResult {
-            self.doubts_closed();
         }
     }
 

@@ -1,7 +1,7 @@
 //! Transparent mode, the socket's side: when its bytes begin and cease to be those of a channel. What those bytes mean is
 //! `channel/stream/`; what follows for others is `modem/transparent.rs`.
 
-use super::{Flow, Phase, Question, Socket};
+use super::{FarEnd, Flow, Phase, Question, Socket};
 use crate::settings::Mode;
 
 impl Socket {
@@ -18,7 +18,7 @@ impl Socket {
     /// This channel is its stream: its client's, or one that is left.
     pub(super) fn becomes_stream(&mut self, channel: usize) {
         let may_be_over = self.may_have_ended();
-        self.becomes_open(Flow::Transparent { channel });
+        self.becomes_open(Flow::Transparent { channel }, FarEnd::There);
         if may_be_over {
             // Its channel waits for that answer.
             self.ask_beside();
@@ -49,7 +49,7 @@ impl Socket {
         self.mode = Some(Mode::Buffer);
         self.listening.expect(speaks_by);
         // Bytes that came meanwhile wait in the module, unannounced.
-        self.becomes_open(Flow::Buffer { readable: true });
+        self.becomes_open(Flow::Buffer { readable: true }, FarEnd::There);
     }
 
     /// Data mode was left, and the stream does not go on.
