@@ -3,20 +3,19 @@
 
 #![cfg(feature = "openssl")]
 
+mod common;
+
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mio::{Events, Poll, Token, Waker};
+use common::{Bench, now};
 use openssl::pkey::PKey;
 use openssl::ssl::{ErrorCode, Ssl, SslContext, SslMethod, SslStream, SslVersion};
 use openssl::x509::X509;
-use qssl_modem_emulator::network::real::{Mapping, RealNetwork};
 use qssl_modem_emulator::network::{
-    Arrival, Close, ConnectionId, ConnectionState, Network, OpenFailure, OpenRequest, TlsParameters,
-    Transport,
+    Arrival, Close, ConnectionId, Network, OpenFailure, OpenRequest, TlsParameters, Transport,
 };
 use qssl_modem_emulator::test_server::{Authority, CertificateRequest};
 
@@ -104,65 +103,32 @@ fn serve(context: &SslContext, socket: UdpSocket, losses: usize) -> Option<(Stri
 }
 
 struct World {
-    poll: Poll,
-    network: RealNetwork,
+    bench: Bench,
+    /// The connection that was opened.
+    id: ConnectionId,
 }
 
-const ID: ConnectionId = ConnectionId(1);
-
 impl World {
-    fn new(server: SocketAddr) -> World {
-        let poll = Poll::new().expect("a poll");
-        let waker = Waker::new(poll.registry(), Token(0)).expect("a waker");
-        let registry = poll.registry().try_clone().expect("a registry");
-        let mapping = Mapping { host: HOST.into(), port: 5684, address: server };
-        World { poll, network: RealNetwork::new(registry, Arc::new(waker), 1, vec![mapping]) }
-    }
-
-    fn open(&mut self, tls: TlsParameters) -> Result<(), OpenFailure> {
+    fn open(server: SocketAddr, tls: TlsParameters) -> Result<World, OpenFailure> {
+        let mut bench = Bench::new(&[HOST], 5684, server);
         let transport = Transport::Udp;
         let request = OpenRequest { host: HOST.into(), port: 5684, tls: Some(tls), transport, local_port: 0 };
-        self.network.open(ID, request, now());
-        self.until(|network| match network.state(ID, now()) {
-            ConnectionState::Opening => None,
-            ConnectionState::Open { .. } => Some(Ok(())),
-            ConnectionState::Failed(failure) => Some(Err(failure)),
-        })
-    }
-
-    /// Turns the poll until `question` is answered.
-    fn until<T>(&mut self, mut question: impl FnMut(&mut RealNetwork) -> Option<T>) -> T {
-        let give_up = now() + Duration::from_secs(60);
-        loop {
-            if let Some(answer) = question(&mut self.network) {
-                return answer;
-            }
-            assert!(now() < give_up, "nothing came within 60 s");
-            let mut events = Events::with_capacity(64);
-            let due = self.network.next_deadline().map(|deadline| deadline.saturating_duration_since(now()));
-            let patience = Duration::from_secs(1).min(due.unwrap_or(Duration::MAX));
-            self.poll.poll(&mut events, Some(patience)).expect("polling works");
-            for event in &events {
-                self.network.handle_event(event, now());
-            }
-            self.network.deadline_passed(now());
-        }
+        let id = bench.start(request);
+        bench.outcome(id)?;
+        Ok(World { bench, id })
     }
 
     fn send(&mut self, record: &[u8]) {
-        self.until(|network| network.send_datagram(ID, record, None, now()).then_some(()));
+        let id = self.id;
+        self.bench.until(|network| network.send_datagram(id, record, None, now()).then_some(()));
     }
 
     fn arrival(&mut self) -> Arrival {
-        self.until(|network| {
-            Some(network.receive_datagram(ID, now())).filter(|arrival| *arrival != Arrival::Nothing)
+        let id = self.id;
+        self.bench.until(|network| {
+            Some(network.receive_datagram(id, now())).filter(|arrival| *arrival != Arrival::Nothing)
         })
     }
-}
-
-fn now() -> Instant {
-    #[allow(clippy::disallowed_methods, reason = "real sockets live in real time")]
-    Instant::now()
 }
 
 fn parameters(version: u8, authority: &Authority) -> TlsParameters {
@@ -192,8 +158,7 @@ fn parameters(version: u8, authority: &Authority) -> TlsParameters {
 #[test]
 fn records_stay_apart_both_ways_until_the_server_closes() {
     let server = Server::start(SslVersion::DTLS1_2, 0);
-    let mut world = World::new(server.address);
-    world.open(parameters(1, &server.authority)).expect("it opens");
+    let mut world = World::open(server.address, parameters(1, &server.authority)).expect("it opens");
     let lengths = [1_460, 1, 700];
     for length in lengths {
         world.send(&vec![length as u8; length]);
@@ -215,8 +180,8 @@ fn each_version_setting_offers_that_version() {
         (SslVersion::DTLS1_2, 2, "DTLSv1.2"),
     ] {
         let server = Server::start(version, 0);
-        let mut world = World::new(server.address);
-        world.open(parameters(setting, &server.authority)).expect("it opens");
+        let mut world =
+            World::open(server.address, parameters(setting, &server.authority)).expect("it opens");
         world.send(b"end");
         assert_eq!(server.seen().0, name, "setting {setting}");
     }
@@ -225,19 +190,18 @@ fn each_version_setting_offers_that_version() {
 #[test]
 fn the_server_hears_of_an_orderly_close() {
     let server = Server::start(SslVersion::DTLS1_2, 0);
-    let mut world = World::new(server.address);
-    world.open(parameters(2, &server.authority)).expect("it opens");
+    let mut world = World::open(server.address, parameters(2, &server.authority)).expect("it opens");
     world.send(b"hello");
     assert_eq!(world.arrival(), Arrival::Datagram(b"hello".to_vec(), server.address));
-    world.network.close(ID, Close::Orderly, now());
+    world.bench.network.close(world.id, Close::Orderly, now());
     assert_eq!(server.seen(), ("DTLSv1.2".to_owned(), vec![5]));
 }
 
 #[test]
 fn a_lost_flight_is_sent_again() {
     let server = Server::start(SslVersion::DTLS1_2, 1);
-    let mut world = World::new(server.address);
-    world.open(parameters(2, &server.authority)).expect("it opens after a second");
+    let mut world =
+        World::open(server.address, parameters(2, &server.authority)).expect("it opens after a second");
     world.send(b"end");
     assert_eq!(world.arrival(), Arrival::Ended);
     assert_eq!(server.seen().0, "DTLSv1.2");
@@ -246,21 +210,21 @@ fn a_lost_flight_is_sent_again() {
 #[test]
 fn a_server_of_another_version_or_authority_is_refused() {
     let server = Server::start(SslVersion::DTLS1_2, 0);
-    let outcome = World::new(server.address).open(parameters(0, &server.authority));
-    assert!(matches!(outcome, Err(OpenFailure::Handshake(_))), "{outcome:?}");
+    let outcome = World::open(server.address, parameters(0, &server.authority)).err();
+    assert!(matches!(outcome, Some(OpenFailure::Handshake(_))), "{outcome:?}");
     let server = Server::start(SslVersion::DTLS1_2, 0);
     let stranger = Authority::new("another root").expect("a root");
-    let outcome = World::new(server.address).open(parameters(1, &stranger));
-    assert!(matches!(outcome, Err(OpenFailure::Verification(_))), "{outcome:?}");
+    let outcome = World::open(server.address, parameters(1, &stranger)).err();
+    assert!(matches!(outcome, Some(OpenFailure::Verification(_))), "{outcome:?}");
 }
 
 #[test]
 fn a_silent_server_is_given_up_after_the_negotiation_time() {
     let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    let mut world = World::new(silent.local_addr().expect("an address"));
+    let address = silent.local_addr().expect("an address");
     let authority = Authority::new("test root").expect("a root");
     let tls = TlsParameters { negotiate_seconds: 2, ..parameters(2, &authority) };
-    assert_eq!(world.open(tls), Err(OpenFailure::TimedOut));
+    assert_eq!(World::open(address, tls).err(), Some(OpenFailure::TimedOut));
     let mut buffer = [0; 2_048];
     silent.set_nonblocking(true).expect("it can be set");
     let flights = std::iter::from_fn(|| silent.recv(&mut buffer).ok()).count();

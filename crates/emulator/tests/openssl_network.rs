@@ -3,14 +3,13 @@
 
 #![cfg(feature = "openssl")]
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod common;
 
-use mio::{Events, Poll, Token, Waker};
-use qssl_modem_emulator::network::real::{Mapping, RealNetwork};
+use std::time::Duration;
+
+use common::{Bench, now};
 use qssl_modem_emulator::network::{
-    Close, ConnectionId, ConnectionState, Network, OpenFailure, OpenRequest, Received, TlsParameters,
-    Transport,
+    Close, ConnectionId, Network, OpenFailure, OpenRequest, Received, TlsParameters, Transport,
 };
 use qssl_modem_emulator::test_server::{
     Authority, Behaviour, CertificateRequest, ClientEnd, Ending, Handshake, Identity, KeyKind, Record,
@@ -19,73 +18,32 @@ use qssl_modem_emulator::test_server::{
 
 const HOST: &str = "server.example";
 
-/// The network under test, its poll, and the server it is to reach.
+/// The network under test, and the server it is to reach.
 struct World {
-    poll: Poll,
-    network: RealNetwork,
+    bench: Bench,
     server: TestServer,
-    opened: u64,
 }
 
 impl World {
     fn new(options: ServerOptions) -> World {
         let server = TestServer::start(options).expect("the server starts");
-        let mapping = Mapping { host: HOST.into(), port: 443, address: server.address() };
-        let poll = Poll::new().expect("a poll");
-        let waker = Waker::new(poll.registry(), Token(0)).expect("a waker");
-        let registry = poll.registry().try_clone().expect("a registry");
-        let network = RealNetwork::new(registry, Arc::new(waker), 1, vec![mapping]);
-        World { poll, network, server, opened: 0 }
+        let bench = Bench::new(&[HOST], 443, server.address());
+        World { bench, server }
     }
 
     fn start(&mut self, host: &str, port: u16, tls: Option<TlsParameters>) -> ConnectionId {
-        self.opened += 1;
-        let id = ConnectionId(self.opened);
-        self.network.open(
-            id,
-            OpenRequest { host: host.into(), port, tls, transport: Transport::Tcp, local_port: 0 },
-            now(),
-        );
-        id
+        let transport = Transport::Tcp;
+        self.bench.start(OpenRequest { host: host.into(), port, tls, transport, local_port: 0 })
     }
 
     fn open(&mut self, tls: TlsParameters) -> Result<ConnectionId, OpenFailure> {
         let id = self.start(HOST, 443, Some(tls));
-        self.outcome(id)
-    }
-
-    fn outcome(&mut self, id: ConnectionId) -> Result<ConnectionId, OpenFailure> {
-        self.until(|network| match network.state(id, now()) {
-            ConnectionState::Opening => None,
-            ConnectionState::Open { .. } => Some(Ok(id)),
-            ConnectionState::Failed(failure) => Some(Err(failure)),
-        })
-    }
-
-    /// Turns the poll until `question` is answered.
-    fn until<T>(&mut self, mut question: impl FnMut(&mut RealNetwork) -> Option<T>) -> T {
-        let give_up = now() + Duration::from_secs(30);
-        loop {
-            if let Some(answer) = question(&mut self.network) {
-                return answer;
-            }
-            assert!(now() < give_up, "nothing came within 30 s");
-            let mut events = Events::with_capacity(64);
-            let due = self.network.next_deadline().map(|deadline| deadline.saturating_duration_since(now()));
-            let patience = Duration::from_secs(1).min(due.unwrap_or(Duration::MAX));
-            self.poll.poll(&mut events, Some(patience)).expect("polling works");
-            for event in &events {
-                if !self.network.handle_event(event, now()) {
-                    self.network.woken(now());
-                }
-            }
-            self.network.deadline_passed(now());
-        }
+        self.bench.outcome(id)
     }
 
     /// What the server saw of the latest handshake.
     fn seen(&self) -> Handshake {
-        let last = self.opened as usize - 1;
+        let last = self.bench.opened as usize - 1;
         let ready = |records: &[Record]| records.get(last).is_some_and(|record| record.handshake.is_some());
         let outcome = self.server.wait_for(ready).swap_remove(last).handshake.expect("waited for");
         outcome.expect("the handshake succeeded")
@@ -93,7 +51,7 @@ impl World {
 
     fn send_all(&mut self, id: ConnectionId, bytes: &[u8]) {
         let mut sent = 0;
-        self.until(|network| {
+        self.bench.until(|network| {
             sent += network.send(id, &bytes[sent..], now());
             (sent == bytes.len()).then_some(())
         });
@@ -103,7 +61,7 @@ impl World {
     fn receive_all(&mut self, id: ConnectionId) -> (Vec<u8>, Received) {
         let mut bytes = Vec::new();
         let mut buffer = [0; 1500];
-        let end = self.until(|network| {
+        let end = self.bench.until(|network| {
             loop {
                 match network.receive(id, &mut buffer, now()) {
                     Received::Bytes(count) => bytes.extend_from_slice(&buffer[..count]),
@@ -114,11 +72,6 @@ impl World {
         });
         (bytes, end)
     }
-}
-
-fn now() -> Instant {
-    #[allow(clippy::disallowed_methods, reason = "real sockets live in real time")]
-    Instant::now()
 }
 
 fn unix_now() -> i64 {
@@ -191,7 +144,7 @@ fn bytes_pass_both_ways_unchanged() {
 
     let (mut sent, mut echoed) = (0, Vec::new());
     let mut buffer = [0; 4096];
-    world.until(|network| {
+    world.bench.until(|network| {
         sent += network.send(id, &payload[sent..], now());
         while let Received::Bytes(count) = network.receive(id, &mut buffer, now()) {
             echoed.extend_from_slice(&buffer[..count]);
@@ -207,7 +160,7 @@ fn plain_tcp_passes_bytes_and_ends_in_order() {
         ServerOptions { plain: true, behaviour: Behaviour::Source { bytes: 5000 }, ..Default::default() };
     let mut world = World::new(options);
     let id = world.start(HOST, 443, None);
-    world.outcome(id).expect("it opens");
+    world.bench.outcome(id).expect("it opens");
     let (bytes, end) = world.receive_all(id);
     assert_eq!((bytes.len(), end), (5000, Received::Ended));
 }
@@ -390,9 +343,9 @@ fn an_address_is_checked_against_the_addresses_in_the_certificate() {
     let mut world = World::new(server_of(identity));
     let port = world.server.address().port();
     let id = world.start("127.0.0.1", port, Some(trusting(&authority)));
-    world.outcome(id).expect("it opens");
+    world.bench.outcome(id).expect("it opens");
     let id = world.start("localhost", port, Some(trusting(&authority)));
-    is_refused_because(world.outcome(id), "mismatch");
+    is_refused_because(world.bench.outcome(id), "mismatch");
 }
 
 #[test]
@@ -473,7 +426,7 @@ fn sessions_are_resumed_within_one_context_and_its_settings() {
     let mut world = World::new(server_of(identity));
     let mut resumed = |parameters: TlsParameters| {
         let id = world.open(parameters).expect("it opens");
-        world.network.close(id, Close::Orderly, now());
+        world.bench.network.close(id, Close::Orderly, now());
         world.seen().session_reused
     };
     let cached = |context| TlsParameters { session_cache: Some(context), ..trusting(&authority) };
@@ -547,16 +500,16 @@ fn an_orderly_close_delivers_everything_and_an_abort_does_not_look_like_an_end()
     let mut world = World::new(options);
     let id = world.open(parameters()).expect("it opens");
     world.send_all(id, &[7; 300_000]);
-    world.network.close(id, Close::Orderly, now());
+    world.bench.network.close(id, Close::Orderly, now());
     // close_notify goes both ways while the network is polled.
-    world.until(|network| network.next_deadline().is_none().then_some(()));
+    world.bench.until(|network| network.next_deadline().is_none().then_some(()));
     let records = world.server.wait_for(|records| records[0].client_end.is_some());
     assert_eq!(records[0].received_bytes, 300_000);
     assert_eq!(records[0].client_end, Some(ClientEnd::Orderly));
 
     let id = world.open(parameters()).expect("it opens");
     world.send_all(id, &[7; 100]);
-    world.network.close(id, Close::Abort, now());
+    world.bench.network.close(id, Close::Abort, now());
     let records = world.server.wait_for(|records| records.len() == 2 && records[1].client_end.is_some());
     assert_eq!(records[1].client_end, Some(ClientEnd::Cut));
 }
@@ -570,7 +523,7 @@ fn a_server_that_does_not_read_stops_the_sender() {
     let mut sent = 0;
     // Every buffer on the way fills up; then nothing more is taken, however often it is offered.
     let mut refusals = 0;
-    world.until(|network| {
+    world.bench.until(|network| {
         refusals += 1;
         loop {
             let taken = network.send(id, &[0; 4096], now());
@@ -591,7 +544,7 @@ fn bytes_do_not_count_as_unsent_once_they_have_left() {
     let mut world = World::new(server_of(good_identity().1));
     let id = world.open(parameters()).expect("it opens");
     world.send_all(id, &[1; 1000]);
-    world.until(|network| (network.unsent(id, now()) == 0).then_some(()));
+    world.bench.until(|network| (network.unsent(id, now()) == 0).then_some(()));
     let records = world.server.wait_for(|records| records[0].received_bytes == 1000);
     assert_eq!(records.len(), 1);
 }
@@ -604,12 +557,12 @@ fn failures_before_tls_are_told_apart() {
         listener.local_addr().expect("an address").port()
     };
     let id = world.start("127.0.0.1", free_port, Some(parameters()));
-    assert_eq!(world.outcome(id), Err(OpenFailure::Refused));
+    assert_eq!(world.bench.outcome(id), Err(OpenFailure::Refused));
     let id = world.start("no..such..name", 443, Some(parameters()));
-    assert_eq!(world.outcome(id), Err(OpenFailure::Dns));
+    assert_eq!(world.bench.outcome(id), Err(OpenFailure::Dns));
     let port = world.server.address().port();
     let id = world.start("localhost", port, Some(parameters()));
-    world.outcome(id).expect("the system's resolver knows localhost");
+    world.bench.outcome(id).expect("the system's resolver knows localhost");
 }
 
 #[test]
@@ -617,11 +570,11 @@ fn a_server_that_does_not_negotiate_is_given_up_after_the_negotiation_time() {
     let options = ServerOptions { plain: true, behaviour: Behaviour::Silent, ..Default::default() };
     let mut world = World::new(options);
     let id = world.start(HOST, 443, Some(TlsParameters { negotiate_seconds: 40, ..parameters() }));
-    world.until(|network| {
+    world.bench.until(|network| {
         // From the connection on the limit is 40 s, before it 150 s.
         let due = network.next_deadline().expect("an opening has a deadline");
         (due < now() + Duration::from_secs(41)).then_some(())
     });
-    world.network.deadline_passed(now() + Duration::from_secs(41));
-    assert_eq!(world.outcome(id), Err(OpenFailure::TimedOut));
+    world.bench.network.deadline_passed(now() + Duration::from_secs(41));
+    assert_eq!(world.bench.outcome(id), Err(OpenFailure::TimedOut));
 }
