@@ -207,8 +207,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads the options of a section. Each value is parsed alone first, so that an error has a position; then
-    /// all are parsed together.
+    /// Reads the options of a section, up to the first key that is none or has a value of a wrong type. A value that its
+    /// option refuses comes before that one.
     fn section<A: Args>(
         &self,
         table: &DeTable<'_>,
@@ -217,29 +217,46 @@ impl Reader<'_> {
     ) -> Result<Section<A>, ConfigError> {
         let command = command::<A>();
         let mut key_locations = BTreeMap::new();
-        let mut all = Vec::new();
+        let (mut all, mut mistake) = (Vec::new(), None);
         for (key, value) in in_order(table) {
             let name = key.get_ref().as_ref();
-            let Some(option) = find(&command, name) else {
-                return Err(self.unknown_key(name, key.span(), Some((head, &keys(&command)))));
+            let words = match find(&command, name) {
+                Some(option) => self.words(option, name, value),
+                None => Err(self.unknown_key(name, key.span(), Some((head, &keys(&command))))),
             };
-            for (words, span) in self.words(option, name, value)? {
-                let alone = Command::new("option").no_binary_name(true).arg(option.clone());
-                if !words.is_empty() && words.starts_with(&format!("--{name}")) {
-                    alone
-                        .try_get_matches_from([&words])
-                        .map_err(|error| self.error(span, reason(name, &words, &error)))?;
+            match words {
+                Ok(words) => all.extend(words.into_iter().map(|(word, span)| (name, word, span))),
+                Err(error) => {
+                    mistake = Some(error);
+                    break;
                 }
-                all.push(words);
             }
             key_locations.insert(name.to_owned(), self.location(key.span().start));
         }
         let location = self.location(span.start);
-        let matches = command.try_get_matches_from(all.iter().filter(|words| !words.is_empty()));
-        let options = matches.and_then(|matches| A::from_arg_matches(&matches));
-        let options =
-            options.map_err(|error| ConfigError(format!("{location}: {}", crate::cli::one_line(&error))))?;
-        Ok(Section { options, location, allows_overrides: false, key_locations })
+        let words = all.iter().map(|(_, word, _)| word).filter(|word| !word.is_empty());
+        let options = command.try_get_matches_from(words).and_then(|matches| A::from_arg_matches(&matches));
+        match (options, mistake) {
+            (Ok(options), None) => Ok(Section { options, location, allows_overrides: false, key_locations }),
+            (Ok(_), Some(mistake)) => Err(mistake),
+            (Err(error), mistake) => Err(self
+                .refused::<A>(&all)
+                .or(mistake)
+                .unwrap_or_else(|| ConfigError(format!("{location}: {}", crate::cli::one_line(&error))))),
+        }
+    }
+
+    /// The first of these words, each with its key and position, that its option refuses. clap does not report the
+    /// position.
+    fn refused<A: Args>(&self, all: &[(&str, String, Range<usize>)]) -> Option<ConfigError> {
+        let command = command::<A>();
+        all.iter().filter(|(name, word, _)| word.starts_with(&format!("--{name}"))).find_map(
+            |(name, word, span)| {
+                let alone = Command::new("option").no_binary_name(true).arg(find(&command, name)?.clone());
+                let error = alone.try_get_matches_from([word]).err()?;
+                Some(self.error(span.clone(), reason(name, word, &error)))
+            },
+        )
     }
 
     /// The value as words for clap, each with its position.

@@ -8,8 +8,8 @@
 //!
 //! File and command line are parsed apart, and merged option by option. If clap got one list of words, those of the file
 //! would override environment variables, although it must be the other way round, and repeated options would add up
-//! instead of replacing the file's. Each value of the file is also parsed alone first, and the command line is checked
-//! alone after a complaint, so that an error names either file and line or the option, whichever is to blame.
+//! instead of replacing the file's. Only after a complaint, the values of the file are parsed one by one, and the command
+//! line is checked alone, so that an error names either file and line or the option, whichever is to blame.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
