@@ -22,7 +22,7 @@ use crate::terminal::{self, indented_json, printable};
 use qssl_core::at::answers::{Answer, FileSum, ListedFile, Storage, TlsSetting, without_storage};
 use qssl_core::at::{AtText, Command, SslContextId};
 use qssl_core::modem::ssl_context::{self, File, Upload};
-use qssl_core::modem::{CommandOutcome, Failure, Profile, UserAnswer};
+use qssl_core::modem::{CommandOutcome, Failure, UserAnswer};
 use qssl_core::{Kind, counted};
 
 /// Does what `args` request.
@@ -153,15 +153,7 @@ impl Store {
 
     /// The directory of the module in which tunnels look for files.
     fn directory(&mut self) -> Result<&'static str, Failure> {
-        let mut profile = Profile::unknown();
-        profile.learn_identity(&self.say("ATI")?.lines);
-        if profile.identity_is_incomplete() {
-            let model = self.say("AT+CGMM;+CGMR")?;
-            if model.outcome == Some(CommandOutcome::Ok) {
-                profile.learn_identity(&model.lines);
-            }
-        }
-        Ok(profile.directory())
+        Ok(self.conversation.identify()?.directory())
     }
 
     fn list(&mut self) -> Result<Listing, Failure> {

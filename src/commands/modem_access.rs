@@ -17,7 +17,7 @@ use crate::ports::holder;
 use crate::terminal::in_full;
 use qssl_core::Kind;
 use qssl_core::at::{Command, CommandSet, Line, USUAL_PATIENCE};
-use qssl_core::modem::{Failure, UserAnswer};
+use qssl_core::modem::{CommandOutcome, Failure, Profile, UserAnswer};
 
 /// A conversation with one modem.
 pub struct Conversation {
@@ -178,6 +178,22 @@ impl Conversation {
                 .map_err(|failure| nor_a_daemon(failure, sought, holder::other_tunnels)),
             Way::Daemon(_) => self.ask(Command::line("AT")).map(|_| ()),
         }
+    }
+
+    /// What the modem reports that it is.
+    ///
+    /// # Errors
+    /// As [`Conversation::ask`].
+    pub fn identify(&mut self) -> Result<Profile, Failure> {
+        let mut profile = Profile::unknown();
+        profile.learn_identity(&self.ask(Command::line("ATI"))?.lines);
+        if profile.identity_is_incomplete() {
+            let model = self.ask(Command::line("AT+CGMM;+CGMR"))?;
+            if model.outcome == Some(CommandOutcome::Ok) {
+                profile.learn_identity(&model.lines);
+            }
+        }
+        Ok(profile)
     }
 
     /// Sends a command and waits for its answer. A daemon refuses a command that would break its tunnels.

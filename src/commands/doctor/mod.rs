@@ -290,14 +290,7 @@ impl Doctor<'_> {
     }
 
     fn identify(&mut self) -> Result<(), Failure> {
-        let identity = self.say("ATI")?;
-        self.profile.learn_identity(&identity.lines);
-        if self.profile.identity_is_incomplete() {
-            let model = self.say("AT+CGMM;+CGMR")?;
-            if model.error.is_none() {
-                self.profile.learn_identity(&model.lines);
-            }
-        }
+        self.profile = self.conversation.identify()?;
         if let Some(seen) = self.profile.other_commands() {
             self.report.failed("identity", Kind::SetUpFailed, seen, "");
             return Ok(());
