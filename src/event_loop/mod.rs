@@ -140,7 +140,7 @@ impl EventLoop {
             outside: None,
             daemon: None,
         };
-        event_loop.relay.modem_mut().set_seed(by_chance());
+        event_loop.relay.set_seed(by_chance());
         event_loop.catch_signals(signals)?;
         event_loop.start_emulator()?;
         event_loop.listen()?;

@@ -182,7 +182,7 @@ impl Simulation {
         let clients =
             clients.map(|(index, it)| Actor::new(it.client.clone(), 1_000 + index as u64)).collect();
         let mut relay = Relay::new(settings(&wiring), now);
-        relay.modem_mut().set_seed(wiring.seed);
+        relay.set_seed(wiring.seed);
         let faults = wiring.faults.iter().map(|(at, fault)| (now + *at, fault.clone())).collect();
         Simulation {
             start: now,

@@ -96,8 +96,6 @@ pub struct Modem {
     next_user_command: u64,
     counters: Counters,
     open_times: OpenTimes,
-    /// Chance decides by this how long pauses are.
-    seed: u64,
 }
 
 /// What the relay must know.
@@ -246,7 +244,6 @@ impl Modem {
             next_user_command: 0,
             counters: Counters::default(),
             open_times: OpenTimes::default(),
-            seed: 0,
             next_settings: None,
             settings,
             tunnels,
@@ -254,18 +251,12 @@ impl Modem {
     }
 
     /// Chance decides by this how long pauses between attempts are.
-    pub fn set_seed(&mut self, seed: u64) {
-        self.seed = seed;
+    pub(crate) fn set_seed(&mut self, seed: u64) {
         self.ladder.set_seed(seed);
         self.setup.set_seed(seed.rotate_left(32));
     }
 
     // Questions.
-
-    /// What it was given for that.
-    pub(crate) fn seed(&self) -> u64 {
-        self.seed
-    }
 
     /// Whether sockets can be opened at present.
     pub fn is_up(&self) -> bool {

@@ -663,7 +663,7 @@ impl Relay {
             }
             Event::OpenFailed(socket, failure) => {
                 let Some(id) = self.client_of[socket.index()].take() else {
-                    return self.warm.open_failed(socket, &failure, self.modem.seed(), now);
+                    return self.warm.open_failed(socket, &failure, now);
                 };
                 self.actions.push_back(Action::ClientNotOpened(id, NotOpened::Failed(failure.clone())));
                 if self.begin_probe(id, &failure, now) {
@@ -749,7 +749,7 @@ impl Relay {
     /// The socket has ended: its last bytes are moved to the client.
     fn socket_ended(&mut self, socket: SocketId, end: End, now: Instant) {
         let Some(id) = self.client_of[socket.index()].take() else {
-            return self.warm.ended(socket, self.modem.seed(), now);
+            return self.warm.ended(socket, now);
         };
         self.note_carried(id, now);
         let unsent = self.modem.unsent(socket);

@@ -280,6 +280,12 @@ impl Relay {
         &mut self.modem
     }
 
+    /// Chance decides by this how long pauses between attempts are.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.modem.set_seed(seed);
+        self.warm.set_seed(seed);
+    }
+
     /// So many clients of this tunnel were turned away before they were accepted, or had to wait for a descriptor.
     pub fn clients_refused(&mut self, tunnel: &Arc<Tunnel>, count: usize) {
         account_of(&mut self.accounts, tunnel).counters.refused += count as u64;

@@ -33,6 +33,8 @@ pub(super) struct Warm {
     head_start_until: Option<Instant>,
     /// When it was last decided what is due.
     last_look: Option<Instant>,
+    /// Chance decides by this how long pauses are.
+    seed: u64,
 }
 
 /// Those of one tunnel.
@@ -117,9 +119,16 @@ impl Warm {
         let mut old = std::mem::take(&mut self.tunnels);
         for tunnel in tunnels.iter().filter(|tunnel| is_wanted_by(tunnel)) {
             let known = old.iter().position(|keeper| Arc::ptr_eq(&keeper.tunnel, tunnel));
-            self.tunnels.push(known.map_or_else(|| Keeper::new(tunnel), |index| old.swap_remove(index)));
+            let keeper = known.map_or_else(|| Keeper::new(tunnel, self.seed), |index| old.swap_remove(index));
+            self.tunnels.push(keeper);
         }
         debug_assert!(old.iter().all(|keeper| keeper.kept.is_empty()), "taken out before");
+    }
+
+    /// Chance decides by this how long pauses are.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
+        self.tunnels.iter_mut().for_each(|keeper| keeper.backoff.set_seed(seed));
     }
 
     /// From now on none is opened, or as many as are wanted. Returns whether that is a change.
@@ -197,8 +206,12 @@ impl Warm {
         self.tunnels.iter().find(|keeper| Arc::ptr_eq(&keeper.tunnel, tunnel))
     }
 
-    fn keeper_mut(&mut self, socket: SocketId) -> Option<&mut Keeper> {
-        self.tunnels.iter_mut().find(|keeper| keeper.kept.iter().any(|kept| kept.socket == socket))
+    /// The keeper of this one, and its place there.
+    fn place_of(&mut self, socket: SocketId) -> Option<(&mut Keeper, usize)> {
+        self.tunnels.iter_mut().find_map(|keeper| {
+            let place = keeper.kept.iter().position(|kept| kept.socket == socket)?;
+            Some((keeper, place))
+        })
     }
 
     // What happened.
@@ -213,22 +226,21 @@ impl Warm {
 
     /// A connection is open. Returns its tunnel.
     pub fn opened(&mut self, socket: SocketId, generation: u32, now: Instant) -> Option<&Arc<Tunnel>> {
-        let keeper = self.keeper_mut(socket)?;
-        let kept = keeper.kept.iter_mut().find(|kept| kept.socket == socket)?;
-        kept.stage = Stage::Unread(Opened { since: now, generation });
+        let (keeper, place) = self.place_of(socket)?;
+        keeper.kept[place].stage = Stage::Unread(Opened { since: now, generation });
         keeper.works(false);
         Some(&keeper.tunnel)
     }
 
     /// A connection could not be opened.
-    pub fn open_failed(&mut self, socket: SocketId, failure: &OpenFailure, seed: u64, now: Instant) {
+    pub fn open_failed(&mut self, socket: SocketId, failure: &OpenFailure, now: Instant) {
         let Some((keeper, kept)) = self.take_out(socket) else { return };
         let level = match failure {
             // The modem's own troubles are in the log already.
             OpenFailure::Lost(_) => log::Level::Debug,
             _ => log::Level::Warn,
         };
-        if let Some(level) = keeper.failed(kept, level, seed, now) {
+        if let Some(level) = keeper.failed(kept, level, now) {
             let (tunnel, server) = (&keeper.tunnel.name, keeper.server());
             let cause = super::probe::cause(failure);
             log::log!(
@@ -239,9 +251,9 @@ impl Warm {
     }
 
     /// A connection has ended by a fault of the modem.
-    pub fn ended(&mut self, socket: SocketId, seed: u64, now: Instant) {
+    pub fn ended(&mut self, socket: SocketId, now: Instant) {
         if let Some((keeper, kept)) = self.take_out(socket) {
-            keeper.failed(kept, log::Level::Debug, seed, now);
+            keeper.failed(kept, log::Level::Debug, now);
         }
     }
 
@@ -259,49 +271,16 @@ impl Warm {
 
     /// Looks whether this connection may still be given to a client. Returns whether it is to be closed; it is not known
     /// here from then on.
-    pub fn must_close(&mut self, socket: SocketId, ahead: Ahead, seed: u64, now: Instant) -> bool {
-        let Some(keeper) = self.keeper_mut(socket) else { return false };
-        let Some(place) = keeper.kept.iter().position(|kept| kept.socket == socket) else { return false };
+    pub fn must_close(&mut self, socket: SocketId, ahead: Ahead, now: Instant) -> bool {
+        let Some((keeper, place)) = self.place_of(socket) else { return false };
         if let Stage::Unread(opened) = keeper.kept[place].stage
             && ahead.is_fresh
         {
             keeper.kept[place].stage = Stage::Ready(opened);
         }
-        let kept = &keeper.kept[place];
-        let Some(why) = keeper.verdict(kept, ahead, now) else { return false };
-        let Some((keeper, kept)) = self.take_out(socket) else { return false };
-        let name = &keeper.tunnel.name;
-        match why {
-            Dropped::Old => keeper.works(true),
-            Dropped::SettingsChanged => {
-                log::debug!("{name}: the TLS settings of the connection on socket {socket} have changed")
-            }
-            Dropped::ServerClosed => {
-                let seconds = kept.open_for(now).as_secs();
-                if let Some(level) = keeper.failed(kept, log::Level::Warn, seed, now) {
-                    log::log!(
-                        level,
-                        "{}: {} closed a connection opened ahead after {seconds} s: set --warm-max-age below that",
-                        keeper.tunnel.name,
-                        keeper.server()
-                    );
-                }
-            }
-            Dropped::ServerSpoke => {
-                let advice = match keeper.tunnel.limits.warm.server_first {
-                    true => "more than is kept",
-                    false => "see --warm-server-first",
-                };
-                if let Some(level) = keeper.failed(kept, log::Level::Warn, seed, now) {
-                    log::log!(
-                        level,
-                        "{}: {} speaks first, so a connection opened ahead is thrown away: {advice}",
-                        keeper.tunnel.name,
-                        keeper.server()
-                    );
-                }
-            }
-        }
+        let Some(why) = keeper.verdict(&keeper.kept[place], ahead, now) else { return false };
+        let kept = keeper.kept.swap_remove(place);
+        keeper.dropped(kept, why, now);
         true
     }
 
@@ -329,8 +308,7 @@ impl Warm {
     }
 
     fn take_out(&mut self, socket: SocketId) -> Option<(&mut Keeper, Kept)> {
-        let keeper = self.keeper_mut(socket)?;
-        let place = keeper.kept.iter().position(|kept| kept.socket == socket)?;
+        let (keeper, place) = self.place_of(socket)?;
         let kept = keeper.kept.swap_remove(place);
         Some((keeper, kept))
     }
@@ -392,7 +370,7 @@ impl Relay {
                 continue;
             }
             let ahead = self.modem.ahead(socket);
-            if self.warm.must_close(socket, ahead, self.modem.seed(), now) {
+            if self.warm.must_close(socket, ahead, now) {
                 self.close_ahead([socket], now);
             }
         }
@@ -460,14 +438,10 @@ impl Relay {
 }
 
 impl Keeper {
-    fn new(tunnel: &Arc<Tunnel>) -> Self {
-        Keeper {
-            tunnel: tunnel.clone(),
-            kept: Vec::new(),
-            trying: Trying::Freely,
-            backoff: Backoff::new(PAUSE_MIN, PAUSE_MAX),
-            warned_at: None,
-        }
+    fn new(tunnel: &Arc<Tunnel>, seed: u64) -> Self {
+        let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
+        backoff.set_seed(seed);
+        Keeper { tunnel: tunnel.clone(), kept: Vec::new(), trying: Trying::Freely, backoff, warned_at: None }
     }
 
     fn server(&self) -> String {
@@ -517,6 +491,33 @@ impl Keeper {
         }
     }
 
+    /// One that was open is closed.
+    fn dropped(&mut self, kept: Kept, why: Dropped, now: Instant) {
+        let what = match why {
+            Dropped::Old => return self.works(true),
+            Dropped::SettingsChanged => {
+                let (name, socket) = (&self.tunnel.name, kept.socket);
+                return log::debug!(
+                    "{name}: the TLS settings of the connection on socket {socket} have changed"
+                );
+            }
+            Dropped::ServerClosed => {
+                let seconds = kept.open_for(now).as_secs();
+                format!("closed a connection opened ahead after {seconds} s: set --warm-max-age below that")
+            }
+            Dropped::ServerSpoke => {
+                let advice = match self.tunnel.limits.warm.server_first {
+                    true => "more than is kept",
+                    false => "see --warm-server-first",
+                };
+                format!("speaks first, so a connection opened ahead is thrown away: {advice}")
+            }
+        };
+        if let Some(level) = self.failed(kept, log::Level::Warn, now) {
+            log::log!(level, "{}: {} {what}", self.tunnel.name, self.server());
+        }
+    }
+
     /// One was opened, or one that was open (`has_lasted`) has lasted until a client came or until it was old: if what
     /// failed before is that, it works again.
     fn works(&mut self, has_lasted: bool) {
@@ -530,11 +531,11 @@ impl Keeper {
     }
 
     /// One has failed. Returns the level of the line that is due for it, which is a warning once in a while.
-    fn failed(&mut self, kept: Kept, level: log::Level, seed: u64, now: Instant) -> Option<log::Level> {
-        match self.trying {
-            Trying::Carefully { failed_at, .. } if kept.begun <= failed_at => return None,
-            Trying::Carefully { .. } => {}
-            Trying::Freely => self.backoff.set_seed(seed),
+    fn failed(&mut self, kept: Kept, level: log::Level, now: Instant) -> Option<log::Level> {
+        if let Trying::Carefully { failed_at, .. } = self.trying
+            && kept.begun <= failed_at
+        {
+            return None;
         }
         let again_at = now + self.backoff.next();
         self.trying = Trying::Carefully { failed_at: now, again_at, was_open: kept.opened().is_some() };
@@ -614,7 +615,7 @@ mod tests {
         for number in 0..ready {
             warm.begun(tunnel, id(number), now);
             assert!(warm.opened(id(number), FRESH.generation, now).is_some());
-            assert!(!warm.must_close(id(number), FRESH, 1, now));
+            assert!(!warm.must_close(id(number), FRESH, now));
         }
         warm
     }
@@ -640,7 +641,7 @@ mod tests {
             let now = begin + age;
             let found = warm.find(&tunnel, |_| ahead, now);
             assert_eq!(found, is_given.then_some(Found::Open(id(0))), "{ahead:?}, {age:?}");
-            assert_eq!(warm.must_close(id(0), ahead, 1, now), is_closed, "{ahead:?}, {age:?}");
+            assert_eq!(warm.must_close(id(0), ahead, now), is_closed, "{ahead:?}, {age:?}");
             assert_eq!(warm.keeps(id(0)), !is_closed, "{ahead:?}, {age:?}");
         }
     }
@@ -670,10 +671,10 @@ mod tests {
         warm.begun(&tunnel, id(0), begin);
         warm.opened(id(0), FRESH.generation, begin);
         let unread = Ahead { is_fresh: false, ..FRESH };
-        assert!(!warm.must_close(id(0), unread, 1, begin));
+        assert!(!warm.must_close(id(0), unread, begin));
         assert_eq!(warm.ready_count(&tunnel), 0);
         assert_eq!(warm.find(&tunnel, |_| unread, begin), Some(Found::Open(id(0))));
-        assert!(!warm.must_close(id(0), FRESH, 1, begin));
+        assert!(!warm.must_close(id(0), FRESH, begin));
         assert_eq!(warm.ready_count(&tunnel), 1);
         assert_eq!(warm.find(&tunnel, |_| unread, begin), None, "something was announced later");
     }
@@ -688,9 +689,9 @@ mod tests {
         assert_eq!(warm.due(renewal).count(), 1);
         warm.begun(&tunnel, id(1), renewal);
         assert_eq!(warm.due(renewal).count(), 0);
-        assert!(!warm.must_close(id(0), FRESH, 1, renewal), "it serves meanwhile");
+        assert!(!warm.must_close(id(0), FRESH, renewal), "it serves meanwhile");
         warm.opened(id(1), FRESH.generation, renewal);
-        assert!(warm.must_close(id(0), FRESH, 1, renewal));
+        assert!(warm.must_close(id(0), FRESH, renewal));
         assert_eq!([warm.keeps(id(0)), warm.keeps(id(1))], [false, true]);
     }
 
@@ -700,7 +701,7 @@ mod tests {
         let mut warm = warm(&tunnel, 0, begin);
         (0..3).for_each(|number| warm.begun(&tunnel, id(number), begin));
         let mut at = begin;
-        (0..3).for_each(|number| warm.open_failed(id(number), &REFUSED, 1, begin));
+        (0..3).for_each(|number| warm.open_failed(id(number), &REFUSED, begin));
         let mut pauses = Vec::new();
         for _ in 0..6 {
             assert_eq!(warm.due(at).count(), 0, "not at once");
@@ -711,7 +712,7 @@ mod tests {
             assert_eq!(warm.due(at).count(), 1);
             warm.begun(&tunnel, id(0), at);
             assert_eq!(warm.due(at).count(), 0, "one at a time");
-            warm.open_failed(id(0), &REFUSED, 1, at + SECOND);
+            warm.open_failed(id(0), &REFUSED, at + SECOND);
             at += SECOND;
         }
         // Three that fail together count once.
@@ -727,11 +728,11 @@ mod tests {
     fn that_one_opens_is_no_success_where_the_last_did_not_last() {
         let (begin, tunnel) = (now(), tunnel(1, false));
         let mut warm = warm(&tunnel, 1, begin);
-        assert!(warm.must_close(id(0), Ahead { is_ending: true, ..FRESH }, 1, begin + SECOND));
+        assert!(warm.must_close(id(0), Ahead { is_ending: true, ..FRESH }, begin + SECOND));
         let again = begin + PAUSE_MIN + SECOND;
         warm.begun(&tunnel, id(0), again);
         warm.opened(id(0), FRESH.generation, again);
-        assert!(warm.must_close(id(0), Ahead { is_ending: true, ..FRESH }, 1, again + SECOND));
+        assert!(warm.must_close(id(0), Ahead { is_ending: true, ..FRESH }, again + SECOND));
         assert_eq!(warm.due(again + SECOND + PAUSE_MIN).count(), 0, "the pause has grown");
         let later = again + PAUSE_MAX;
         warm.begun(&tunnel, id(0), later);
