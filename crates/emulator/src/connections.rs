@@ -7,7 +7,7 @@ use crate::at_port::{Mode, Wait};
 use crate::modem::Modem;
 use crate::network::{Arrival, Close, ConnectionId, ConnectionState, Network, Received, Transport};
 use crate::result_code::{open_failure, socket as code};
-use crate::socket::{AccessMode, End, Socket, SocketState};
+use crate::socket::{AccessMode, End, Service, Socket, SocketState};
 
 impl Modem {
     /// Does what is due for every connection; true if anything happened.
@@ -153,10 +153,12 @@ impl Modem {
     /// Moves datagrams both ways. Nothing stops who sends them: what finds no room is dropped.
     fn pump_datagrams(&mut self, connection: ConnectionId, now: Instant, network: &mut dyn Network) -> bool {
         let mut moved = self.pump_out(connection, now, network);
+        let is_tls = self.socket_of(connection).is_some_and(|socket| socket.service == Service::Tls);
         while self.socket_of(connection).is_some_and(|socket| socket.state == SocketState::Connected) {
             match network.receive_datagram(connection, now) {
                 Arrival::Datagram(bytes, from) => self.datagram_arrived(connection, &bytes, from),
                 Arrival::Nothing => break,
+                Arrival::Ended if is_tls && self.config.quirks.dtls_close_untold => break,
                 Arrival::Ended => self.connection_ended(connection, End::Closed),
                 Arrival::Broken => self.connection_ended(connection, End::Cut),
             }

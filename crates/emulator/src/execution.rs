@@ -7,7 +7,7 @@ use crate::at_port::{Escape, Mode, Payload, PayloadEnd, Upload, Wait};
 use crate::commands::{Call, CommandOutcome, Failure};
 use crate::events::Event;
 use crate::modem::{LONGEST_SEND_BYTES, Modem};
-use crate::network::Network;
+use crate::network::{Network, Transport};
 use crate::parser::{Command, Kind, parse};
 use crate::result_code::{cme, cme_text, socket, socket_text};
 use crate::socket::{Service, SocketState};
@@ -288,13 +288,16 @@ impl Modem {
         }
         let limit = self.config.send_buffer_bytes;
         let ordered_to_fail = self.faults.failing_sends > 0;
+        let is_split = self.config.quirks.sent_datagrams_split;
         let target = self.socket_of_mut(payload.connection);
         let target = target.filter(|target| target.state == SocketState::Connected);
         let target = target.ok_or(Failure::Socket(socket::CLOSED))?;
         target.unsent = network.unsent(target.connection, now);
         let full = target.send_buffer_used() + bytes.len() > limit;
         if !full && !ordered_to_fail {
-            target.queue(bytes, payload.to);
+            let is_split = is_split && target.transport != Transport::Tcp;
+            let most = if is_split { SPLIT_DATAGRAM_BYTES } else { LONGEST_SEND_BYTES };
+            bytes.chunks(most).for_each(|part| target.queue(part, payload.to));
             return Ok(Sent::All(target.id, bytes.len()));
         }
         let id = target.id;
@@ -322,6 +325,9 @@ impl Modem {
         }
     }
 }
+
+/// Most bytes of a datagram where a quirk splits what is sent.
+const SPLIT_DATAGRAM_BYTES: usize = 512;
 
 /// The outcome of a send.
 enum Sent {

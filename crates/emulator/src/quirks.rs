@@ -223,6 +223,10 @@ quirks! {
     read_datagrams_joined: false,
     /// An empty datagram is announced, or pushed with a length of 0.
     empty_datagrams_told: false,
+    /// What is sent leaves in datagrams of at most 512 bytes.
+    sent_datagrams_split: false,
+    /// The close_notify of a DTLS server changes nothing: no closed comes, and the socket stays as it was.
+    dtls_close_untold: false,
 }
 
 /// What becomes of the rest of a datagram when a read asks for less. No manual says it.

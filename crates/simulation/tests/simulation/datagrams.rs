@@ -422,6 +422,42 @@ fn where_a_module_joins_datagrams_in_one_mode_the_other_keeps_their_boundaries()
 }
 
 #[test]
+#[should_panic(expected = "has received what nobody sent")]
+fn a_module_that_splits_what_it_is_to_send_is_noticed_by_the_server_alone() {
+    let says = [(seconds(5), own(0, 500)), (seconds(6), own(1, 600))];
+    let tunnel = DatagramTunnel::new(Mode::Push, Security::Plain).behaviour(DatagramBehaviour::sink());
+    let wiring = Wiring::new().modem(|modem| modem.quirks.sent_datagrams_split = true);
+    let mut sim = wiring.datagrams(tunnel.sender(says)).start();
+    sim.run_until("the short one is sent", seconds(6), |sim| counted(sim).up == 1);
+    sim.run_to_the_end(seconds(200));
+}
+
+#[test]
+fn a_close_of_dtls_that_a_module_does_not_tell_of_leaves_the_session_until_it_is_idle() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let mut says = sends(0, 10, seconds(5), seconds(2));
+        says.push((seconds(120), own(50, 100)));
+        let tunnel = DatagramTunnel::new(mode, Security::Tls).sender(says);
+        let mut sim = Wiring::new()
+            .modem(|modem| modem.quirks.dtls_close_untold = true)
+            .datagrams(tunnel)
+            .fault(millis(8_500), Fault::EndDatagrams(0, Ending::Closed))
+            .start();
+        sim.run_until("all ten are sent", seconds(30), |sim| counted(sim).up == 10);
+        sim.run_for(seconds(55));
+        assert_eq!(
+            (sim.addresses.all()[0].sessions, in_use(&sim)),
+            (1, 1),
+            "{mode:?}: nothing tells of its end"
+        );
+        sim.run_to_the_end(seconds(300));
+        // The server has answered two before its end, and the one of the next session.
+        assert_eq!((counted(&sim).up, counted(&sim).down), (11, 3), "{mode:?}");
+        assert_eq!((sim.addresses.all()[0].sessions, dropped(&sim)), (2, Dropped::default()), "{mode:?}");
+    }
+}
+
+#[test]
 fn empty_datagrams_that_a_module_tells_of_are_delivered_to_nobody() {
     for (mode, security) in kinds() {
         let says = DatagramSays::Source { datagrams: 5, bytes: 0, every: seconds(1) };

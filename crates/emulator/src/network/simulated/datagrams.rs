@@ -180,7 +180,8 @@ impl DatagramLink {
         plan: impl FnOnce() -> DatagramPlan,
         now: Instant,
     ) {
-        if !self.peers.contains_key(&to) && self.peers.len() >= PEERS_LIMIT {
+        // A server that has closed hears nothing more.
+        if self.ended.is_some() || !self.peers.contains_key(&to) && self.peers.len() >= PEERS_LIMIT {
             return;
         }
         let peer = self.peers.entry(to).or_insert_with(|| Peer::new(plan()));
