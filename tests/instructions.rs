@@ -1,4 +1,4 @@
-//! Goal of this test: the core needs few processor instructions, per byte and per message.
+//! Goal of this test: the core needs few processor instructions, per byte, per message and per datagram.
 //!
 //! Times differ between machines and between runs, but the number of instructions does not. This program runs itself
 //! under callgrind with a short and a long transfer, and counts the instructions of the core's own functions. The
@@ -7,8 +7,9 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
-use qssl_core::settings::Mode;
+use qssl_core::settings::{Mode, Transport};
 use qssl_simulation::by_hand::ByHand;
 use qssl_simulation::figures::Way;
 use qssl_test_common::harness::program;
@@ -18,8 +19,17 @@ const TRANSFER: &str = "QSSL_TUNNEL_TEST_TRANSFER";
 
 const CHUNK: usize = 1_460;
 
+/// What carries the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    Tls,
+    Tcp,
+    Udp,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Transfer {
+    over: Over,
     mode: Mode,
     way: Way,
     message_bytes: usize,
@@ -28,11 +38,17 @@ struct Transfer {
 }
 
 const fn transfer(mode: Mode, way: Way, message_bytes: usize, at_most: u64) -> Transfer {
-    Transfer { mode, way, message_bytes, at_most }
+    Transfer { over: Over::Tls, mode, way, message_bytes, at_most }
+}
+
+impl Transfer {
+    const fn over(self, over: Over) -> Transfer {
+        Transfer { over, ..self }
+    }
 }
 
 /// Bulk data in whole chunks, and small messages.
-const TRANSFERS: [Transfer; 8] = [
+const TRANSFERS: [Transfer; 20] = [
     transfer(Mode::Push, Way::Up, CHUNK, 28_000),
     transfer(Mode::Push, Way::Down, CHUNK, 19_000),
     transfer(Mode::Buffer, Way::Up, CHUNK, 29_000),
@@ -41,6 +57,18 @@ const TRANSFERS: [Transfer; 8] = [
     transfer(Mode::Transparent, Way::Down, CHUNK, 18_500),
     transfer(Mode::Push, Way::Up, 64, 28_000),
     transfer(Mode::Push, Way::Down, 64, 18_500),
+    transfer(Mode::Push, Way::Up, CHUNK, 28_000).over(Over::Tcp),
+    transfer(Mode::Push, Way::Down, CHUNK, 19_000).over(Over::Tcp),
+    transfer(Mode::Buffer, Way::Up, CHUNK, 29_000).over(Over::Tcp),
+    transfer(Mode::Buffer, Way::Down, CHUNK, 51_000).over(Over::Tcp),
+    transfer(Mode::Transparent, Way::Up, CHUNK, 7_500).over(Over::Tcp),
+    transfer(Mode::Transparent, Way::Down, CHUNK, 18_500).over(Over::Tcp),
+    transfer(Mode::Push, Way::Up, CHUNK, 28_000).over(Over::Udp),
+    transfer(Mode::Push, Way::Down, CHUNK, 19_000).over(Over::Udp),
+    transfer(Mode::Buffer, Way::Up, CHUNK, 29_000).over(Over::Udp),
+    transfer(Mode::Buffer, Way::Down, CHUNK, 51_000).over(Over::Udp),
+    transfer(Mode::Push, Way::Up, 64, 28_000).over(Over::Udp),
+    transfer(Mode::Push, Way::Down, 64, 18_500).over(Over::Udp),
 ];
 
 const SHORT: u64 = 20;
@@ -59,7 +87,8 @@ fn a_message_costs_few_instructions_of_the_core() {
         let count = |messages| core_instructions(folder.path(), index, messages);
         let each = (count(LONG) - count(SHORT)) / (LONG - SHORT);
         println!(
-            "{:?} {}, {} bytes: {each} instructions per message, {:.2} per byte",
+            "{:?}, {:?} {}, {} bytes: {each} instructions per message, {:.2} per byte",
+            transfer.over,
             transfer.mode,
             transfer.way,
             transfer.message_bytes,
@@ -74,7 +103,18 @@ fn a_message_costs_few_instructions_of_the_core() {
 
 /// Sends this many messages, each after the previous one has arrived.
 fn carry(transfer: Transfer, count: u64) {
-    let mut hand = ByHand::new(&[transfer.mode], 1, false, |_| {});
+    let mut hand = ByHand::new(&[transfer.mode], 1, false, |settings| {
+        let tunnel = Arc::make_mut(&mut settings.tunnels[0]);
+        match transfer.over {
+            Over::Tls => {}
+            Over::Tcp => tunnel.transport = Transport::Tcp,
+            Over::Udp => tunnel.transport = Transport::Udp,
+        }
+    });
+    let urc = match transfer.over {
+        Over::Tls => "+QSSLURC",
+        Over::Tcp | Over::Udp => "+QIURC",
+    };
     hand.run_until_ready();
     let client = hand.connect(0).expect("the tunnel takes a client");
     hand.run_until("it is served", std::time::Duration::from_secs(60), |hand| {
@@ -87,13 +127,13 @@ fn carry(transfer: Transfer, count: u64) {
             (Way::Up, _) => assert_eq!(hand.send(client, &message), message.len()),
             (Way::Down, Mode::Push) => {
                 let header =
-                    format!("\r\n+QSSLURC: \"recv\",{},{}\r\n", hand.ports[0].opened[0].0, message.len());
+                    format!("\r\n{urc}: \"recv\",{},{}\r\n", hand.ports[0].opened[0].0, message.len());
                 hand.says_message(0, &[header.as_bytes(), &message].concat());
             }
             (Way::Down, Mode::Buffer) => {
                 let socket = hand.ports[0].opened[0].0;
                 hand.ports[0].waiting[socket].extend(&message);
-                hand.says_message(0, format!("\r\n+QSSLURC: \"recv\",{socket}\r\n").as_bytes());
+                hand.says_message(0, format!("\r\n{urc}: \"recv\",{socket}\r\n").as_bytes());
             }
             (Way::Down, Mode::Transparent) => hand.says(0, &message),
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use qssl_core::Kind;
-use qssl_core::at::SocketId;
+use qssl_core::at::{CommandSet, Names, SocketId};
 use qssl_core::modem::{self, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts};
 use qssl_core::relay::{Action, ClientId, Relay};
 use qssl_core::settings::{self, Authentication, Limits, Mode, Settings, Tls, Tunnel};
@@ -532,16 +532,21 @@ impl Rote {
             .collect();
         let number = |index: usize| numbers.get(index).copied().unwrap_or(usize::MAX);
         let socket = |index: usize| number(index).min(11);
-        let is = |ssl: &str, ip: &str| line.starts_with(ssl) || line.starts_with(ip);
-        let (set, opened, mode) = match line.starts_with("AT+QI") {
-            true => ("QI", socket(1), number(6)),
-            false => ("QSSL", socket(2), number(5)),
+        let set = if line.starts_with("AT+QI") { CommandSet::Ip } else { CommandSet::Ssl };
+        let Names { open, send, receive, close, state, .. } = *set.names();
+        let is = |name| {
+            line.strip_prefix("AT")
+                .and_then(|line| line.strip_prefix(name))
+                .is_some_and(|rest| rest.starts_with('='))
         };
-        if line.starts_with("AT+QISEND=") && number(1) == 0 {
-            let taken = self.taken[socket(0)].len();
-            self.say(&format!("+QISEND: {taken},{taken},0"));
+        // AT+QSSLOPEN names an SSL context before the socket, and AT+QIOPEN a service and a local port after it.
+        let (opened, mode) =
+            if set == CommandSet::Ssl { (socket(2), number(5)) } else { (socket(1), number(6)) };
+        if is(send) && set == CommandSet::Ip && number(1) == 0 {
+            let sent = self.taken[socket(0)].len();
+            self.say(&format!("+QISEND: {sent},{sent},0"));
             self.say("OK");
-        } else if is("AT+QSSLSEND=", "AT+QISEND=") {
+        } else if is(send) {
             match self.closed[socket(0)] || !(1..=1_460).contains(&number(1)) {
                 true => self.say("ERROR"),
                 false => {
@@ -549,22 +554,21 @@ impl Rote {
                     self.message(b"\r\n> ");
                 }
             }
-        } else if is("AT+QSSLRECV=", "AT+QIRD=") {
+        } else if is(receive) {
             let queue = &mut self.waiting[socket(0)];
             let count = queue.len().min(number(1)).min(1_460);
-            let name = if set == "QI" { "QIRD" } else { "QSSLRECV" };
-            let mut bytes = format!("\r\n+{name}: {count}\r\n").into_bytes();
+            let mut bytes = format!("\r\n{receive}: {count}\r\n").into_bytes();
             bytes.extend(queue.drain(..count));
             self.message(&bytes);
             self.say("OK");
-        } else if is("AT+QSSLOPEN=", "AT+QIOPEN=") && self.in_use[opened] && mode != 2 {
+        } else if is(open) && self.in_use[opened] && mode != 2 {
             self.say("OK");
-            self.say(&format!("+{set}OPEN: {opened},563"));
+            self.say(&format!("{open}: {opened},563"));
         } else if line == "AT+CFUN=1,1" {
             self.in_use = [false; 12];
             self.say("OK");
             self.say("RDY");
-        } else if is("AT+QSSLOPEN=", "AT+QIOPEN=") {
+        } else if is(open) {
             let id = opened;
             (self.closed[id], self.in_use[id]) = (false, true);
             self.taken[id].clear();
@@ -575,25 +579,19 @@ impl Rote {
                 self.say("CONNECT");
             } else {
                 self.say("OK");
-                self.say(&format!("+{set}OPEN: {id},0"));
+                self.say(&format!("{open}: {id},0"));
             }
-        } else if line.starts_with("AT+QSSLSTATE=") {
-            let id = socket(0);
-            let state = if self.closed[id] { 4 } else { 2 };
+        } else if is(state) {
+            let (id, service) =
+                if set == CommandSet::Ssl { (socket(0), "SSLClient") } else { (socket(1), "TCP") };
+            let told = if self.closed[id] { 4 } else { 2 };
             if self.in_use[id] {
                 self.say(&format!(
-                    "+QSSLSTATE: {id},\"SSLClient\",\"192.0.2.2\",443,0,{state},1,{id},0,\"uart1\",0"
+                    "{state}: {id},\"{service}\",\"192.0.2.2\",443,0,{told},1,{id},0,\"uart1\",0"
                 ));
             }
             self.say("OK");
-        } else if line.starts_with("AT+QISTATE=1,") {
-            let id = socket(1);
-            let state = if self.closed[id] { 4 } else { 2 };
-            if self.in_use[id] {
-                self.say(&format!("+QISTATE: {id},\"TCP\",\"192.0.2.2\",443,0,{state},1,{id},0,\"uart1\""));
-            }
-            self.say("OK");
-        } else if is("AT+QSSLCLOSE=", "AT+QICLOSE=") {
+        } else if is(close) {
             self.in_use[socket(0)] = false;
             self.say("OK");
         } else if let Some(settings) = line.strip_prefix("AT+QSSLCFG=\"") {
