@@ -2,6 +2,7 @@
 //! size; sessions do not mix, and what cannot be carried is dropped and counted. Servers are a UDP echo and OpenSSL's
 //! own DTLS server.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -14,11 +15,14 @@ use rustix::process::Signal;
 
 use qssl_test_common::harness::{
     Modem, Running, Tunnel, UdpEcho, certificate_file, datagrams_to, echo_datagram, identity,
-    patterned_bytes, program, run, temporary_directory, tunnel_command,
+    patterned_bytes, program, rounds, run, temporary_directory, tunnel_command,
 };
 
 /// The longest that a module takes in one send.
 const LONGEST: usize = 1_460;
+
+/// What fills up in the beginning, as the flight recorder does. Of 90,000 sessions, three bytes each would be more.
+const GROWTH_KIB: u64 = 256;
 
 fn site() -> (UdpEcho, Modem) {
     let server = UdpEcho::start();
@@ -49,19 +53,26 @@ fn counted(control: &str) -> String {
     some.map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
 }
 
+/// `./check --long` has a million of them.
 #[test]
 fn every_size_keeps_its_boundaries_in_twelve_sessions_at_once() {
+    let rounds = rounds(1, 343);
     for mode in ["push", "buffer"] {
         let (server, modem) = site();
-        let tunnel = tunnel(&modem, &["--mode", mode]);
+        let folder = temporary_directory();
+        let (tunnel, control) = tunnel_with_status(&modem, folder.path(), &["--mode", mode]);
         let address = tunnel.address();
         let client = |number: usize| {
             thread::spawn(move || {
                 let client = datagrams_to(address);
-                for size in (1..=LONGEST).filter(|size| size % 12 == number) {
-                    let mut bytes = patterned_bytes(size as u64);
-                    bytes[0] = number as u8;
-                    echo_datagram(&client, &bytes);
+                for round in 0..rounds {
+                    for size in (1..=LONGEST).filter(|size| size % 12 == number) {
+                        let mut bytes = patterned_bytes(size as u64);
+                        bytes[0] = number as u8;
+                        // None is taken for that of another round.
+                        bytes[size / 2] ^= round as u8;
+                        echo_datagram(&client, &bytes);
+                    }
                 }
             })
         };
@@ -70,9 +81,46 @@ fn every_size_keeps_its_boundaries_in_twelve_sessions_at_once() {
             client.join().unwrap_or_else(|_| panic!("{mode}: {}", tunnel.log()));
         }
         assert_eq!(server.client_count(), 12, "{mode}: one socket of the module for each client");
+        let all = rounds * LONGEST;
+        assert_eq!(counted(&control), format!("{all} down, {all} up"), "{mode}: none was lost");
         tunnel.signal(Signal::TERM);
         tunnel.ends_with(0);
     }
+}
+
+/// Each new client takes the socket of the one that was idle longest. `./check --long` has 100,000 of them.
+#[test]
+fn sessions_one_after_the_other_take_no_more_memory() {
+    let (_server, modem) = site();
+    let folder = temporary_directory();
+    let (tunnel, control) = tunnel_with_status(&modem, folder.path(), &["--when-full", "evict"]);
+    let address = tunnel.address();
+    let sessions = rounds(600, 100_000);
+    // A port that is in use is given to no other, so each client begins a session.
+    let mut clients = VecDeque::new();
+    let mut early_kib = 0;
+    for number in 0..sessions {
+        if clients.len() == 12 {
+            clients.pop_front();
+        }
+        let client = datagrams_to(address);
+        echo_datagram(&client, &number.to_be_bytes());
+        clients.push_back(client);
+        if number == sessions / 10 {
+            early_kib = own_kib(&tunnel);
+        }
+    }
+    let late_kib = own_kib(&tunnel);
+    println!("{sessions} sessions: {early_kib} KiB after a tenth of them, {late_kib} KiB after all");
+    assert!(late_kib <= early_kib + GROWTH_KIB, "{early_kib} KiB after a tenth, {late_kib} KiB after all");
+    assert_eq!(counted(&control), format!("{sessions} down, {sessions} up"));
+}
+
+/// Resident memory of the tunnel that is not part of a file.
+fn own_kib(tunnel: &Tunnel) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", tunnel.id())).expect("it runs");
+    let value = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux reports it");
+    value.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 #[test]

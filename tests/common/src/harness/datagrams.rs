@@ -1,5 +1,6 @@
 //! Servers and clients of datagrams.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -10,7 +11,7 @@ use super::PATIENCE;
 pub struct UdpEcho {
     /// Where it is.
     pub address: SocketAddr,
-    clients: Arc<Mutex<Vec<SocketAddr>>>,
+    clients: Arc<Mutex<BTreeSet<SocketAddr>>>,
 }
 
 impl UdpEcho {
@@ -18,18 +19,14 @@ impl UdpEcho {
     pub fn start() -> UdpEcho {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
         let address = socket.local_addr().expect("a bound socket has an address");
-        let clients = Arc::new(Mutex::new(Vec::new()));
+        let clients = Arc::new(Mutex::new(BTreeSet::new()));
         let of_thread = Arc::clone(&clients);
         thread::spawn(move || {
             let mut buffer = [0; 65_536];
             // A closed port of a client is reported with the next datagram, and is no reason to end.
             loop {
                 let Ok((count, from)) = socket.recv_from(&mut buffer) else { continue };
-                let mut clients = of_thread.lock().unwrap_or_else(PoisonError::into_inner);
-                if !clients.contains(&from) {
-                    clients.push(from);
-                }
-                drop(clients);
+                of_thread.lock().unwrap_or_else(PoisonError::into_inner).insert(from);
                 let _ = socket.send_to(&buffer[..count], from);
             }
         });
