@@ -102,6 +102,8 @@ pub struct Addresses {
     first: usize,
     /// How many records were looked at already, and how many datagrams of each.
     looked_at: Vec<usize>,
+    /// Connections before this one are closed and were looked at.
+    closed: usize,
 }
 
 #[derive(Debug)]
@@ -146,7 +148,7 @@ impl Addresses {
             seed: tunnel.plan.behaviour.seed,
             doubles: tunnel.plan.behaviour.twice_of_1000 > 0,
         });
-        Addresses { all, tunnels: tunnels.collect(), first, looked_at: Vec::new() }
+        Addresses { all, tunnels: tunnels.collect(), first, looked_at: Vec::new(), closed: 0 }
     }
 
     /// All of them, tunnel after tunnel.
@@ -225,7 +227,8 @@ impl Addresses {
     /// Checks what servers have received since the last call. `may_be_filled_up`: a send can have been interrupted.
     pub(super) fn look_at(&mut self, records: &[Record], may_be_filled_up: bool) {
         self.looked_at.resize(records.len(), 0);
-        for (record, looked_at) in records.iter().zip(&mut self.looked_at) {
+        // A run of many sessions would otherwise look through all of them at every step.
+        for (record, looked_at) in records.iter().zip(&mut self.looked_at).skip(self.closed) {
             let number =
                 record.request.host.strip_prefix(HOST_PREFIX).and_then(|rest| rest.split('.').next());
             let Some(number) = number.and_then(|number| number.parse::<usize>().ok()) else {
@@ -255,6 +258,7 @@ impl Addresses {
             }
             *looked_at = record.received_datagrams.len();
         }
+        self.closed += records[self.closed..].iter().take_while(|record| record.closed.is_some()).count();
     }
 
     /// Checks, once all sessions are over, that each datagram was carried or is counted. `are_lossless`: the network loses

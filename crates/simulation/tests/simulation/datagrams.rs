@@ -22,7 +22,7 @@ fn kinds() -> impl Iterator<Item = (Mode, Security)> {
 
 /// `count` datagrams of 100 bytes from this time on, one after the other.
 fn sends(number: u64, count: u64, from: Duration, every: Duration) -> Vec<(Duration, Vec<u8>)> {
-    (0..count).map(|at| (from + every * at as u32, own(number * 1_000 + at, 100))).collect()
+    (0..count).map(|at| (from + every * at as u32, own(number * 100_000 + at, 100))).collect()
 }
 
 fn counted(sim: &Simulation) -> Datagrams {
