@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
+mod bare;
 mod meter;
 mod modem;
 mod program;
@@ -17,21 +18,33 @@ use std::time::Duration;
 
 use qssl_core::settings::Mode;
 use qssl_simulation::figures::{self, Way};
-use qssl_simulation::wiring::Connection;
+use qssl_simulation::wiring::{Connection, Security};
 use qssl_test_common::in_memory::Rig;
 use qssl_test_common::world::FarEnd;
+
+use bare::{Bare, DatagramLink};
+use program::Carried;
 use report::{Bar, Limit, Report};
 use wall_clock::{Link, Round, Who, median, percentile};
 
 const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
 const WAYS: [Way; 2] = [Way::Up, Way::Down];
+/// Modes and kinds of datagrams.
+const SESSIONS: [(Mode, Security); 4] = [
+    (Mode::Push, Security::Plain),
+    (Mode::Push, Security::Tls),
+    (Mode::Buffer, Security::Plain),
+    (Mode::Buffer, Security::Tls),
+];
+/// The tunnel as most use it, and its yardstick.
+const USUAL: [Who; 2] = [Who::Tunnel(Carried::Tls), Who::Rote(Carried::Tls)];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [word, device, mode] = &arguments[..]
+    if let [word, device, kind, mode] = &arguments[..]
         && word == "rote"
     {
-        rote::run(device, mode.parse().expect("the number of a mode"));
+        rote::run(device, kind == "tls", mode.parse().expect("the number of a mode"));
     }
     // Cargo passes --bench. The other words select parts of the bench; without any, all parts run.
     let words: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
@@ -50,8 +63,14 @@ fn main() {
     if wanted("unpaced") {
         unpaced(&mut report);
     }
+    if wanted("plain") {
+        plain(&mut report);
+    }
     if wanted("latency") {
         latency(&mut report);
+    }
+    if wanted("datagrams") {
+        datagrams(&mut report);
     }
     if wanted("footprint") {
         footprint(&mut report);
@@ -74,20 +93,24 @@ fn in_simulated_time(report: &mut Report) {
         (figures::Modem::AsInTheField, 0.98, "The same with prompt 8 ms, send 16 ms, receive 20 ms"),
     ] {
         report.heading(heading);
-        for baud in [115_200, 921_600] {
-            for mode in MODES {
-                for way in WAYS {
-                    let share = figures::utilisation(mode, way, baud, modem);
-                    report.figure(
-                        &format!("{mode:?} {way}, {baud} baud"),
-                        share,
-                        4,
-                        "",
-                        Limit::AtLeast(least),
-                    );
+        for security in [Security::Tls, Security::Plain] {
+            let kind = if security == Security::Plain { ", plain TCP" } else { "" };
+            for baud in [115_200, 921_600] {
+                for (mode, way) in MODES.into_iter().flat_map(|mode| WAYS.map(|way| (mode, way))) {
+                    let share = figures::utilisation(mode, security, way, baud, modem);
+                    let name = format!("{mode:?} {way}, {baud} baud{kind}");
+                    report.figure(&name, share, 4, "", Limit::AtLeast(least));
                 }
             }
         }
+    }
+    report.heading(
+        "Added to a datagram of 64 bytes and its echo in simulated time, 115200 baud, the most of 100",
+    );
+    for (mode, security) in SESSIONS {
+        let kind = if security == Security::Plain { "UDP" } else { "DTLS" };
+        let added = figures::added_to_a_datagram(mode, security).as_secs_f64() * 1e3;
+        report.figure(&format!("{mode:?}, {kind}"), added, 3, "ms", Limit::AtMost(1.0));
     }
     report.heading("Both ways at once in simulated time, 115200 baud, of 11,520 byte/s each way");
     for mode in [Mode::Push, Mode::Buffer] {
@@ -185,9 +208,9 @@ fn paced(report: &mut Report) -> Vec<Bar> {
         for mode in MODES {
             for way in WAYS {
                 let skip = CHUNK * chunks / 6;
-                let links = [Who::Tunnel, Who::Rote];
-                let rounds = take_turns(&links, mode, baud, way, PACED_ROUNDS, skip, CHUNK * chunks);
-                let least_time = figures::least_time_per_chunk(mode, way, baud, figures::Modem::Instant);
+                let rounds = take_turns(&USUAL, mode, baud, way, PACED_ROUNDS, skip, CHUNK * chunks);
+                let instant = figures::Modem::Instant;
+                let least_time = figures::least_time_per_chunk(mode, Security::Tls, way, baud, instant);
                 let most = CHUNK as f64 / least_time.as_secs_f64();
                 let share = |who: usize| median(rounds[who].iter().map(|round| round.rate / most));
                 let name = format!("{mode:?} {way}, {baud}");
@@ -205,7 +228,7 @@ fn paced(report: &mut Report) -> Vec<Bar> {
 fn unpaced(report: &mut Report) {
     report.heading("Without a limit of speed, over a pseudoterminal: ratios, medians of 25");
     for way in WAYS {
-        let all = [Who::Tunnel, Who::Rote, Who::Socat];
+        let all = [USUAL[0], USUAL[1], Who::Socat];
         let rounds = take_turns(&all, Mode::Transparent, 0, way, 25, 1 << 20, 16 << 20);
         let speed = median(rounds[0].iter().map(|round| round.rate)) / 1e6;
         report.figure(&format!("Transparent {way}"), speed, 1, "MB/s", Limit::None);
@@ -220,7 +243,7 @@ fn unpaced(report: &mut Report) {
     }
     for mode in [Mode::Push, Mode::Buffer] {
         for way in WAYS {
-            let rounds = take_turns(&[Who::Tunnel, Who::Rote], mode, 0, way, 25, 1 << 18, 4 << 20);
+            let rounds = take_turns(&USUAL, mode, 0, way, 25, 1 << 18, 4 << 20);
             let name = format!("{mode:?} {way}, of the minimal program");
             report.figure(
                 &name,
@@ -235,13 +258,70 @@ fn unpaced(report: &mut Report) {
     }
 }
 
+/// Plain TCP without a speed limit, beside the tunnel with TLS and the minimal program with plain TCP.
+fn plain(report: &mut Report) {
+    report.heading("Plain TCP without a limit of speed: ratios, medians of 25");
+    let all = [Who::Tunnel(Carried::Tcp), Who::Tunnel(Carried::Tls), Who::Rote(Carried::Tcp)];
+    for mode in MODES {
+        // A stream is faster.
+        let (skip, total) = if mode == Mode::Transparent { (1 << 20, 16 << 20) } else { (1 << 18, 4 << 20) };
+        for way in WAYS {
+            let rounds = take_turns(&all, mode, 0, way, 25, skip, total);
+            for (other, name) in [(1, "the TLS tunnel's"), (2, "the minimal program's")] {
+                let of = |what: fn(&Round) -> f64| ratio(&rounds[0], &rounds[other], what);
+                let limit =
+                    if other == 2 && mode != Mode::Transparent { Limit::AtLeast(0.9) } else { Limit::None };
+                report.figure(&format!("{mode:?} {way}, of {name} rate"), of(|it| it.rate), 2, "", limit);
+                let name = format!("{mode:?} {way}, processor time per byte, of {name}");
+                report.figure(&name, of(|it| it.cost), 2, "", Limit::None);
+            }
+        }
+    }
+}
+
+/// A datagram of 64 bytes and its echo, through the tunnel and by the dialogue alone.
+fn datagrams(report: &mut Report) {
+    report.heading("A datagram of 64 bytes and its echo without a limit of speed: medians of 15");
+    for (mode, security) in SESSIONS {
+        let carried = if security == Security::Plain { Carried::Udp } else { Carried::Dtls };
+        let mut link = DatagramLink::new(carried, mode);
+        let mut bare = Bare::new(carried, mode);
+        let mut rounds = Vec::new();
+        for _ in 0..15 {
+            let before = link.program.taken();
+            let mut through: Vec<Duration> = (0..PINGS).map(|_| link.ping()).collect();
+            let after = link.program.taken();
+            let mut alone: Vec<Duration> = (0..PINGS).map(|_| bare.ping()).collect();
+            let mut at =
+                |share| [&mut through, &mut alone].map(|times| percentile(times, share).as_secs_f64() * 1e6);
+            let each = |sum: f64| sum / PINGS as f64;
+            let cost = each((after.processor - before.processor).as_nanos() as f64 / 1e3);
+            rounds.push((at(0.5), at(0.99), cost, each((after.switches - before.switches) as f64)));
+        }
+        let kind = format!("{mode:?}, {}", if security == Security::Plain { "UDP" } else { "DTLS" });
+        let mut figure = |name: &str, value: &dyn Fn(&Exchanges) -> f64, digits, unit, limit| {
+            report.figure(&format!("{kind}, {name}"), median(rounds.iter().map(value)), digits, unit, limit);
+        };
+        figure("added, p50", &|it| it.0[0] - it.0[1], 0, "µs", Limit::AtMost(1_000.0));
+        figure("added, p99", &|it| it.1[0] - it.1[1], 0, "µs", Limit::None);
+        figure("p50 through the tunnel, of the dialogue's", &|it| it.0[0] / it.0[1], 2, "", Limit::None);
+        figure("p50 itself", &|it| it.0[0], 0, "µs", Limit::None);
+        figure("processor time of the tunnel", &|it| it.2, 1, "µs", Limit::None);
+        figure("wake-ups", &|it| it.3, 1, "", Limit::None);
+    }
+}
+
+/// A round: p50 and p99 in microseconds, each through the tunnel and by the dialogue alone; of each exchange, the tunnel's
+/// processor time in microseconds and its wake-ups.
+type Exchanges = ([f64; 2], [f64; 2], f64, f64);
+
 /// Round trips of 64 bytes.
 fn latency(report: &mut Report) {
     report.heading(
         "Ping-pong of 64 bytes without a limit of speed: ratios to the minimal program, medians of 15",
     );
     for mode in MODES {
-        let mut links = [Who::Tunnel, Who::Rote]
+        let mut links = USUAL
             .map(|who| Link::new(who, mode, 0, FarEnd::Echo).expect("neither of them has to be installed"));
         let mut rounds = [Vec::new(), Vec::new()];
         for _ in 0..15 {
@@ -269,7 +349,7 @@ fn footprint(report: &mut Report) {
     report.heading("Footprint");
     let modem =
         modem::Modem::start(modem::Settings { baud: 0, far_end: FarEnd::Echo, direct: modem::Direct::Never });
-    let tunnel = program::Program::tunnel(modem.path(), Mode::Push, 115_200);
+    let tunnel = program::Program::tunnel(modem.path(), Carried::Tls, Mode::Push, 115_200);
     report.figure("from start to listening", tunnel.took.as_secs_f64() * 1e3, 1, "ms", Limit::None);
     let before = std::time::Instant::now();
     let first = tunnel.connect();

@@ -1,7 +1,7 @@
 //! Starts the programs under test, waits until they listen, measures them from outside, and ends them.
 
 use std::io::{BufRead as _, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -19,6 +19,40 @@ pub struct Program {
     pub took: Duration,
 }
 
+/// What the modem's connection carries, and over what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// A stream over TLS.
+    Tls,
+    /// A stream over plain TCP.
+    Tcp,
+    /// Datagrams over DTLS.
+    Dtls,
+    /// Plain datagrams.
+    Udp,
+}
+
+impl Carried {
+    /// Whether these are datagrams.
+    pub fn is_datagrams(self) -> bool {
+        matches!(self, Carried::Dtls | Carried::Udp)
+    }
+
+    /// Whether the modem encrypts.
+    pub fn has_tls(self) -> bool {
+        matches!(self, Carried::Tls | Carried::Dtls)
+    }
+
+    fn scheme(self) -> &'static str {
+        match self {
+            Carried::Tls => "",
+            Carried::Tcp => "tcp://",
+            Carried::Dtls => "dtls://",
+            Carried::Udp => "udp://",
+        }
+    }
+}
+
 /// The resources that a process has used so far, as the system reports them.
 #[derive(Clone, Copy, Debug)]
 pub struct Taken {
@@ -30,26 +64,26 @@ pub struct Taken {
 
 impl Program {
     /// The tunnel, without TLS settings, a liveness probe, or a control socket.
-    pub fn tunnel(device: &Path, mode: Mode, baud: u32) -> Program {
+    pub fn tunnel(device: &Path, carried: Carried, mode: Mode, baud: u32) -> Program {
         let mode = word(mode);
         let baud = baud.to_string();
+        let listen = if carried.is_datagrams() { "udp:127.0.0.1:0" } else { "127.0.0.1:0" };
+        let target = format!("{}server.test:443", carried.scheme());
         let mut command = Command::new(env!("CARGO_BIN_EXE_qssl-tunnel"));
-        command.env_clear().args(["listen", "127.0.0.1:0", "--to", "server.test:443", "--insecure", "-d"]);
-        command.arg(device).args(["--mode", mode, "-b", &baud, "--liveness-interval", "0"]);
+        command.env_clear().args(["listen", listen, "--to", &target, "-d"]).arg(device);
+        command.args(["--mode", mode, "-b", &baud, "--liveness-interval", "0"]);
+        command.args(carried.has_tls().then_some("--insecure"));
         let mut program = Program::start(&mut command);
         program.wait_for("ready");
         program
     }
 
     /// The yardstick, which is this executable itself.
-    pub fn rote(device: &Path, mode: Mode) -> Program {
+    pub fn rote(device: &Path, carried: Carried, mode: Mode) -> Program {
         let this = std::env::current_exe().expect("a program has a path");
-        let number = match mode {
-            Mode::Buffer => "0",
-            Mode::Push => "1",
-            Mode::Transparent => "2",
-        };
-        Program::start(Command::new(this).arg("rote").arg(device).arg(number))
+        let kind = if carried.has_tls() { "tls" } else { "plain" };
+        let mode = (mode as u8).to_string();
+        Program::start(Command::new(this).arg("rote").arg(device).args([kind, &mode]))
     }
 
     /// socat between TCP and the port; `None` where it is not installed.
@@ -86,9 +120,17 @@ impl Program {
         let line = program.wait_for("listening on ");
         program.took = started.elapsed();
         let (_, rest) = line.split_once("listening on ").expect("it was waited for");
-        let address = rest.split([' ', ',']).find_map(|word| word.parse().ok());
+        let address = rest.split([' ', ',']).find_map(|word| word.trim_start_matches("udp:").parse().ok());
         program.address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
         program
+    }
+
+    /// A socket that sends it datagrams.
+    pub fn datagrams(&self) -> UdpSocket {
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+        client.connect(self.address).expect("an address can be set");
+        client.set_read_timeout(Some(PATIENCE)).expect("the limit is not zero");
+        client
     }
 
     /// Connects a client to it.

@@ -9,20 +9,27 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-/// Serves one client and exits when that client has ended. `mode` is that of AT+QSSLOPEN.
-pub fn run(device: &str, mode: u8) -> ! {
+/// Opens a tty and lets all bytes pass as they are.
+pub fn open_raw(device: &Path) -> File {
     let tty = rustix::fs::open(device, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("the device");
     let mut termios = tcgetattr(&tty).expect("a tty");
     termios.make_raw();
     tcsetattr(&tty, OptionalActions::Now, &termios).expect("a tty");
+    File::from(tty)
+}
+
+/// Serves one client and exits when that client has ended. `mode` is that of AT+QSSLOPEN or AT+QIOPEN.
+pub fn run(device: &str, has_tls: bool, mode: u8) -> ! {
     let mut rote = Rote {
-        tty: File::from(tty),
+        tty: open_raw(Path::new(device)),
         mode,
+        words: if has_tls { &TLS } else { &PLAIN },
         heard: Vec::with_capacity(BUFFER_BYTES),
         up: Vec::with_capacity(BUFFER_BYTES),
         down: Vec::with_capacity(BUFFER_BYTES),
@@ -38,8 +45,7 @@ pub fn run(device: &str, mode: u8) -> ! {
     let (client, _) = listener.accept().expect("a client");
     client.set_nodelay(true).expect("TCP");
     client.set_nonblocking(true).expect("TCP");
-    let open = format!("AT+QSSLOPEN=1,0,0,\"server.test\",443,{mode}");
-    rote.ask(&open, if mode == 2 { "CONNECT\r\n" } else { "+QSSLOPEN: 0,0\r\n" });
+    rote.ask(&format!("{}{mode}", rote.words.open), if mode == 2 { "CONNECT\r\n" } else { "OPEN: 0,0\r\n" });
     let flags = rustix::fs::fcntl_getfl(&rote.tty).expect("a tty");
     rustix::fs::fcntl_setfl(&rote.tty, flags | OFlags::NONBLOCK).expect("a tty");
     match mode {
@@ -49,9 +55,43 @@ pub fn run(device: &str, mode: u8) -> ! {
     std::process::exit(0)
 }
 
+/// What differs between the commands of TLS and of plain connections.
+struct Words {
+    /// Opens, with the mode after it.
+    open: &'static str,
+    /// Sends, with the number of bytes after it.
+    send: &'static str,
+    receive: &'static [u8],
+    /// Before the payload of a read, with its length after it.
+    header: &'static [u8],
+    /// Before pushed payload, with its length after it.
+    pushed: &'static [u8],
+    /// Payload waits.
+    announced: &'static [u8],
+}
+
+const TLS: Words = Words {
+    open: "AT+QSSLOPEN=1,0,0,\"server.test\",443,",
+    send: "AT+QSSLSEND=0,",
+    receive: b"AT+QSSLRECV=0,1460\r",
+    header: b"+QSSLRECV: ",
+    pushed: b"+QSSLURC: \"recv\",0,",
+    announced: b"+QSSLURC: \"recv\",0",
+};
+
+const PLAIN: Words = Words {
+    open: "AT+QIOPEN=1,0,\"TCP\",\"server.test\",443,0,",
+    send: "AT+QISEND=0,",
+    receive: b"AT+QIRD=0,1500\r",
+    header: b"+QIRD: ",
+    pushed: b"+QIURC: \"recv\",0,",
+    announced: b"+QIURC: \"recv\",0",
+};
+
 struct Rote {
     tty: File,
     mode: u8,
+    words: &'static Words,
     /// From the modem, not yet parsed.
     heard: Vec<u8>,
     /// From the client, not yet sent.
@@ -135,12 +175,12 @@ impl Rote {
         }
         let receives = self.readable && (self.receives_next || self.up.is_empty()) && self.down.len() < CHUNK;
         if receives {
-            self.write(b"AT+QSSLRECV=0,1460\r");
+            self.write(self.words.receive);
             self.stage = Stage::Header;
             self.receives_next = false;
         } else if !self.up.is_empty() {
             let count = self.up.len().min(CHUNK);
-            self.write(format!("AT+QSSLSEND=0,{count}\r").as_bytes());
+            self.write(format!("{}{count}\r", self.words.send).as_bytes());
             self.stage = Stage::Prompt(count);
             self.receives_next = true;
         }
@@ -163,7 +203,7 @@ impl Rote {
         let length = |prefix: &[u8]| -> Option<usize> {
             std::str::from_utf8(line.strip_prefix(prefix)?).ok()?.parse().ok()
         };
-        let payload = length(b"+QSSLURC: \"recv\",0,").or(length(b"+QSSLRECV: "));
+        let payload = length(self.words.pushed).or(length(self.words.header));
         if let Some(length) = payload {
             if heard.len() < rest + length {
                 return false;
@@ -178,7 +218,7 @@ impl Rote {
         }
         match line {
             b"SEND OK" | b"OK" => self.stage = Stage::Idle,
-            b"+QSSLURC: \"recv\",0" => self.readable = true,
+            line if line == self.words.announced => self.readable = true,
             other => panic!("the modem says {}", other.escape_ascii()),
         }
         self.heard.drain(..rest);

@@ -12,7 +12,7 @@ use qssl_test_common::world::FarEnd;
 
 use crate::meter::{Meter, Rate};
 use crate::modem::{Direct, Modem, Settings};
-use crate::program::Program;
+use crate::program::{Carried, Program};
 
 /// A program between a client and a modem.
 pub struct Link {
@@ -36,9 +36,9 @@ pub struct Round {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
     /// The tunnel, which the others are compared with.
-    Tunnel,
+    Tunnel(Carried),
     /// The yardstick.
-    Rote,
+    Rote(Carried),
     /// socat, without any modem.
     Socat,
 }
@@ -53,8 +53,8 @@ impl Link {
         };
         let modem = Modem::start(Settings { baud, far_end, direct });
         let program = match who {
-            Who::Tunnel => Program::tunnel(modem.path(), mode, baud.max(115_200)),
-            Who::Rote => Program::rote(modem.path(), mode),
+            Who::Tunnel(carried) => Program::tunnel(modem.path(), carried, mode, baud.max(115_200)),
+            Who::Rote(carried) => Program::rote(modem.path(), carried, mode),
             Who::Socat => Program::socat(modem.path())?,
         };
         let client = program.connect();

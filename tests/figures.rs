@@ -4,18 +4,19 @@ use std::time::Duration;
 
 use qssl_core::settings::Mode;
 use qssl_simulation::figures::{self, Clients, Modem, Way};
-use qssl_simulation::wiring::Connection;
+use qssl_simulation::wiring::{Connection, Security};
 
 const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
 
-/// Asserts the share of the throughput that the dialogue allows.
+/// Asserts the share of the throughput that the dialogue allows, of TLS and of plain TCP.
 fn assert_utilisation(baud: u32, modem: Modem, at_least: f64) {
-    for mode in MODES {
-        for way in [Way::Up, Way::Down] {
-            let utilisation = figures::utilisation(mode, way, baud, modem);
-            println!("{mode:?} {way} at {baud}, {modem:?}: {utilisation:.4}");
-            assert!(utilisation >= at_least, "{mode:?} {way} at {baud}: {utilisation:.4}");
-            assert!(utilisation <= 1.0005, "{mode:?} {way}: more than the wire can carry: {utilisation:.4}");
+    for security in [Security::Tls, Security::Plain] {
+        for (mode, way) in MODES.into_iter().flat_map(|mode| [(mode, Way::Up), (mode, Way::Down)]) {
+            let utilisation = figures::utilisation(mode, security, way, baud, modem);
+            let what = format!("{mode:?} {way} at {baud}, {security:?}, {modem:?}: {utilisation:.4}");
+            println!("{what}");
+            assert!(utilisation >= at_least, "{what}");
+            assert!(utilisation <= 1.0005, "more than the wire can carry: {what}");
         }
     }
 }
@@ -30,6 +31,17 @@ fn the_line_is_used_to_99_percent_of_what_the_dialogue_allows() {
 fn latencies_as_in_the_field_leave_98_percent_of_what_they_allow() {
     assert_utilisation(115_200, Modem::AsInTheField, 0.98);
     assert_utilisation(921_600, Modem::AsInTheField, 0.98);
+}
+
+#[test]
+fn a_datagram_waits_for_nothing_but_its_dialogue_and_the_network() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        for security in [Security::Plain, Security::Tls] {
+            let added = figures::added_to_a_datagram(mode, security);
+            println!("{mode:?}, {security:?}: {added:?}");
+            assert!(added <= Duration::from_micros(10), "{mode:?}, {security:?}: {added:?}");
+        }
+    }
 }
 
 #[test]

@@ -11,7 +11,8 @@ use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::Behaviour;
 
 use crate::Simulation;
-use crate::wiring::{Connection, Leaves, Port, Sends, Wiring, millis, seconds};
+use crate::datagrams::{DatagramTunnel, own};
+use crate::wiring::{Connection, Leaves, Port, Security, Sends, Wiring, millis, seconds};
 
 /// The direction of payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,29 +41,96 @@ pub enum Modem {
 /// The payload of one message, in bytes.
 const CHUNK: u64 = 1_460;
 
-/// The least time of one chunk: its bytes on the wire at ten bits each (echo off, numbers of one digit), and
-/// the modem's own time.
-pub fn least_time_per_chunk(mode: Mode, way: Way, baud: u32, modem: Modem) -> Duration {
+/// The bytes on the line of one message of `payload` bytes, beside the payload: echo off, ids of one digit.
+#[derive(Clone, Copy, Debug)]
+struct Dialogue {
+    /// AT+QSSLSEND, and the prompt.
+    before_send: usize,
+    /// SEND OK.
+    after_send: usize,
+    /// The URC that comes before bytes in push mode.
+    pushed: usize,
+    /// The URC that announces bytes in buffer mode.
+    announced: usize,
+    /// AT+QSSLRECV and the header of its answer.
+    before_read: usize,
+    /// OK.
+    after_read: usize,
+}
+
+impl Dialogue {
+    fn of(security: Security, payload: u64) -> Dialogue {
+        let (send, receive, urc) = match security {
+            Security::Tls => ("QSSLSEND", "QSSLRECV", "QSSLURC"),
+            Security::Plain => ("QISEND", "QIRD", "QIURC"),
+        };
+        // Both ask for 1460 or 1500 bytes, whatever comes.
+        let read = format!("AT+{receive}=0,1460\r") + &format!("\r\n+{receive}: {payload}\r\n");
+        Dialogue {
+            before_send: format!("AT+{send}=0,{payload}\r").len() + "\r\n> ".len(),
+            after_send: "\r\nSEND OK\r\n".len(),
+            pushed: format!("\r\n+{urc}: \"recv\",0,{payload}\r\n").len(),
+            announced: format!("\r\n+{urc}: \"recv\",0\r\n").len(),
+            before_read: read.len(),
+            after_read: "\r\n\r\nOK\r\n".len(),
+        }
+    }
+}
+
+/// The time of so many bytes on the wire, at ten bits each.
+fn on_the_wire(bytes: usize, baud: u32) -> Duration {
+    Duration::from_nanos(bytes as u64 * 10 * 1_000_000_000 / u64::from(baud))
+}
+
+/// The least time of one chunk: its bytes on the wire, and the modem's own time.
+pub fn least_time_per_chunk(mode: Mode, security: Security, way: Way, baud: u32, modem: Modem) -> Duration {
+    let dialogue = Dialogue::of(security, CHUNK);
     let (bytes, latency) = match (mode, way) {
-        // 19 of command, 4 of prompt, 11 of SEND OK
-        (Mode::Push | Mode::Buffer, Way::Up) => (19 + 4 + CHUNK + 11, millis(8 + 16)),
-        // +QSSLURC: "recv",0,1460 and its line ends
-        (Mode::Push, Way::Down) => (27 + CHUNK, Duration::ZERO),
-        // 19 of command, 19 of header, 8 of OK
-        (Mode::Buffer, Way::Down) => (19 + 19 + CHUNK + 8, millis(20)),
-        (Mode::Transparent, _) => (CHUNK, Duration::ZERO),
+        (Mode::Push | Mode::Buffer, Way::Up) => (dialogue.before_send + dialogue.after_send, millis(8 + 16)),
+        (Mode::Push, Way::Down) => (dialogue.pushed, Duration::ZERO),
+        (Mode::Buffer, Way::Down) => (dialogue.before_read + dialogue.after_read, millis(20)),
+        (Mode::Transparent, _) => (0, Duration::ZERO),
     };
     let latency = if modem == Modem::AsInTheField { latency } else { Duration::ZERO };
-    Duration::from_nanos(bytes * 10 * 1_000_000_000 / u64::from(baud)) + latency
+    on_the_wire(bytes + CHUNK as usize, baud) + latency
 }
 
 /// Goodput ÷ what the dialogue allows, for one client that always has something to send or to receive.
-pub fn utilisation(mode: Mode, way: Way, baud: u32, modem: Modem) -> f64 {
-    let connection = endless(mode, way);
+pub fn utilisation(mode: Mode, security: Security, way: Way, baud: u32, modem: Modem) -> f64 {
+    let connection = Connection { security, ..endless(mode, way) };
     let mut sim = wiring(baud, modem).connect(near(connection)).start_quietly();
     let (bytes, time) = steady(&mut sim, way);
-    let least = least_time_per_chunk(mode, way, baud, modem).as_secs_f64() * bytes as f64 / CHUNK as f64;
-    least / time.as_secs_f64()
+    let least = least_time_per_chunk(mode, security, way, baud, modem).as_secs_f64();
+    least * bytes as f64 / CHUNK as f64 / time.as_secs_f64()
+}
+
+/// The time that a datagram of 64 bytes and its echo take beyond what their dialogue and the network need: of the worst of
+/// a hundred, at 115200 baud.
+pub fn added_to_a_datagram(mode: Mode, security: Security) -> Duration {
+    let datagram = |number: u64| own(number, DATAGRAM_BYTES as usize);
+    // No two at the same time of the core's own questions.
+    let every = millis(537);
+    let says = (0..DATAGRAMS).map(|number| (DATAGRAMS_FROM + every * number as u32, datagram(number)));
+    let tunnel = DatagramTunnel::new(mode, security).sender(says);
+    let network = tunnel.plan.latency * 2;
+    let mut sim = wiring(BAUD, Modem::Instant).datagrams(tunnel).start_quietly();
+    let begin = sim.now;
+    let dialogue = Dialogue::of(security, DATAGRAM_BYTES);
+    let payload = DATAGRAM_BYTES as usize;
+    let down = match mode {
+        Mode::Push => dialogue.pushed + payload,
+        // The simulated line hands bytes over in steps, and the OK with the payload before it.
+        _ => dialogue.announced + dialogue.before_read + payload + dialogue.after_read,
+    };
+    let least = on_the_wire(dialogue.before_send + payload + down, BAUD) + network;
+    let times = (0..DATAGRAMS).map(|number| {
+        sim.run_until("the echo comes", seconds(120), |sim| {
+            sim.addresses.all()[0].received.len() > number as usize
+        });
+        sim.now - (begin + DATAGRAMS_FROM + every * number as u32)
+    });
+    // The first waits for its connection.
+    times.skip(1).max().expect("there are a hundred").saturating_sub(least)
 }
 
 /// Both ways at once in byte/s: on one port, or on two of which the second gets no URCs.
@@ -270,7 +338,7 @@ pub fn sparse_among_bulk(mode: Mode, way: Way) -> Sparse {
     let (message, all) = if way == Way::Up { (98, 98) } else { (22 + 46 + 64, 22 + 46 + 64 + 41) };
     let line = |bytes: u32| Duration::from_secs(1) * bytes / 11_520;
     let p99 = waits[(waits.len() * 99).div_ceil(100) - 1].saturating_sub(NETWORK_LATENCY + line(message));
-    let chunk = least_time_per_chunk(mode, way, 115_200, Modem::Instant);
+    let chunk = least_time_per_chunk(mode, Security::Tls, way, 115_200, Modem::Instant);
     let left = SPARSE_TIME.as_secs_f64() - (line(all) * rounds).as_secs_f64();
     Sparse {
         wait_in_chunks: p99.as_secs_f64() / chunk.as_secs_f64(),
@@ -342,6 +410,11 @@ fn near(connection: Connection) -> Connection {
 
 /// Commands of a figure.
 const COMMANDS: u64 = 200;
+
+/// Datagrams of a figure.
+const DATAGRAMS: u64 = 101;
+const DATAGRAM_BYTES: u64 = 64;
+const DATAGRAMS_FROM: Duration = seconds(10);
 
 const BAUD: u32 = 115_200;
 const ENDLESS: u64 = 1 << 40;

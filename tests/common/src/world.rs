@@ -1,10 +1,12 @@
 //! Far ends without cost: the network of the emulator's core, for measurements without the network.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
-use qssl_modem_emulator::network::{Close, ConnectionId, ConnectionState, Network, OpenRequest, Received};
+use qssl_modem_emulator::network::{
+    Arrival, Close, ConnectionId, ConnectionState, Network, OpenRequest, Received,
+};
 
 /// What the servers that the modem reaches do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct World {
     far_end: FarEnd,
     /// The bytes that each echoing server still has to send.
     connections: BTreeMap<ConnectionId, VecDeque<u8>>,
+    /// The datagrams that echoing servers still have to send, and to whom.
+    datagrams: VecDeque<(ConnectionId, Vec<u8>)>,
     /// How many bytes all sources together still have to send.
     pub to_say: u64,
     /// How many bytes sinks have read.
@@ -34,7 +38,8 @@ pub struct World {
 impl World {
     /// A world with such servers.
     pub fn new(far_end: FarEnd) -> World {
-        World { far_end, connections: BTreeMap::new(), to_say: 0, read: 0, opened: 0 }
+        let (connections, datagrams) = (BTreeMap::new(), VecDeque::new());
+        World { far_end, connections, datagrams, to_say: 0, read: 0, opened: 0 }
     }
 }
 
@@ -45,7 +50,7 @@ impl Network for World {
     }
 
     fn state(&mut self, _id: ConnectionId, _now: Instant) -> ConnectionState {
-        ConnectionState::Open { remote: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), local_port: 49_152 }
+        ConnectionState::Open { remote: SERVER, local_port: 49_152 }
     }
 
     fn send(&mut self, id: ConnectionId, bytes: &[u8], _now: Instant) -> usize {
@@ -76,6 +81,28 @@ impl Network for World {
         if count > 0 { Received::Bytes(count) } else { Received::Nothing }
     }
 
+    fn send_datagram(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        _to: Option<SocketAddr>,
+        _now: Instant,
+    ) -> bool {
+        match self.far_end {
+            FarEnd::Sink | FarEnd::Source => self.read += bytes.len() as u64,
+            FarEnd::Echo => self.datagrams.push_back((id, bytes.to_vec())),
+        }
+        true
+    }
+
+    fn receive_datagram(&mut self, id: ConnectionId, _now: Instant) -> Arrival {
+        let first = self.datagrams.iter().position(|(to, _)| *to == id);
+        match first.and_then(|first| self.datagrams.remove(first)) {
+            Some((_, bytes)) => Arrival::Datagram(bytes, SocketAddr::new(SERVER, 5_684)),
+            None => Arrival::Nothing,
+        }
+    }
+
     fn unsent(&mut self, _id: ConnectionId, _now: Instant) -> usize {
         0
     }
@@ -92,3 +119,5 @@ impl Network for World {
         None
     }
 }
+
+const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
