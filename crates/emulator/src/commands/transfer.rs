@@ -212,6 +212,17 @@ mod tests {
     }
 
     #[test]
+    fn a_long_send_leaves_in_parts_by_a_quirk() {
+        let quirks = Quirks { sent_datagrams_split: true, ..Quirks::strict() };
+        let mut bench = udp(DatagramBehaviour::sink(), 0, Config { quirks, ..Config::default() });
+        for length in [512, 1_025] {
+            assert_eq!(send(&mut bench, "", &vec![b'x'; length]), "\r\nSEND OK\r\n");
+        }
+        let lengths = bench.network.records()[0].received_datagrams.iter().map(Vec::len);
+        assert!(lengths.eq([512, 512, 512, 1]));
+    }
+
+    #[test]
     fn one_datagram_is_one_pushed_message_however_long() {
         let config = Config { push_limit_bytes: 100, ..Config::default() };
         let mut bench = udp(DatagramBehaviour::sink(), 1, config);
@@ -381,6 +392,21 @@ mod tests {
             assert_eq!(bench.heard(), "\r\n+QSSLURC: \"closed\",0\r\n");
             assert_eq!(bench.ask("AT+QSSLCLOSE=0"), "\r\nOK\r\n");
         }
+    }
+
+    #[test]
+    fn a_close_of_dtls_changes_nothing_by_a_quirk() {
+        let quirks = Quirks { dtls_close_untold: true, ..Quirks::strict() };
+        let mut bench = Bench::online(Config { quirks, ..Config::default() });
+        bench.ask("AT+QSSLCFG=\"dtls\",1,1");
+        bench.open(0, 1);
+        let before = bench.ask("AT+QSSLSTATE=0");
+        bench.network.end(0, Ending::Closed, bench.now);
+        bench.look();
+        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.ask("AT+QSSLSTATE=0"), before);
+        assert_eq!(bench.send(0, b"nobody answers"), "\r\nSEND OK\r\n");
+        assert_eq!(bench.network.records()[0].received_datagrams, [b""; 0]);
     }
 
     #[test]

@@ -252,7 +252,8 @@ fn a_number_that_is_not_free_yet_is_asked_about_again_and_closed_again_at_last()
 #[test]
 fn a_number_that_is_open_in_both_sets_is_closed_in_both_whatever_comes_in_between() {
     let now = now();
-    let cases: [(&str, fn(&mut Socket, Instant)); 7] = [
+    type Event = fn(&mut Socket, Instant);
+    let cases: [(&str, Event); 7] = [
         ("nothing", |_, _| {}),
         ("its client leaves", |socket, _| {
             socket.close_or_free(GiveUp::Abort, ending());
