@@ -499,7 +499,7 @@ impl Modem {
             silence_max: Some(self.settings.liveness_interval).filter(|interval| !interval.is_zero()),
         };
         for id in SocketId::all() {
-            if self.sockets[id.index()].adjust_flow(switching, now) == Adjusted::IsOver {
+            if self.sockets[id.index()].adjust_flow(&switching, now) == Adjusted::IsOver {
                 self.end(id, End::Eof);
             }
         }

@@ -203,7 +203,7 @@ impl Socket {
     /// Whether the end of this client depends on whether the data session is active. `asked`: that question has been
     /// sent; otherwise it is due.
     pub fn eof_waits_for_session(&self, asked: bool) -> bool {
-        self.phase == Phase::ConfirmingEof { asked }
+        matches!(self.phase, Phase::ConfirmingEof { asked: was_asked } if was_asked == asked)
     }
 
     /// The question whether the data session is active leaves for this client's end, if it is due.
@@ -222,7 +222,7 @@ impl Socket {
 
     /// That question was answered. Returns whether this socket's client waited for it.
     pub fn eof_answered(&mut self, speaking: u32) -> bool {
-        let waited = self.phase == Phase::ConfirmingEof { asked: true };
+        let waited = self.eof_waits_for_session(true);
         if waited {
             self.check(speaking);
         }

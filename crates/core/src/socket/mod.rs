@@ -350,7 +350,7 @@ impl Socket {
 
     /// Whether a new connection may use its number.
     pub fn is_free(&self) -> bool {
-        self.phase == Phase::Free && self.late_carriers == 0
+        matches!(self.phase, Phase::Free) && self.late_carriers == 0
     }
 
     /// The order in which free sockets are used: the longest free first; last those for which a command that was given
@@ -597,7 +597,7 @@ impl Socket {
         self.stale &= !answering;
         self.late_carriers &= !answering;
         let late = self.unanswered & answering;
-        if late == 0 || self.phase == Phase::Unknown {
+        if late == 0 || matches!(self.phase, Phase::Unknown) {
             return;
         }
         self.unanswered &= !late;
@@ -670,7 +670,10 @@ impl Socket {
 
     /// Switches a pushing socket to buffer mode while its client reads too slowly, and back. Once other programs have
     /// texts shown that could look like payload, it is switched for good. One of datagrams that is over is closed.
-    pub fn adjust_flow(&mut self, switching: Switching, now: Instant) -> Adjusted {
+    pub fn adjust_flow(&mut self, switching: &Switching, now: Instant) -> Adjusted {
+        if matches!(self.phase, Phase::Free) {
+            return Adjusted::GoesOn;
+        }
         if self.awaits_open() {
             let interval = switching.poll_interval;
             self.poll_at = interval.map(|interval| self.poll_at.unwrap_or(now + interval));
@@ -682,7 +685,7 @@ impl Socket {
             wants_push: self.mode() == Some(Mode::Push),
         };
         let Phase::Open(open) = &mut self.phase else { return Adjusted::GoesOn };
-        let soonest = open.silence_max(&switching).map(|silence| now + silence);
+        let soonest = open.silence_max(switching).map(|silence| now + silence);
         self.poll_at = match (soonest, self.poll_at) {
             (Some(_), Some(at)) if at <= now => {
                 open.was_silent();
@@ -691,7 +694,7 @@ impl Socket {
             (Some(soonest), at) => Some(at.map_or(soonest, |at| at.min(soonest))),
             (None, _) => None,
         };
-        open.adjust(load, &switching);
+        open.adjust(load, switching);
         self.only_announces &= !matches!(open.flow(), Flow::ToPush { .. });
         self.close_if_over()
     }
@@ -877,7 +880,7 @@ impl Socket {
 
     /// A command from outside is about to open it.
     pub fn lend(&mut self, set: CommandSet) {
-        if self.phase == Phase::Free {
+        if matches!(self.phase, Phase::Free) {
             self.phase = Phase::Foreign;
             self.set = set;
         }
@@ -885,7 +888,7 @@ impl Socket {
 
     /// A command from outside has closed it: it is ours again once these channels have reported so.
     pub fn take_back(&mut self, speaking: u32) {
-        if self.phase == Phase::Foreign {
+        if matches!(self.phase, Phase::Foreign) {
             self.check(speaking);
         }
     }

@@ -309,17 +309,17 @@ fn a_slow_client_has_its_socket_switched_to_buffer_mode_and_back() {
     let now = now();
     let mut socket = open(Mode::Push, now);
     socket.incoming.append(&[0; INCOMING_HIGH_BYTES]);
-    socket.adjust_flow(switching(), now);
+    socket.adjust_flow(&switching(), now);
     assert_eq!(asks(&socket, 0, now), Some(need::Ask::Switch(AccessMode::Buffer)));
     socket.mode_switched(true, true, now);
     assert!(socket.only_announces());
     socket.incoming.consume(INCOMING_HIGH_BYTES);
     assert_eq!(socket.receive_answered(Some(0), false, &CommandOutcome::Ok, now), Ok(Received::Bytes(0)));
-    socket.adjust_flow(switching(), now);
+    socket.adjust_flow(&switching(), now);
     assert_eq!(asks(&socket, 0, now), Some(need::Ask::Switch(AccessMode::Push)));
     socket.mode_switched(false, true, now);
     socket.receive_answered(Some(0), false, &CommandOutcome::Ok, now).expect("it is read");
-    socket.adjust_flow(switching(), now);
+    socket.adjust_flow(&switching(), now);
     assert_eq!(asks(&socket, 0, now), None, "not so soon again");
 }
 
@@ -350,25 +350,25 @@ fn a_silent_socket_is_asked_about() {
     {
         let mut socket = open(mode, now);
         socket.receive_answered(Some(0), false, &CommandOutcome::Ok, now).expect("it is read");
-        socket.adjust_flow(switching, now);
+        socket.adjust_flow(&switching, now);
         assert_eq!(asks(&socket, 0, now), None);
         assert_eq!(socket.deadline(false, Some), Some(now + silence), "{mode:?}");
         let received_at = now + silence / 2;
         socket.received(received_at).expect("nothing contradicts it");
-        socket.adjust_flow(switching, received_at);
+        socket.adjust_flow(&switching, received_at);
         assert_eq!(socket.deadline(false, Some), Some(received_at + silence), "{mode:?}");
         let late = received_at + silence;
-        socket.adjust_flow(switching, late);
+        socket.adjust_flow(&switching, late);
         assert_eq!(asks(&socket, 0, late), Some(need::Ask::State), "{mode:?}");
         assert_eq!(socket.witnessed(Witness::Connected, late), Ok(Witnessed::Nothing));
         socket.receive_answered(Some(0), false, &CommandOutcome::Ok, late).expect("it is read");
-        socket.adjust_flow(switching, late);
-        socket.adjust_flow(switching, late + silence * 2);
+        socket.adjust_flow(&switching, late);
+        socket.adjust_flow(&switching, late + silence * 2);
         assert_eq!(socket.witnessed(Witness::Ended, late + silence * 2), Ok(without_closed), "{mode:?}");
     }
     let mut pushed = open(Mode::Push, now);
-    pushed.adjust_flow(switching, now);
-    pushed.adjust_flow(switching, now + silence);
+    pushed.adjust_flow(&switching, now);
+    pushed.adjust_flow(&switching, now + silence);
     assert_eq!(pushed.witnessed(Witness::Ended, now + silence), Ok(Witnessed::Nothing));
     assert_eq!(pushed.closed_stays_away(false, now + silence), Ok(()), "`closed` may be on its way");
     assert_eq!(pushed.closed_stays_away(false, now + silence * 2), Err(Cut::UrcsMissed));
@@ -463,27 +463,27 @@ fn open_for_datagrams(mode: Mode, now: Instant) -> Socket {
 fn the_end_of_datagrams_is_believed_once_what_waits_was_read() {
     let now = now();
     let mut pushed = open_for_datagrams(Mode::Push, now);
-    assert_eq!(pushed.adjust_flow(switching(), now), Adjusted::GoesOn);
+    assert_eq!(pushed.adjust_flow(&switching(), now), Adjusted::GoesOn);
     pushed.closed(now);
     assert_eq!(asks(&pushed, 0, now), None, "nothing is asked");
-    assert_eq!((pushed.adjust_flow(switching(), now), pushed.is_being_closed()), (Adjusted::IsOver, true));
+    assert_eq!((pushed.adjust_flow(&switching(), now), pushed.is_being_closed()), (Adjusted::IsOver, true));
 
     for last in [(Some(0), CommandOutcome::Ok), (None, CommandOutcome::Refused(Refusal::Plain))] {
         let mut waits = open_for_datagrams(Mode::Buffer, now);
         waits.closed(now);
-        assert_eq!(waits.adjust_flow(switching(), now), Adjusted::GoesOn);
+        assert_eq!(waits.adjust_flow(&switching(), now), Adjusted::GoesOn);
         assert_eq!(waits.wants_to_receive(), crate::at::READ_MAX);
         waits.receive_answered(Some(9), false, &CommandOutcome::Ok, now).expect("it is read");
-        assert_eq!(waits.adjust_flow(switching(), now), Adjusted::GoesOn);
+        assert_eq!(waits.adjust_flow(&switching(), now), Adjusted::GoesOn);
         waits.receive_answered(last.0, false, &last.1, now).expect("it is read");
-        assert_eq!(waits.adjust_flow(switching(), now), Adjusted::IsOver, "{last:?}");
+        assert_eq!(waits.adjust_flow(&switching(), now), Adjusted::IsOver, "{last:?}");
     }
 
     let mut asked = open_for_datagrams(Mode::Push, now);
     asked.witnessed(Witness::Connected, now).expect("it goes on");
-    assert_eq!(asked.adjust_flow(switching(), now), Adjusted::GoesOn);
+    assert_eq!(asked.adjust_flow(&switching(), now), Adjusted::GoesOn);
     asked.witnessed(Witness::Ended, now).expect("it is over");
-    assert_eq!(asked.adjust_flow(switching(), now), Adjusted::IsOver);
+    assert_eq!(asked.adjust_flow(&switching(), now), Adjusted::IsOver);
 }
 
 #[test]
