@@ -7,7 +7,7 @@ use std::thread;
 use qssl_modem_emulator::test_server::Behaviour;
 
 use crate::daemon::{Daemon, tunnel};
-use qssl_test_common::harness::{Site, connect, echo};
+use qssl_test_common::harness::{EG800Q, Site, connect, echo};
 
 #[test]
 fn tunnels_come_and_go_and_connections_stay() {
@@ -35,7 +35,7 @@ fn tunnels_come_and_go_and_connections_stay() {
 
 #[test]
 fn a_changed_tunnel_serves_new_clients_under_new_settings_at_the_same_address() {
-    let site = Site::new(Behaviour::Echo, "");
+    let site = Site::new(Behaviour::Echo, EG800Q);
     let daemon = Daemon::start(&site);
     let mut old = connect(daemon.address());
     echo(&mut old, b"push");
@@ -114,7 +114,7 @@ fn settings_of_the_modem_say_what_they_wait_for() {
 
 #[test]
 fn a_reload_while_the_modem_is_being_set_up_is_made_up_for() {
-    let site = Site::new(Behaviour::Echo, "--command-latency 30ms");
+    let site = Site::new(Behaviour::Echo, &format!("{EG800Q} --command-latency 30ms"));
     let daemon = Daemon::launch(&site, &tunnel("web", ""), "", |_| ());
     daemon.wait_for("uploading");
     daemon.rewrite(&(tunnel("web", "") + &tunnel("more", "alpn = \"h2\"")), "");

@@ -6,7 +6,7 @@ use std::fs;
 use qssl_modem_emulator::test_server::{Authority, Behaviour, CertificateRequest, ServerOptions};
 
 use qssl_test_common::harness::{
-    Finished, NAME, Site, ask, certificate_file, run, temporary_directory, tunnel_command,
+    EG800Q, Finished, NAME, Site, ask, certificate_file, run, temporary_directory, tunnel_command,
 };
 
 fn connect(site: &Site, authorities: &[&str]) -> Finished {
@@ -44,7 +44,7 @@ fn an_authority_that_another_program_left_vouches_for_nobody() {
     let stranger = Authority::new("stranger").expect("OpenSSL makes a root");
     let identity = stranger.issue(&CertificateRequest::server(NAME)).expect("OpenSSL signs");
     let server = ServerOptions { identity: Some(identity), ..ServerOptions::default() };
-    let site = Site::with_server(server, "--clock host");
+    let site = Site::with_server(server, &format!("{EG800Q} --clock host"));
     let pem = stranger.pem();
     let put = site.modem.embedded.with_modem(move |modem, _, _| modem.put_file("UFS:theirs.pem", &pem));
     assert_eq!(put, Some(true));

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use qssl_test_common::harness::{
-    Finished, Modem, Running, Tunnel, certificate_file, identity, program, run, temporary_directory,
+    EG800Q, Finished, Modem, Running, Tunnel, certificate_file, identity, program, run, temporary_directory,
 };
 
 /// The pre-shared key of the server.
@@ -78,7 +78,7 @@ fn site() -> (tempfile::TempDir, CoapServer, Modem) {
     let folder = temporary_directory();
     let server = CoapServer::start(folder.path());
     let modem = Modem::with_options(&format!(
-        "--map server.test:5683=127.0.0.1:{} --map server.test:5684=127.0.0.1:{}",
+        "{EG800Q} --map server.test:5683=127.0.0.1:{} --map server.test:5684=127.0.0.1:{}",
         server.port,
         server.port + 1
     ));

@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use qssl_test_common::harness::{
-    Modem, Running, Tunnel, UdpEcho, certificate_file, datagrams_to, echo_datagram, identity,
+    EG800Q, Modem, Running, Tunnel, UdpEcho, certificate_file, datagrams_to, echo_datagram, identity,
     patterned_bytes, program, rounds, run, temporary_directory, tunnel_command,
 };
 
@@ -249,7 +249,7 @@ fn openssl_behind_a_tunnel(certificate: &Path, key: &Path) -> (Running, ChildStd
     let mut server = Command::new(program("openssl"));
     server.args(["s_server", "-dtls1_2", "-quiet", "-accept", &address.to_string()]);
     let (server, says) = Running::start_with_input(server.arg("-cert").arg(certificate).arg("-key").arg(key));
-    let modem = Modem::with_options(&format!("--map server.test:5684={address}"));
+    let modem = Modem::with_options(&format!("{EG800Q} --map server.test:5684={address}"));
     let device = modem.device(0);
     let usual = ["udp:127.0.0.1:0", "--to", "dtls://server.test:5684", "-d", &device];
     let tunnel = Tunnel::listen(&[&usual[..], &["--ca", certificate_file()]].concat());

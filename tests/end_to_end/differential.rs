@@ -14,7 +14,7 @@ use qssl_test_common::harness::Step::{
     Await, Close, Cut, Exchange, Finish, Pause, ReadToEnd, ReadToEndSlowly, Receive, Reset, Send,
     SendGrowing, Tell,
 };
-use qssl_test_common::harness::{FarEnd, MODES, Modem, Step, Stunnel, Told, Tunnel, play_client};
+use qssl_test_common::harness::{EG800Q, FarEnd, MODES, Modem, Step, Stunnel, Told, Tunnel, play_client};
 
 /// What the clients do, one after the other, and what the server does on each connection.
 struct Behaviour {
@@ -279,7 +279,8 @@ fn through_stunnel(server: SocketAddr) -> (SocketAddr, Stunnel) {
 
 fn through_tunnel(mode: &str, server: SocketAddr) -> (SocketAddr, (Tunnel, Modem)) {
     // Over RFC 2217 there are DTR and DCD, which a pseudoterminal lacks, so transparent mode is left at once.
-    let modem = Modem::start(server, if mode == "transparent" { "--rfc2217 127.0.0.1:0" } else { "" });
+    let port = if mode == "transparent" { "--rfc2217 127.0.0.1:0" } else { "" };
+    let modem = Modem::start(server, &format!("{EG800Q} {port}"));
     let device = modem.device(0);
     let tunnel = Tunnel::verified(&[&device], &["--mode", mode, "--half-close-timeout", "4s"]);
     tunnel.wait_until_ready();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use qssl_modem_emulator::test_server::CertificateRequest;
 use qssl_modem_emulator::test_server::{Behaviour, ClientEnd, KeyKind, ServerOptions};
 
-use qssl_test_common::harness::{NAME, Site, authority, connect};
+use qssl_test_common::harness::{EG800Q, NAME, Site, authority, connect};
 
 #[test]
 fn a_thousand_clients_that_close_first() {
@@ -18,7 +18,7 @@ fn a_thousand_clients_that_close_first() {
     let identity = authority().issue(&request).expect("OpenSSL signs");
     let server =
         ServerOptions { identity: Some(identity), behaviour: Behaviour::Echo, ..ServerOptions::default() };
-    let site = Site::with_server(server, "");
+    let site = Site::with_server(server, EG800Q);
     let tunnel = site.tunnel(&[]);
     tunnel.wait_until_ready();
     let began = Instant::now();

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use qssl_modem_emulator::test_server::{Behaviour, CertificateRequest, Handshake, ServerOptions, SslVersion};
 
 use qssl_test_common::harness::{
-    Finished, NAME, Site, authority, certificate_file, connect, identity, run, temporary_directory,
+    EG800Q, Finished, NAME, Site, authority, certificate_file, connect, identity, run, temporary_directory,
     tunnel_command,
 };
 
@@ -36,13 +36,13 @@ fn seen(site: &Site, count: usize) -> Handshake {
 #[test]
 fn a_version_is_the_only_one_that_is_offered() {
     for (option, version) in [("1.0", "TLSv1"), ("1.1", "TLSv1.1"), ("1.2", "TLSv1.2"), ("any", "TLSv1.2")] {
-        let site = Site::with_server(server(), "");
+        let site = Site::with_server(server(), EG800Q);
         let finished = fetch(&site, &["--tls-version", option]);
         assert_eq!(finished.status, 0, "{option}: {}", finished.stderr);
         assert_eq!(seen(&site, 1).version, version, "{option}");
     }
     let old = ServerOptions { highest_version: Some(SslVersion::SSL3), ..server() };
-    let site = Site::with_server(old, "");
+    let site = Site::with_server(old, EG800Q);
     assert_eq!(fetch(&site, &[]).status, 14);
     let finished = fetch(&site, &["--tls-version", "ssl3"]);
     assert_eq!(finished.status, 0, "{}", finished.stderr);
@@ -57,7 +57,7 @@ fn a_cipher_suite_by_name_or_code_is_the_only_one_that_is_offered() {
         ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
         ("0xC013", "ECDHE-RSA-AES128-SHA"),
     ] {
-        let site = Site::with_server(server(), "");
+        let site = Site::with_server(server(), EG800Q);
         let finished = fetch(&site, &["--cipher", option]);
         assert_eq!(finished.status, 0, "{option}: {}", finished.stderr);
         assert_eq!(seen(&site, 1).cipher, cipher, "{option}");
@@ -71,7 +71,7 @@ fn a_cipher_suite_by_name_or_code_is_the_only_one_that_is_offered() {
 #[test]
 fn the_servers_name_is_told_unless_that_is_switched_off() {
     for (options, name) in [(&[][..], Some(NAME)), (&["--sni"], Some(NAME)), (&["--no-sni"], None)] {
-        let site = Site::with_server(server(), "");
+        let site = Site::with_server(server(), EG800Q);
         assert_eq!(fetch(&site, options).status, 0);
         assert_eq!(seen(&site, 1).server_name.as_deref(), name, "{options:?}");
     }
@@ -83,7 +83,7 @@ fn the_servers_name_is_told_unless_that_is_switched_off() {
 
 #[test]
 fn a_protocol_is_agreed_upon() {
-    let site = Site::with_server(ServerOptions { alpn: Some("mqtt".to_owned()), ..server() }, "");
+    let site = Site::with_server(ServerOptions { alpn: Some("mqtt".to_owned()), ..server() }, EG800Q);
     assert_eq!(fetch(&site, &["--alpn", "mqtt"]).status, 0);
     assert_eq!(seen(&site, 1).alpn.as_deref(), Some("mqtt"));
 }
@@ -91,7 +91,7 @@ fn a_protocol_is_agreed_upon() {
 #[test]
 fn an_earlier_session_is_resumed_where_that_is_wanted() {
     for (options, resumed) in [(&["--session-resumption"][..], true), (&[], false)] {
-        let site = Site::new(Behaviour::Echo, "");
+        let site = Site::new(Behaviour::Echo, EG800Q);
         let tunnel = site.tunnel(options);
         for count in 1..=3 {
             let mut client = connect(tunnel.address());
@@ -107,7 +107,7 @@ fn an_earlier_session_is_resumed_where_that_is_wanted() {
 #[test]
 fn a_server_that_negotiates_anew_is_followed_where_that_is_allowed() {
     let anew = ServerOptions { renegotiates: true, highest_version: Some(SslVersion::TLS1_2), ..server() };
-    let site = Site::with_server(anew, "");
+    let site = Site::with_server(anew, EG800Q);
     let finished = fetch(&site, &["--renegotiation"]);
     assert_eq!((finished.status, finished.stdout.len() as u64), (0, BYTES), "{}", finished.stderr);
     let finished = fetch(&site, &[]);
@@ -118,18 +118,21 @@ fn a_server_that_negotiates_anew_is_followed_where_that_is_allowed() {
 fn dates_are_checked_by_a_clock_that_was_set_right_first() {
     // A modem whose clock is in 1980, or in 2001.
     for clock in ["unset", "1000000000"] {
-        let site = Site::with_server(server(), &format!("--clock {clock}"));
+        let site = Site::with_server(server(), &format!("{EG800Q} --clock {clock}"));
         let finished = fetch(&site, &[]);
         assert_eq!(finished.status, 0, "{}", finished.stderr);
         assert!(finished.stderr.contains("setting the modem's clock"), "{}", finished.stderr);
     }
-    let site = Site::with_server(server(), "");
+    let site = Site::with_server(server(), EG800Q);
     let finished = fetch(&site, &["--ntp", "pool.ntp.org"]);
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     assert!(finished.stderr.contains("clock was set by the time server"), "{}", finished.stderr);
     // If dates are not checked, the clock is not set.
     let expired = authority().issue(&CertificateRequest::server(NAME).expired()).expect("OpenSSL signs");
-    let site = Site::with_server(ServerOptions { identity: Some(expired), ..server() }, "--clock unset");
+    let site = Site::with_server(
+        ServerOptions { identity: Some(expired), ..server() },
+        &format!("{EG800Q} --clock unset"),
+    );
     let finished = fetch(&site, &["--no-check-time"]);
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     let clock = site.modem.embedded.with_modem(|modem, _, now| modem.clock(now));
@@ -138,7 +141,7 @@ fn dates_are_checked_by_a_clock_that_was_set_right_first() {
 
 #[test]
 fn each_check_of_a_certificate_can_be_switched_off_alone() {
-    let of = |identity| Site::with_server(ServerOptions { identity: Some(identity), ..server() }, "");
+    let of = |identity| Site::with_server(ServerOptions { identity: Some(identity), ..server() }, EG800Q);
     let forged = authority().forger().expect("OpenSSL makes a key");
     let cases = [
         (
@@ -196,7 +199,7 @@ fn secrets_reach_the_modem_and_no_log() {
         highest_version: Some(SslVersion::TLS1_2),
         ..server()
     };
-    let site = Site::with_server(demanding, &format!("--sim-pin {pin}"));
+    let site = Site::with_server(demanding, &format!("{EG800Q} --sim-pin {pin}"));
     let finished = fetch(&site, &[&options[..], &["-vv"]].concat());
     assert_eq!(finished.status, 0, "{}", finished.stderr);
     assert_eq!(seen(&site, 1).client_name.as_deref(), Some("device"), "the password opened the key");

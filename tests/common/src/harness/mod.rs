@@ -35,7 +35,7 @@ pub use self::process::{Finished, Running, program, run, run_with_input};
 pub use self::script::{FarEnd, Step, Told, play_client};
 pub use self::serial_line::{Cut, Passed, SerialLine};
 pub use self::site::{
-    Modem, NAME, Site, authority, certificate_file, free_address, identity, temporary_directory,
+    EG800Q, Modem, NAME, Site, authority, certificate_file, free_address, identity, temporary_directory,
 };
 pub use self::through::{Stunnel, Through};
 pub use self::tls_1_3::Tls13Server;

@@ -62,6 +62,10 @@ pub struct Modem {
     pub embedded: Embedded,
 }
 
+/// The options of a modem that must be of this family: an EC20 has no DTLS, fewer cipher suites and TLS settings, and keeps
+/// what was not read of a connection that is cut.
+pub const EG800Q: &str = "--family eg800q";
+
 impl Modem {
     /// A modem with one pseudoterminal, or with the ports in the options. It maps `NAME:443` to `server`.
     pub fn start(server: SocketAddr, options: &str) -> Modem {
