@@ -426,7 +426,7 @@ fn where_a_module_joins_datagrams_in_one_mode_the_other_keeps_their_boundaries()
 fn a_module_that_splits_what_it_is_to_send_is_noticed_by_the_server_alone() {
     let says = [(seconds(5), own(0, 500)), (seconds(6), own(1, 600))];
     let tunnel = DatagramTunnel::new(Mode::Push, Security::Plain).behaviour(DatagramBehaviour::sink());
-    let wiring = Wiring::new().modem(|modem| modem.quirks.sent_datagrams_split = true);
+    let wiring = Wiring::eg800q().modem(|modem| modem.quirks.sent_datagrams_split = true);
     let mut sim = wiring.datagrams(tunnel.sender(says)).start();
     sim.run_until("the short one is sent", seconds(6), |sim| counted(sim).up == 1);
     sim.run_to_the_end(seconds(200));
@@ -438,7 +438,7 @@ fn a_close_of_dtls_that_a_module_does_not_tell_of_leaves_the_session_until_it_is
         let mut says = sends(0, 10, seconds(5), seconds(2));
         says.push((seconds(120), own(50, 100)));
         let tunnel = DatagramTunnel::new(mode, Security::Tls).sender(says);
-        let mut sim = Wiring::new()
+        let mut sim = Wiring::eg800q()
             .modem(|modem| modem.quirks.dtls_close_untold = true)
             .datagrams(tunnel)
             .fault(millis(8_500), Fault::EndDatagrams(0, Ending::Closed))
