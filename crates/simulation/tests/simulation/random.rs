@@ -298,8 +298,9 @@ fn draw_single(seed: u64) -> Wiring {
             wiring.faults.push((at, fault));
         }
         wiring.faults.push((seconds(120), Fault::Calm));
-        // After a missed escape, an `OK` from the server cannot be distinguished from the escape's answer.
-        if wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::MissEscapes(_))) {
+        // After a missed escape, an `OK` from the server cannot be distinguished from the escape's answer. A modem that
+        // stalls may miss one, too.
+        if wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::MissEscapes(_) | Fault::Stall(_))) {
             let is_ok = |fault: &Fault| matches!(fault, Fault::Say(_, words) if words == b"\r\nOK\r\n");
             wiring.faults.retain(|(_, fault)| !is_ok(fault));
         }
