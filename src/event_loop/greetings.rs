@@ -238,3 +238,26 @@ const GREETING_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many clients may be about to name their server at once. Further ones wait in the kernel.
 pub(super) const GREETINGS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_has_its_outcome() {
+        let code = |code| NotOpened::Failed(OpenFailure::Code(ResultCode(code)));
+        for (why, expected) in [
+            (NotOpened::NoFreeSocket, Outcome::Busy),
+            (code(564), Outcome::HostUnreachable),
+            (code(565), Outcome::HostUnreachable),
+            (code(566), Outcome::Refused),
+            (code(569), Outcome::TimedOut),
+            (code(570), Outcome::NetworkUnreachable),
+            (code(573), Outcome::NetworkUnreachable),
+            (code(552), Outcome::Failed),
+            (NotOpened::Failed(OpenFailure::TimedOut), Outcome::TimedOut),
+        ] {
+            assert_eq!(outcome(&why), expected, "{why:?}");
+        }
+    }
+}
