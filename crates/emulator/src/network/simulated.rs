@@ -131,11 +131,6 @@ impl Simulated {
         self.datagram_plans.insert((host.into(), port), plan);
     }
 
-    /// Sets how the datagrams of all other servers behave; they echo at first.
-    pub fn plan_other_datagrams(&mut self, plan: DatagramPlan) {
-        self.otherwise_datagrams = plan;
-    }
-
     /// Whether records keep the bytes that servers read; they do by default.
     pub fn keep_bytes(&mut self, keep: bool) {
         (self.keep_bytes, self.keep_datagrams) = (keep, keep);
