@@ -558,9 +558,17 @@ fn what_follows_the_end_of_a_stream_is_not_for_a_connection_that_was_opened_mean
 /// the other port meanwhile was reset, because what the first one pushed could have been held for an earlier connection.
 #[test]
 fn copies_by_a_port_that_has_not_answered_yet_break_no_connection() {
-    for (_, is_named, seed) in runs().filter(|(quirk, ..)| *quirk == "urcs_by_every_port") {
-        let mut wiring = stubborn("urcs_by_every_port", is_named, seed)
-            .modem(|modem| (modem.quirks.sleeps, modem.push_limit_bytes) = (true, 100));
+    for (is_named, seed) in
+        [false, true].into_iter().flat_map(|is_named| (1..=8).map(move |seed| (is_named, seed)))
+    {
+        let mut wiring = stubborn("urcs_by_every_port", is_named, seed).modem(|modem| {
+            modem.quirks.sleeps = true;
+            modem.command_latency = millis(26);
+            modem.push_limit_bytes = 100;
+        });
+        // With a stream among them, sockets are opened by the port that URCs are set to leave by.
+        let stream = Connection::new(Mode::Transparent).at(seconds(20)).far_end(Behaviour::source(100, seed));
+        wiring = wiring.connect(stream).settings(|settings| settings.sockets = IdSet::first(2));
         for turn in 0..4 {
             let far = Behaviour::source(3_000, seed);
             let at = seconds(60 + 40 * turn);
@@ -568,7 +576,7 @@ fn copies_by_a_port_that_has_not_answered_yet_break_no_connection() {
         }
         let mut sim = wiring.start();
         sim.run_to_the_end(seconds(250));
-        for index in 0..4 {
+        for index in 0..5 {
             let name = format!("named {is_named}, seed {seed}, client {index}");
             assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{name}");
             sim.assert_complete(index);
