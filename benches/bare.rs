@@ -13,9 +13,11 @@ use qssl_test_common::world::FarEnd;
 
 use crate::modem::{Direct, Modem, Settings};
 use crate::program::{Carried, Program};
-use crate::rote;
+use crate::rote::{self, Words};
 
 const PAYLOAD: [u8; 64] = [b'.'; 64];
+/// Its length, at the end of a line.
+const LENGTH: &[u8] = b"64\r\n";
 
 fn modem() -> Modem {
     Modem::start(Settings { baud: 0, far_end: FarEnd::Echo, direct: Direct::Never })
@@ -62,40 +64,13 @@ pub struct Bare {
     _modem: Modem,
 }
 
-/// The lines of an exchange of [`PAYLOAD`]; what comes from the modem, as far as it must be known.
-#[derive(Clone, Copy)]
-struct Words {
-    open: &'static str,
-    send: &'static [u8],
-    receive: &'static [u8],
-    pushed: &'static [u8],
-    announced: &'static [u8],
-    header: &'static [u8],
-}
-
-const DTLS: Words = Words {
-    open: "AT+QSSLOPEN=1,0,0,\"server.test\",443,",
-    send: b"AT+QSSLSEND=0,64\r",
-    receive: b"AT+QSSLRECV=0,1460\r",
-    pushed: b"+QSSLURC: \"recv\",0,64\r\n",
-    announced: b"+QSSLURC: \"recv\",0\r\n",
-    header: b"+QSSLRECV: 64\r\n",
-};
-
-const UDP: Words = Words {
-    open: "AT+QIOPEN=1,0,\"UDP\",\"server.test\",443,0,",
-    send: b"AT+QISEND=0,64\r",
-    receive: b"AT+QIRD=0,1500\r",
-    pushed: b"+QIURC: \"recv\",0,64\r\n",
-    announced: b"+QIURC: \"recv\",0\r\n",
-    header: b"+QIRD: 64\r\n",
-};
+const UDP: Words = Words { open: "AT+QIOPEN=1,0,\"UDP\",\"server.test\",443,0,", ..rote::PLAIN };
 
 impl Bare {
     /// A connection of a modem of its own.
     pub fn new(carried: Carried, mode: Mode) -> Bare {
         let modem = modem();
-        let words = if carried.has_tls() { DTLS } else { UDP };
+        let words = if carried.has_tls() { rote::TLS } else { UDP };
         let tty = rote::open_raw(modem.path());
         let mut bare = Bare { tty, mode, words, heard: Vec::new(), _modem: modem };
         for line in ["ATE0", "AT+QIACT=1", "AT+QSSLCFG=\"seclevel\",0,0", "AT+QSSLCFG=\"dtls\",0,1"] {
@@ -111,17 +86,20 @@ impl Bare {
     pub fn ping(&mut self) -> Duration {
         let words = self.words;
         let begin = Instant::now();
-        self.write(words.send);
+        self.write(format!("{}64\r", words.send).as_bytes());
         self.wait_for(b"\r\n> ");
         self.write(&PAYLOAD);
         if self.mode == Mode::Push {
             self.wait_for(words.pushed);
+            self.wait_for(LENGTH);
             self.wait_for(&PAYLOAD);
             return begin.elapsed();
         }
         self.wait_for(words.announced);
+        self.wait_for(b"\r\n");
         self.write(words.receive);
         self.wait_for(words.header);
+        self.wait_for(LENGTH);
         self.wait_for(&PAYLOAD);
         let took = begin.elapsed();
         self.wait_for(b"OK\r\n");

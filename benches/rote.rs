@@ -56,21 +56,23 @@ pub fn run(device: &str, has_tls: bool, mode: u8) -> ! {
 }
 
 /// What differs between the commands of TLS and of plain connections.
-struct Words {
+#[derive(Clone, Copy)]
+pub struct Words {
     /// Opens, with the mode after it.
-    open: &'static str,
+    pub open: &'static str,
     /// Sends, with the number of bytes after it.
-    send: &'static str,
-    receive: &'static [u8],
+    pub send: &'static str,
+    /// Reads.
+    pub receive: &'static [u8],
     /// Before the payload of a read, with its length after it.
-    header: &'static [u8],
+    pub header: &'static [u8],
     /// Before pushed payload, with its length after it.
-    pushed: &'static [u8],
+    pub pushed: &'static [u8],
     /// Payload waits.
-    announced: &'static [u8],
+    pub announced: &'static [u8],
 }
 
-const TLS: Words = Words {
+pub const TLS: Words = Words {
     open: "AT+QSSLOPEN=1,0,0,\"server.test\",443,",
     send: "AT+QSSLSEND=0,",
     receive: b"AT+QSSLRECV=0,1460\r",
@@ -79,7 +81,7 @@ const TLS: Words = Words {
     announced: b"+QSSLURC: \"recv\",0",
 };
 
-const PLAIN: Words = Words {
+pub const PLAIN: Words = Words {
     open: "AT+QIOPEN=1,0,\"TCP\",\"server.test\",443,0,",
     send: "AT+QISEND=0,",
     receive: b"AT+QIRD=0,1500\r",
