@@ -242,11 +242,10 @@ impl Modem {
         network: &mut dyn Network,
     ) -> bool {
         let linked = self.socket_of(connection).is_some_and(|socket| socket.linked);
-        let mut cut = !linked;
         if linked {
             self.pump_out(connection, now, network);
-            cut = self.drop_arrivals(connection, now, network);
         }
+        let cut = !linked || self.drop_arrivals(connection, now, network);
         let Some(socket) = self.socket_of(connection) else { return false };
         let sent = socket.send_buffer_used() == 0;
         let text = format!("{}: {},0", socket.service.names().close, socket.id);

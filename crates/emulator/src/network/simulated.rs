@@ -65,7 +65,6 @@ pub struct Simulated {
     otherwise: Plan,
     links: BTreeMap<ConnectionId, Link>,
     datagram_plans: BTreeMap<(String, u16), DatagramPlan>,
-    otherwise_datagrams: DatagramPlan,
     datagram_links: BTreeMap<ConnectionId, DatagramLink>,
     records: Vec<Record>,
     keep_bytes: bool,
@@ -111,7 +110,6 @@ impl Simulated {
             otherwise,
             links: BTreeMap::new(),
             datagram_plans: BTreeMap::new(),
-            otherwise_datagrams: DatagramPlan::new(DatagramBehaviour::echo()),
             datagram_links: BTreeMap::new(),
             records: Vec::new(),
             keep_bytes: true,
@@ -174,8 +172,9 @@ impl Simulated {
         self.advance(now);
     }
 
-    fn datagram_plan(&self, host: &str, port: u16) -> &DatagramPlan {
-        self.datagram_plans.get(&(host.into(), port)).unwrap_or(&self.otherwise_datagrams)
+    fn datagram_plan(&self, host: &str, port: u16) -> DatagramPlan {
+        let plan = self.datagram_plans.get(&(host.into(), port));
+        plan.cloned().unwrap_or_else(|| DatagramPlan::new(DatagramBehaviour::echo()))
     }
 
     /// Makes the server of a connection end it after the bytes that it has sent.
@@ -219,7 +218,7 @@ impl Simulated {
             asked.is_some_and(|asked| self.datagram_links.values().any(|link| link.local_port == asked));
         let opening = match (is_taken, server) {
             (true, _) => PORT_TAKEN,
-            (false, Some(_)) => self.datagram_plan(&request.host, request.port).opening.clone(),
+            (false, Some(_)) => self.datagram_plan(&request.host, request.port).opening,
             (false, None) => Opening::Opens(Duration::ZERO),
         };
         let port = asked.unwrap_or(port_of(id));
@@ -322,7 +321,7 @@ impl Network for Simulated {
             (Transport::UdpService, Some(to)) => (to.ip().to_string(), to.port()),
             _ => (request.host.clone(), request.port),
         };
-        let plan = self.datagram_plan(&host.0, host.1).clone();
+        let plan = self.datagram_plan(&host.0, host.1);
         if let Some(link) = self.datagram_links.get_mut(&id)
             && let Some(to) = link.destination(to)
         {
