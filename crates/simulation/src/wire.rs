@@ -27,6 +27,8 @@ pub struct Wire {
     chance: Chance,
     /// Nothing is shown to the host before then.
     late_until: Option<Instant>,
+    /// A fault has held it up: words can have stopped half-way for longer than the core waits for their rest.
+    pub was_held: bool,
     /// It now loses and alters bytes, as its port is set.
     pub is_disturbed: bool,
     /// Bytes that were lost, and that were altered, since the last read of these counts.
@@ -56,6 +58,7 @@ impl Wire {
             modem_baud,
             chance: Chance::new(seed),
             late_until: None,
+            was_held: false,
             is_disturbed: false,
             lost: 0,
             wrong: 0,
@@ -123,6 +126,7 @@ impl Wire {
     /// Nothing is shown to the host before then.
     pub fn hold(&mut self, until: Instant) {
         self.late_until = self.late_until.max(Some(until));
+        self.was_held = true;
     }
 
     /// What has arrived at the modem.
