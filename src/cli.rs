@@ -650,8 +650,8 @@ pub struct TlsOptions {
 pub struct ModemOptions {
     /// Port of the modem; may be repeated for several ports of one modem [default: auto]
     ///
-    /// A tty path or pattern (/dev/ttyUSB2, /dev/ttyUSB*); auto for the port of the only Quectel modem that
-    /// answers AT; usb:2c7c:0125 or usb:2c7c:0125,if=2; imei:NUMBER; rfc2217://HOST:PORT for a modem on a
+    /// A tty path (/dev/ttyUSB2) or a pattern (/dev/ttyUSB*, the first that answers AT); auto for the port of the
+    /// only Quectel modem that answers AT; usb:2c7c:0125 or usb:2c7c:0125,if=2; imei:NUMBER; rfc2217://HOST:PORT for a modem on a
     /// serial device server; tcp://HOST:PORT for raw bytes; emulator, or emulator:OPTIONS, in builds that
     /// have it.
     #[arg(short, long, value_name = "DEVICE", env = "QSSL_TUNNEL_DEVICE", hide_env = true, value_hint = ValueHint::FilePath)]

@@ -10,7 +10,7 @@ use super::{Device, GrammarError, Target};
 impl Device {
     /// Whether it stands for several ttys, which are probed in turn.
     pub fn has_candidates(&self) -> bool {
-        matches!(self, Device::Auto | Device::Imei(_) | Device::Usb { interface: None, .. })
+        matches!(self, Device::Auto | Device::Glob(_) | Device::Imei(_) | Device::Usb { interface: None, .. })
     }
 
     /// Whether it always names the same port, so that giving it twice is a mistake.

@@ -2,7 +2,8 @@
 //!
 //! A path is opened as it is. If it was a USB device and is gone, the same interface of the same device is taken
 //! under its new name; the device is identified by its serial number, or else by where it is plugged in. `auto`,
-//! `usb:` and `imei:` may stand for several ttys, which are tried in turn. After the last, the device is missing.
+//! `usb:`, `imei:` and a pattern may stand for several ttys, which are tried in turn. After the last, the device is
+//! missing.
 
 use std::path::PathBuf;
 

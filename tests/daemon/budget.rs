@@ -27,6 +27,16 @@ fn volumes_outlive_the_daemon() {
 }
 
 #[test]
+fn a_state_directory_that_does_not_exist_is_named_once() {
+    let site = Site::new(Behaviour::Echo, "");
+    let line = "state-directory = \"/nonexistent/state\"";
+    let daemon = Daemon::with(&site, &tunnel("web", ""), line, |_| ());
+    daemon.echoes(1000);
+    let log = daemon.log();
+    assert_eq!(log.matches("/nonexistent/state: there is no such directory").count(), 1, "{log}");
+}
+
+#[test]
 fn volumes_outlive_a_killed_daemon() {
     let site = Site::new(Behaviour::Echo, "");
     for is_service in [true, false] {

@@ -13,7 +13,7 @@ use qssl_tunnel::daemon::control::{Reply, Request};
 use rustix::process::Signal;
 
 use crate::daemon::{Daemon, tunnel};
-use qssl_test_common::harness::Site;
+use qssl_test_common::harness::{Pty, Site};
 
 /// The limit for a reply of the control socket, which takes several turns of the loop.
 const STATUS_MAX: Duration = Duration::from_secs(5);
@@ -41,6 +41,21 @@ fn talker(words: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
         }
     });
     (address, said)
+}
+
+/// The same on a serial device.
+fn talking_tty(words: &'static [u8]) -> (Pty, Arc<AtomicUsize>) {
+    let tty = Pty::new();
+    let said = Arc::new(AtomicUsize::new(0));
+    let (mut speaks, mut hears, count) = (tty.end(), tty.end(), Arc::clone(&said));
+    std::thread::spawn(move || std::io::copy(&mut hears, &mut std::io::sink()));
+    std::thread::spawn(move || {
+        let words = words.repeat(1 + 4096 / words.len());
+        while let Ok(more) = speaks.write(&words) {
+            count.fetch_add(more, Ordering::Relaxed);
+        }
+    });
+    (tty, said)
 }
 
 /// Asserts that during the flood the status is shown, and SIGTERM ends the daemon. That SIGTERM is obeyed in the next
@@ -71,10 +86,24 @@ fn a_modem_that_talks_without_pause_keeps_nobody_waiting() {
         let daemon = Daemon::on(&format!("{scheme}://{address}"), "", &tunnel("web", ""), "", |command| {
             command.env("RUST_LOG", "info");
         });
-        while said.load(Ordering::Relaxed) < 4 * 1024 * 1024 {
-            std::thread::yield_now();
-        }
+        wait_until_much(&said);
         is_steered(daemon, &format!("{words} over {scheme}"));
+    }
+    for (words, bytes) in [("lines", b"\r\n+QIND: \"x\"\r\n".as_slice()), ("results", b"\r\nOK\r\n")] {
+        let (tty, said) = talking_tty(bytes);
+        let device = tty.path().to_str().expect("device paths are text");
+        let daemon = Daemon::on(device, "", &tunnel("web", ""), "", |command| {
+            command.env("RUST_LOG", "info");
+        });
+        wait_until_much(&said);
+        is_steered(daemon, &format!("{words} from a tty"));
+    }
+}
+
+/// Waits until much has been said.
+fn wait_until_much(said: &AtomicUsize) {
+    while said.load(Ordering::Relaxed) < 4 * 1024 * 1024 {
+        std::thread::yield_now();
     }
 }
 

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::daemon::{Daemon, tunnel};
 use qssl_test_common::harness::{
-    Ended, Modem, PATIENCE, Running, Site, connect, program, read_to_end, temporary_directory,
+    Ended, Modem, PATIENCE, Pty, Running, Site, connect, program, read_to_end, run, temporary_directory,
 };
 
 #[test]
@@ -159,6 +160,32 @@ fn another_program_on_the_port_is_named_and_outwaited() {
     drop(other);
     early.read_exact(&mut [0; 5]).expect("the port is ours now");
     assert_eq!(daemon.log().matches("locked by").count(), 1, "{}", daemon.log());
+}
+
+#[test]
+fn a_port_that_does_not_answer_is_left_free_and_the_next_one_taken() {
+    let directory = temporary_directory();
+    let name = |number: u8| directory.path().join(format!("ttyUSB{number}"));
+    let silent = Pty::new();
+    symlink(silent.path(), name(0)).expect("the directory is ours");
+    let _site = Site::new(Behaviour::Echo, &format!("--link {}", name(1).display()));
+    let pattern = directory.path().join("ttyUSB*");
+    let daemon = Daemon::on(pattern.to_str().expect("text"), "", &tunnel("web", ""), "", |_| ());
+    daemon.wait_for("ready");
+    assert!(silent.received().contains("AT\r"), "the silent port was to be asked first: {}", daemon.log());
+    assert!(!has_open(&daemon, silent.path()), "{}", daemon.log());
+    run(Command::new(program("flock")).args(["--nonblock", "--no-fork"]).arg(silent.path()).arg("true"))
+        .expect_success();
+}
+
+#[test]
+fn what_a_module_cannot_do_is_said_once() {
+    let site = Site::new(Behaviour::Echo, "--family ec20 --boot-time 500ms");
+    let daemon = Daemon::start(&site);
+    site.modem.embedded.with_modem(|modem, _, now| modem.reboot(now)).expect("the modem runs");
+    daemon.wait_for_count("ready after", 2);
+    let log = daemon.log();
+    assert_eq!(log.matches("does not compare the server's certificate with its name").count(), 1, "{log}");
 }
 
 /// How many clients in sequence get their bytes before one is reset.

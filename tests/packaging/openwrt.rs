@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction};
 use qssl_tunnel::config::file;
 
 use super::configuration::configuration;
+use qssl_test_common::harness::{Modem, ask};
 use qssl_test_common::packaging::{folder, packaging, read, run, said, write};
 
 /// A router: a folder with the scripts, changed so that they use only this folder.
@@ -87,6 +88,35 @@ fn procd_runs_the_daemon_for_ever_and_logs_what_it_says() {
     ];
     assert_eq!(router.call("start_service", false), expected);
     assert_eq!(router.call("service_triggers", false), ["procd_add_reload_trigger qssl-tunnel"]);
+}
+
+/// procd starts the daemon again whatever its exit status was.
+#[test]
+fn a_wrong_pin_is_tried_once_however_often_procd_starts_it() {
+    let modem = Modem::with_options("--sim-pin 4711");
+    let router = Router::new("");
+    write(router.path("pin"), "0815\n");
+    let of_the_modem = format!(
+        "config process\n\toption control 'none'\nconfig modem\n\tlist device '{}'\n\toption sim_pin_file '{}'\n",
+        modem.device(0),
+        router.path("pin").display()
+    );
+    router.set_uci(&(of_the_modem + &GOOD.replace("'8443'", "'127.0.0.1:0'")));
+    let calls = router.call("start_service", false);
+    let parameter = |name: &str| {
+        let start = format!("procd_set_param {name} ");
+        let line = calls.iter().find_map(|call| call.strip_prefix(&start)).expect("procd is told");
+        line.split(' ').map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (command, environment) = (parameter("command"), parameter("env"));
+    for start in 1..=3 {
+        let mut started = Command::new(&command[0]);
+        started.args(&command[1..]).envs(environment.iter().filter_map(|word| word.split_once('=')));
+        let output = run(&mut started);
+        assert_eq!(output.status.code(), Some(9), "start {start}: {:?}", said(&output));
+        let left = ask(&modem, &["AT+QPINC=\"SC\""]);
+        assert_eq!(left, ["+QPINC: \"SC\",2,10"], "start {start}: {:?}", said(&output));
+    }
 }
 
 #[test]

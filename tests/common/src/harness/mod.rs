@@ -9,6 +9,7 @@ mod gate;
 mod log;
 mod nginx;
 mod process;
+mod pty;
 mod script;
 mod serial_line;
 mod site;
@@ -32,6 +33,7 @@ pub use self::datagrams::{UdpEcho, datagrams_to, echo_datagram};
 pub use self::gate::Gate;
 pub use self::nginx::{Nginx, PAGE};
 pub use self::process::{Finished, Running, program, run, run_with_input};
+pub use self::pty::Pty;
 pub use self::script::{FarEnd, Step, Told, play_client};
 pub use self::serial_line::{Cut, Passed, SerialLine};
 pub use self::site::{
