@@ -857,8 +857,9 @@ impl Simulation {
         let (garbled, echoes) = (self.can_be_garbled(), has_rebooted && self.can_be_echoed());
         let boots_unread = has_rebooted && self.can_boot_unread();
         let has_gone_down = has_rebooted || self.modem.counters().boots > 0 && !self.modem.is_up();
-        let held = || self.wires.iter().any(|wire| wire.was_held);
-        let stops_short = (has_gone_down || held()) && self.wiring.ports.iter().any(|port| !port.has_dcd);
+        // A line that is held holds DCD up as well.
+        let stops_short = has_gone_down && self.wiring.ports.iter().any(|port| !port.has_dcd)
+            || self.wires.iter().any(|wire| wire.was_held);
         // On a line that alters bytes and does not count it, nothing can be guaranteed.
         let alters_unseen = self.wiring.ports.iter().any(Port::alters_unseen);
         for index in 0..self.clients.len() {
