@@ -44,6 +44,12 @@ pub enum Rung {
 
 /// Whether the ports of a modem are there, for `--reset-command`: one whose USB side has died does not come back by
 /// itself.
+///
+/// ```text
+///   Present ──none can be opened──► Away ──┐ the limit has passed: the command is run, and the
+///      ▲                             │ ▲   │ next limit is twice as long
+///      └─────────answers─────────────┘ └───┘
+/// ```
 #[derive(Debug, Default)]
 pub enum Absence {
     /// It has answered, or nothing is known yet.
@@ -388,6 +394,28 @@ mod tests {
         let mut rungs: Vec<Rung> = rungs.collect();
         rungs.dedup();
         rungs
+    }
+
+    #[test]
+    fn the_reset_command_is_run_after_pauses_that_double_up_to_half_an_hour_until_the_modem_answers() {
+        let start = now();
+        let minutes = |count: u32| count * Duration::from_secs(60);
+        let mut absence = Absence::default();
+        // Looked at every minute.
+        let runs = |absence: &mut Absence, until: u32| -> Vec<u32> {
+            (0..until).filter(|minute| absence.wants_reset(minutes(1), start + minutes(*minute))).collect()
+        };
+        assert_eq!(runs(&mut absence, 130), [1, 3, 7, 15, 31, 61, 91, 121]);
+        absence.answers();
+        assert_eq!(runs(&mut absence, 4), [1, 3], "it begins with the shortest again");
+        // A limit above half an hour is kept to.
+        let mut absence = Absence::default();
+        let hours: Vec<u32> =
+            (0..10).filter(|hour| absence.wants_reset(minutes(120), start + minutes(60 * hour))).collect();
+        assert_eq!(hours, [2, 4, 6, 8]);
+        // `--reset-after 0` switches it off.
+        let mut absence = Absence::default();
+        assert!((0..200).all(|minute| !absence.wants_reset(Duration::ZERO, start + minutes(minute))));
     }
 
     #[test]

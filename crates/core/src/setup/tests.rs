@@ -1,5 +1,6 @@
 //! The set-up, step by step: what is asked, and where each answer leads.
 
+use super::found::Reports;
 use super::*;
 use crate::failure::Cut;
 use crate::settings::Wait;
@@ -21,6 +22,18 @@ impl Bench {
     /// At this step, without the steps before it.
     fn at(step: SetupStep) -> Self {
         let mut bench = Bench::new(settings::Modem::default());
+        bench.setup.go(step);
+        bench
+    }
+
+    /// The same with an access point, servers for names and time, and a context with a file that is not stored yet.
+    fn configured_at(step: SetupStep) -> Self {
+        let text = |text: &str| crate::at::AtText::new(text).expect("it can stand in a command");
+        let mut settings = settings::Modem { ntp: Some(text("time.test")), ..settings::Modem::default() };
+        settings.pdp.apn = Some(text("internet"));
+        settings.pdp.dns = vec![std::net::IpAddr::from([192, 0, 2, 53])];
+        let mut bench = Bench::new(settings);
+        bench.has_a_context_with_a_file();
         bench.setup.go(step);
         bench
     }
@@ -98,7 +111,7 @@ fn pin() -> settings::Secret {
 
 #[test]
 fn each_answer_leads_to_the_step_that_follows_from_it() {
-    let rows: [(SetupStep, &str, SetupStep); 24] = [
+    let rows: [(SetupStep, &str, SetupStep); 37] = [
         (
             SetupStep::Identity,
             "Quectel\nEC20F\nRevision: EC20CEFAGR06A05M4G\nOK",
@@ -127,12 +140,115 @@ fn each_answer_leads_to_the_step_that_follows_from_it() {
         (SetupStep::Address, "ERROR", SetupStep::OtherAddress),
         (SetupStep::Address, "+QIACT: 1,1,1,\"10.0.0.1\"\nOK", SetupStep::Messages),
         (SetupStep::OtherAddress, "OK", SetupStep::Messages),
+        (SetupStep::UrcPort { all_refused: false }, "OK", SetupStep::DataFormat { alone: None }),
+        (SetupStep::UrcPort { all_refused: false }, "ERROR", SetupStep::DataFormat { alone: None }),
+        (SetupStep::DataFormat { alone: None }, "OK", SetupStep::Glance),
+        (SetupStep::DataFormat { alone: None }, "ERROR", SetupStep::DataFormat { alone: Some(0) }),
+        (SetupStep::DataFormat { alone: Some(0) }, "ERROR", SetupStep::DataFormat { alone: Some(1) }),
+        (SetupStep::DataFormat { alone: Some(3) }, "ERROR", SetupStep::Glance),
+        (SetupStep::ActivationRefused, "+QIGETERROR: 561,\"open PDP context failed\"\nOK", SetupStep::Failed),
+        (SetupStep::ActivationRefused, "ERROR", SetupStep::Failed),
+        (SetupStep::TearDown, "OK", SetupStep::Activate),
+        (SetupStep::Apn, "ERROR", SetupStep::Failed),
+        (SetupStep::Messages, "+CNMI: 2,2,0,0,0\nOK", SetupStep::KeepMessages(Reports::Kept)),
+        // Nothing is configured for what would come between.
+        (SetupStep::Messages, "+CNMI: 2,1,0,0,0\nOK", SetupStep::Contexts),
+        (SetupStep::Messages, "ERROR", SetupStep::Contexts),
     ];
     for (from, answer, to) in rows {
         let mut bench = Bench::at(from);
         assert!(bench.asks().is_some(), "{from:?} asks something");
         bench.answers(answer);
         assert_eq!(bench.setup.step(), to, "{from:?} after {answer:?}");
+    }
+}
+
+#[test]
+fn each_answer_leads_to_what_is_configured() {
+    let rows = [
+        (SetupStep::PdpState, "+QIACT: 1,1,1,\"10.0.0.1\"\nOK", SetupStep::ActiveApn),
+        (SetupStep::PdpState, "OK", SetupStep::Apn),
+        (SetupStep::ActiveApn, "+QICSGP: 1,\"other\",\"\",\"\",0\nOK", SetupStep::TearDown),
+        (SetupStep::ActiveApn, "+QICSGP: 1,\"Internet\",\"\",\"\",0\nOK", SetupStep::Messages),
+        (SetupStep::ActiveApn, "ERROR", SetupStep::Messages),
+        (SetupStep::TearDown, "ERROR", SetupStep::Apn),
+        (SetupStep::Messages, "+CNMI: 2,1,0,0,0\nOK", SetupStep::Dns),
+        (SetupStep::Mqtt, "+QMTCONN: 0,3\nOK", SetupStep::Dns),
+        (SetupStep::Mqtt, "ERROR", SetupStep::Dns),
+        (SetupStep::Dns, "OK", SetupStep::Ntp),
+        (SetupStep::Dns, "ERROR", SetupStep::Ntp),
+        // Its result comes later, as a URC.
+        (SetupStep::Ntp, "OK", SetupStep::Ntp),
+        (SetupStep::Ntp, "ERROR", SetupStep::Clock),
+        (SetupStep::Clock, "+CCLK: \"26/11/28,12:00:00+00\"\nOK", SetupStep::ListFiles),
+        (SetupStep::Clock, "+CCLK: \"80/01/06,00:00:00+00\"\nOK", SetupStep::SetClock),
+        (SetupStep::Clock, "ERROR", SetupStep::SetClock),
+        (SetupStep::LookAtClock, "+CCLK: \"26/11/28,12:00:00+00\"\nOK", SetupStep::ListFiles),
+        (SetupStep::SetClock, "OK", SetupStep::ListFiles),
+        (SetupStep::SetClock, "ERROR", SetupStep::ListFiles),
+        (SetupStep::ListFiles, "OK", SetupStep::Space),
+        (SetupStep::ListFiles, "ERROR", SetupStep::Space),
+    ];
+    for (from, answer, to) in rows {
+        let mut bench = Bench::configured_at(from);
+        bench.setup.set_host_clock(HOST_SECONDS, bench.now);
+        assert!(bench.asks().is_some(), "{from:?} asks something");
+        bench.answers(answer);
+        assert_eq!(bench.setup.step(), to, "{from:?} after {answer:?}");
+    }
+}
+
+/// 28 November 2026, 12:00 UTC, in seconds since 1970.
+const HOST_SECONDS: i64 = 1_795_867_200;
+
+#[test]
+fn each_answer_about_a_file_leads_to_what_it_still_lacks() {
+    let listed = |bytes: usize| format!("+QFLST: \"UFS:NAME\",{bytes}\nOK");
+    let rows: [(&[&str], SetupStep); 9] = [
+        (&["OK"], SetupStep::Space),
+        (&["OK", "+QFLDS: 8,286720\nOK"], SetupStep::Failed),
+        (&["OK", "+QFLDS: 180224,286720\nOK"], SetupStep::Upload),
+        // Where the room is not reported, the upload shows whether there is enough.
+        (&["OK", "ERROR"], SetupStep::Upload),
+        (&["OK", "ERROR", "+CME ERROR: 407"], SetupStep::DeleteFile),
+        (&["OK", "ERROR", "+CME ERROR: 407", "OK"], SetupStep::Space),
+        (&["OK", "ERROR", "+CME ERROR: 407", "ERROR"], SetupStep::Failed),
+        // What was stored instead is deleted, and the attempt has failed.
+        (&["OK", "ERROR", "+QFUPL: 9,0\nOK"], SetupStep::DeleteFile),
+        (&["OK", "ERROR", "+QFUPL: 9,0\nOK", "OK"], SetupStep::Failed),
+    ];
+    for (answers, to) in rows {
+        let mut bench = Bench::configured_at(SetupStep::ListFiles);
+        for answer in answers {
+            assert!(bench.asks().is_some(), "{:?} asks something", bench.setup.step());
+            bench.answers(answer.strip_prefix("+CME ERROR: ").unwrap_or(answer));
+        }
+        assert_eq!(bench.setup.step(), to, "after {answers:?}");
+    }
+    for (bytes, to) in [(9, SetupStep::Compare), (8, SetupStep::DeleteFile)] {
+        let mut bench = Bench::configured_at(SetupStep::ListFiles);
+        let name = bench.setup.contexts()[0].files[0].name.clone();
+        bench.asks();
+        bench.answers(&listed(bytes).replace("NAME", name.as_str()));
+        assert_eq!(bench.setup.step(), to, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn messages_that_cannot_be_kept_are_dropped_or_left_as_they_are() {
+    let rows: [(&[&str], SetupStep); 4] = [
+        (&["+CNMI: 2,2,0,1,0\nOK", "OK"], SetupStep::Dns),
+        (&["+CNMI: 2,2,0,1,0\nOK", "ERROR"], SetupStep::KeepMessages(Reports::Dropped)),
+        (&["+CNMI: 2,2,0,1,0\nOK", "ERROR", "OK"], SetupStep::Dns),
+        (&["+CNMI: 2,2,0,1,0\nOK", "ERROR", "ERROR"], SetupStep::Dns),
+    ];
+    for (answers, to) in rows {
+        let mut bench = Bench::configured_at(SetupStep::Messages);
+        for answer in answers {
+            assert!(bench.asks().is_some(), "{:?} asks something", bench.setup.step());
+            bench.answers(answer);
+        }
+        assert_eq!(bench.setup.step(), to, "after {answers:?}");
     }
 }
 
