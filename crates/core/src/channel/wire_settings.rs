@@ -15,7 +15,7 @@ pub struct WireSettings {
 enum Progress {
     /// The first is to be made, whatever is answered to one that may be in flight.
     Anew,
-    /// This one is to be made, or in flight: its place in the list.
+    /// This one is to be made, or in flight: its index in the list.
     At(usize),
     Made,
 }
@@ -48,7 +48,7 @@ impl WireSettings {
     pub fn have_silenced_echo(&self) -> bool {
         match self.progress {
             Progress::Anew => false,
-            Progress::At(place) => place > ECHO_OFF,
+            Progress::At(index) => index > ECHO_OFF,
             Progress::Made => true,
         }
     }
@@ -67,16 +67,16 @@ impl WireSettings {
 
     /// The line to be sent next.
     pub fn next(&mut self, lines: &[String]) -> Option<String> {
-        let mut place = match self.progress {
+        let mut index = match self.progress {
             Progress::Anew => 0,
-            Progress::At(place) => place,
+            Progress::At(index) => index,
             Progress::Made => return None,
         };
-        while self.unanswered.get(place).is_some_and(|times| *times >= UNANSWERED_MAX) {
-            place += 1;
+        while self.unanswered.get(index).is_some_and(|times| *times >= UNANSWERED_MAX) {
+            index += 1;
         }
-        let line = lines.get(place).cloned();
-        self.progress = if line.is_some() { Progress::At(place) } else { Progress::Made };
+        let line = lines.get(index).cloned();
+        self.progress = if line.is_some() { Progress::At(index) } else { Progress::Made };
         line
     }
 
@@ -89,8 +89,8 @@ impl WireSettings {
 
     /// It has answered with `OK`, or has refused it.
     pub fn answered(&mut self, is_ok: bool) {
-        if let Progress::At(place) = &mut self.progress {
-            *place = if *place == 0 && is_ok { 1 + SINGLE_SETTINGS } else { *place + 1 };
+        if let Progress::At(index) = &mut self.progress {
+            *index = if *index == 0 && is_ok { 1 + SINGLE_SETTINGS } else { *index + 1 };
         }
     }
 
@@ -107,8 +107,8 @@ impl WireSettings {
     }
 
     fn times_unanswered(&mut self) -> Option<&mut u32> {
-        let Progress::At(place) = self.progress else { return None };
-        self.unanswered.get_mut(place)
+        let Progress::At(index) = self.progress else { return None };
+        self.unanswered.get_mut(index)
     }
 }
 
@@ -136,19 +136,19 @@ impl Wanted {
 
 /// Whether it is sent again however often it is not answered.
 pub fn is_needed(line: &str) -> bool {
-    line == SERIAL_NUMBER || line.starts_with(SPEED)
+    line == ASK_SERIAL_NUMBER || line.starts_with(SPEED)
 }
 
 /// Asks for the IMEI.
-pub const SERIAL_NUMBER: &str = "AT+GSN";
+pub const ASK_SERIAL_NUMBER: &str = "AT+GSN";
 
 /// Asks for the maker's name.
-pub const IDENTITY: &str = "ATI";
+pub const ASK_MAKER: &str = "ATI";
 
 /// Sets the speed, in bit/s.
 pub const SPEED: &str = "AT+IPR=";
 
-/// The place of `ATE0` among the lines that have one setting each.
+/// The index of `ATE0` among the lines that have one setting each.
 const ECHO_OFF: usize = 1;
 
 /// The settings of the first line.
@@ -168,7 +168,7 @@ mod tests {
         Wanted {
             flow_control: true,
             dtr_leaves_data_mode: false,
-            identity: Some(IDENTITY),
+            identity: Some(ASK_MAKER),
             baud: Some(921_600),
         }
     }

@@ -7,9 +7,10 @@
 use std::time::{Duration, Instant};
 
 use super::{End, Modem, Sharing};
+use crate::at::answers::{Answer, MadeByQuectel, SerialNumber};
 use crate::at::{CHUNK_MAX, Command, CommandOutcome, CommandSet, READ_MAX, Security, SocketId};
 use crate::channel::Habit;
-use crate::channel::wire_settings::{self, IDENTITY, SERIAL_NUMBER, SPEED, is_needed};
+use crate::channel::wire_settings::{self, ASK_MAKER, ASK_SERIAL_NUMBER, SPEED, is_needed};
 use crate::channel::{Channel, Origin, Patience};
 use crate::fair_queue::Way;
 use crate::settings::{self, Mode};
@@ -190,8 +191,8 @@ impl Modem {
             flow_control: self.wants_flow_control(port),
             dtr_leaves_data_mode: transparent && facts.has_dtr,
             identity: match self.port_settings[port].identity {
-                settings::Identity::Imei(_) => Some(SERIAL_NUMBER),
-                settings::Identity::Quectel => Some(IDENTITY),
+                settings::Identity::Imei(_) => Some(ASK_SERIAL_NUMBER),
+                settings::Identity::Quectel => Some(ASK_MAKER),
                 settings::Identity::Any => None,
             },
             baud: (facts.is_uart && self.channels[port].baud() != speed).then_some(speed),
@@ -257,17 +258,17 @@ impl Modem {
     fn is_another_device(&self, port: usize, line: &str, outcome: &CommandOutcome, lines: &[String]) -> bool {
         let name = &self.ports[port].name;
         match (line, &self.port_settings[port].identity) {
-            (SERIAL_NUMBER, settings::Identity::Imei(wanted)) => {
-                let is_another = !lines.iter().any(|line| serial_number(line) == wanted);
+            (ASK_SERIAL_NUMBER, settings::Identity::Imei(wanted)) => {
+                let is_another = !SerialNumber::all(lines).any(|number| number.0 == wanted);
                 if is_another {
                     log::debug!("{name} is another modem");
                 }
                 is_another
             }
-            (IDENTITY, settings::Identity::Quectel)
+            (ASK_MAKER, settings::Identity::Quectel)
                 if *outcome == CommandOutcome::Ok && !lines.is_empty() =>
             {
-                let is_another = !lines.iter().any(|line| line.to_ascii_lowercase().contains("quectel"));
+                let is_another = MadeByQuectel::first(lines).is_none();
                 if is_another {
                     log::info!(
                         "{name} answers AT and is no Quectel modem (ATI: {}); trying the next",
@@ -516,11 +517,6 @@ impl Modem {
             self.session_release(now);
         }
     }
-}
-
-/// The number in the answer to AT+GSN, which comes alone, in quotes, or after the command's name.
-fn serial_number(line: &str) -> &str {
-    line.rsplit(':').next().unwrap_or(line).trim().trim_matches('"')
 }
 
 pub(super) fn is_urc_port(command: &Command) -> bool {

@@ -6,6 +6,7 @@
 mod clock;
 mod configuration;
 mod files;
+mod identity;
 mod network;
 mod sim;
 mod sockets;
@@ -15,6 +16,7 @@ pub use configuration::{
     CmuxRanges, MessageSettings, MqttClient, SharedSetting, TlsSetting, UrcPorts, file_in,
 };
 pub use files::{FileSum, ListedFile, Storage, without_storage};
+pub use identity::{MadeByQuectel, SerialNumber};
 pub use network::{AccessPoint, ContextAddress, NameServers, Operator, PdpContext, Registration, Signal};
 pub use sim::{PinAttempts, SimState};
 pub use sockets::{LastError, SentCounts, SocketState, SocketStatus};
