@@ -127,6 +127,11 @@ impl Configuration {
     }
 }
 
+/// Where the clients of a tunnel are connected to, in words.
+pub fn destination(tunnel: &settings::Tunnel) -> String {
+    tunnel.server().map_or_else(|| "targets that clients name".to_owned(), |server| server.to_string())
+}
+
 /// Where clients connect, which of them may, and what they are connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tunnel {

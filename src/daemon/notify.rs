@@ -39,7 +39,7 @@ impl Notifier {
     }
 
     /// Whether a service manager listens.
-    pub fn is_heard(&self) -> bool {
+    pub fn has_manager(&self) -> bool {
         self.service_manager.is_some()
     }
 
@@ -296,7 +296,7 @@ mod tests {
             let usec = OsStr::new("1000");
             let mut notifier = Notifier::from_variables(socket, Some(usec), None).expect("nothing to fail");
             notifier.ready();
-            notifier.status("unheard");
+            notifier.status("not sent");
             assert_eq!(notifier.watchdog_interval(), None);
             assert_eq!(notifier.last_status, "", "nothing is kept that nobody hears");
         }

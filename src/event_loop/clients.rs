@@ -19,7 +19,7 @@ use crate::daemon::capture::Way;
 use qssl_core::Kind;
 use qssl_core::settings::Tunnel;
 use qssl_core::{ClientId, ClientInput, Input, Relay};
-use qssl_proxy::Outcome;
+use qssl_proxy::RequestOutcome;
 
 /// A listening socket, or one to which datagrams come.
 pub(super) struct ListenerSlot {
@@ -92,7 +92,7 @@ impl ClientSlot {
         if requested.is_granted() {
             return false;
         }
-        requested.decided(Outcome::Failed);
+        requested.decided(RequestOutcome::Failed);
         let _ = self.stream.write(requested.unwritten().unwrap_or_default());
         let _ = self.stream.shutdown_write();
         self.stream.end_in_order();
@@ -125,7 +125,7 @@ impl EventLoop {
             }
             let own: Vec<&str> = self.listeners[first..].iter().map(|slot| slot.listener.name()).collect();
             if !own.is_empty() {
-                log::info!("listening on {} for {}", own.join(", "), destination(wanted));
+                log::info!("listening on {} for {}", own.join(", "), config::destination(&wanted.settings));
             }
         }
         Ok(())
@@ -400,14 +400,6 @@ impl EventLoop {
         true
     }
 }
-
-/// Where the clients of a tunnel are connected to, in words.
-fn destination(tunnel: &config::Tunnel) -> String {
-    tunnel.settings.server().map_or_else(|| CHOSEN.to_owned(), |server| server.to_string())
-}
-
-/// The server of a tunnel whose clients name it themselves.
-pub(super) const CHOSEN: &str = "targets that clients name";
 
 /// Records bytes of a client, if a recording is wanted.
 fn capture(daemon: &mut Option<Daemon>, relay: &Relay, client: ClientId, way: Way, bytes: &[u8]) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::radio::Radio;
 use super::{EventLoop, Source, unix_seconds};
-use crate::config::{Checked, ConfigError, Process};
+use crate::config::{self, Checked, ConfigError, Process};
 use crate::daemon::capture::Capture;
 use crate::daemon::control::server::Server;
 use crate::daemon::data_usage::{self, DataUsage};
@@ -149,7 +149,7 @@ impl EventLoop {
                 daemon.notifier.watchdog();
             }
         }
-        if daemon.notifier.is_heard() {
+        if daemon.notifier.has_manager() {
             let status = one_line(self.relay.state(), &self.relay.modem().session_in_words());
             daemon.notifier.status(&status);
         }
@@ -273,9 +273,7 @@ impl EventLoop {
             status::Tunnel {
                 name: settings.name.clone(),
                 listen: listeners(settings),
-                target: settings
-                    .server()
-                    .map_or_else(|| super::clients::CHOSEN.to_owned(), |server| server.to_string()),
+                target: config::destination(settings),
                 allow_target: allowed(settings),
                 mode: mode_in_words(settings.mode).to_owned(),
                 ssl_context: modem.ssl_context_of(settings).map(|id| id.index() as u32),
@@ -294,7 +292,9 @@ impl EventLoop {
             state: self.relay.state().into(),
             modem: status::Modem {
                 module: (name != &qssl_core::modem::Profile::unknown().name).then(|| name.clone()),
-                heard_seconds_ago: radio.heard_at.map(|at| now.saturating_duration_since(at).as_secs_f64()),
+                heard_seconds_ago: radio
+                    .answered_at
+                    .map(|at| now.saturating_duration_since(at).as_secs_f64()),
                 address: report.address,
                 session: Some(report.session),
                 session_seconds: Some(self.relay.session_age(now).as_secs_f64()),
@@ -407,7 +407,6 @@ mod tests {
     use qssl_core::settings;
 
     use super::*;
-    use crate::config;
     use qssl_core::{Input, PortInput};
 
     #[allow(clippy::disallowed_methods, reason = "a moment to count from; no test depends on which")]

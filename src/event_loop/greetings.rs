@@ -13,7 +13,7 @@ use qssl_core::modem::OpenFailure;
 use qssl_core::relay::{ClientId, NotOpened};
 use qssl_core::settings::{Target, Tunnel};
 use qssl_core::{Kind, counted};
-use qssl_proxy::{Handshake, Outcome, Then};
+use qssl_proxy::{Handshake, RequestOutcome, Then};
 
 /// A client that has not named its server yet.
 pub(super) struct Greeting {
@@ -39,14 +39,14 @@ pub(super) struct Requested {
 
 /// The answer to a request.
 struct Answer {
-    outcome: Outcome,
+    outcome: RequestOutcome,
     /// What is left of it to be written.
     unwritten: Vec<u8>,
 }
 
 impl Requested {
     /// The request is decided, unless it was before.
-    pub fn decided(&mut self, outcome: Outcome) {
+    pub fn decided(&mut self, outcome: RequestOutcome) {
         if self.answer.is_none() {
             self.answer = Some(Answer { outcome, unwritten: self.handshake.reply(outcome) });
         }
@@ -76,7 +76,7 @@ impl Requested {
 
     /// Whether its connection was opened.
     pub fn is_granted(&self) -> bool {
-        self.answer.as_ref().is_some_and(|answer| answer.outcome == Outcome::Open)
+        self.answer.as_ref().is_some_and(|answer| answer.outcome == RequestOutcome::Open)
     }
 
     /// Whether nothing of it is left.
@@ -114,7 +114,7 @@ impl EventLoop {
     }
 
     /// The module has opened the connection that this client has asked for, or not.
-    pub(super) fn request_decided(&mut self, ClientId(index): ClientId, outcome: Outcome) {
+    pub(super) fn request_decided(&mut self, ClientId(index): ClientId, outcome: RequestOutcome) {
         if let Some(Some(ClientSlot { requested: Some(requested), .. })) = self.clients.get_mut(index) {
             requested.decided(outcome);
         }
@@ -161,7 +161,7 @@ impl EventLoop {
             Then::Request(target)
                 if !greeting.dynamic.allowed.iter().any(|allowed| allowed.allows(&target)) =>
             {
-                let answer = greeting.handshake.reply(Outcome::NotAllowed);
+                let answer = greeting.handshake.reply(RequestOutcome::NotAllowed);
                 let reason = format!("{target} is not allowed (--allow-target)");
                 return self.refuse_greeting(index, &reason, &answer);
             }
@@ -218,17 +218,17 @@ impl EventLoop {
 }
 
 /// Why a client gets no connection, as its protocol has it.
-pub(super) fn outcome(why: &NotOpened) -> Outcome {
+pub(super) fn outcome(why: &NotOpened) -> RequestOutcome {
     match why {
-        NotOpened::NoFreeSocket => Outcome::Busy,
+        NotOpened::NoFreeSocket => RequestOutcome::Busy,
         NotOpened::Failed(OpenFailure::TimedOut | OpenFailure::Code(ResultCode::TIMED_OUT)) => {
-            Outcome::TimedOut
+            RequestOutcome::TimedOut
         }
         NotOpened::Failed(failure) => match failure.status() {
-            Kind::DnsFailed => Outcome::HostUnreachable,
-            Kind::ConnectFailed | Kind::TlsFailed => Outcome::Refused,
-            Kind::NoDataSession | Kind::ModemLost => Outcome::NetworkUnreachable,
-            _ => Outcome::Failed,
+            Kind::DnsFailed => RequestOutcome::HostUnreachable,
+            Kind::ConnectFailed | Kind::TlsFailed => RequestOutcome::Refused,
+            Kind::NoDataSession | Kind::ModemLost => RequestOutcome::NetworkUnreachable,
+            _ => RequestOutcome::Failed,
         },
     }
 }
@@ -247,15 +247,15 @@ mod tests {
     fn each_failure_has_its_outcome() {
         let code = |code| NotOpened::Failed(OpenFailure::Code(ResultCode(code)));
         for (why, expected) in [
-            (NotOpened::NoFreeSocket, Outcome::Busy),
-            (code(564), Outcome::HostUnreachable),
-            (code(565), Outcome::HostUnreachable),
-            (code(566), Outcome::Refused),
-            (code(569), Outcome::TimedOut),
-            (code(570), Outcome::NetworkUnreachable),
-            (code(573), Outcome::NetworkUnreachable),
-            (code(552), Outcome::Failed),
-            (NotOpened::Failed(OpenFailure::TimedOut), Outcome::TimedOut),
+            (NotOpened::NoFreeSocket, RequestOutcome::Busy),
+            (code(564), RequestOutcome::HostUnreachable),
+            (code(565), RequestOutcome::HostUnreachable),
+            (code(566), RequestOutcome::Refused),
+            (code(569), RequestOutcome::TimedOut),
+            (code(570), RequestOutcome::NetworkUnreachable),
+            (code(573), RequestOutcome::NetworkUnreachable),
+            (code(552), RequestOutcome::Failed),
+            (NotOpened::Failed(OpenFailure::TimedOut), RequestOutcome::TimedOut),
         ] {
             assert_eq!(outcome(&why), expected, "{why:?}");
         }

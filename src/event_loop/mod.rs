@@ -51,7 +51,7 @@ use qssl_core::at::CommandSet;
 use qssl_core::modem::{self, Failure};
 use qssl_core::relay::{Action, CLIENTS_MAX, ClientId, Relay};
 use qssl_core::{ClientInput, Input, PortInput};
-use qssl_proxy::Outcome;
+use qssl_proxy::RequestOutcome;
 
 pub use commanded::Commanded;
 pub use daemon::DaemonOptions;
@@ -331,7 +331,7 @@ impl EventLoop {
                     slot.stream.end_in_order();
                 }
             }
-            Action::ClientOpened(id) => self.request_decided(id, Outcome::Open),
+            Action::ClientOpened(id) => self.request_decided(id, RequestOutcome::Open),
             Action::ClientNotOpened(id, why) => self.request_decided(id, greetings::outcome(&why)),
             Action::ResetClient { client: ClientId(index), rest } => {
                 if let Some(mut slot) = self.drop_client(index) {

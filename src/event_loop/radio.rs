@@ -9,14 +9,14 @@ use qssl_core::modem::{UserAnswer, UserCommand};
 #[derive(Debug, Default)]
 pub(super) struct Radio {
     pub known: status::Modem,
-    pub heard_at: Option<Instant>,
+    pub answered_at: Option<Instant>,
     asked: Vec<UserCommand>,
 }
 
 impl Radio {
     /// Whether the last answer is recent.
     pub fn is_fresh(&self, now: Instant) -> bool {
-        self.heard_at.is_some_and(|at| now.saturating_duration_since(at) < AGE_MAX)
+        self.answered_at.is_some_and(|at| now.saturating_duration_since(at) < AGE_MAX)
     }
 
     /// Whether answers are awaited.
@@ -35,7 +35,7 @@ impl Radio {
         self.asked.remove(index);
         self.known.learn(&answer.lines);
         if answer.outcome.is_some() {
-            self.heard_at = Some(now);
+            self.answered_at = Some(now);
         }
         true
     }

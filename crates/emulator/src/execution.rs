@@ -8,7 +8,7 @@ use crate::commands::{Call, CommandOutcome, Failure};
 use crate::events::Event;
 use crate::modem::{LONGEST_SEND_BYTES, Modem};
 use crate::network::{Network, Transport};
-use crate::parser::{Command, Kind, parse};
+use crate::parser::{Command, Kind, from_hex, parse};
 use crate::result_code::{cme, cme_text, socket, socket_text};
 use crate::socket::{Service, SocketState};
 use crate::store::checksum;
@@ -336,13 +336,4 @@ enum Sent {
     /// The socket of this number had no room for this many bytes, and took none of them.
     Nothing(u8, usize),
     Cancelled,
-}
-
-/// The bytes of hexadecimal digits; `None` if they are no such digits.
-pub(crate) fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    let value = |digit: u8| char::from(digit).to_digit(16);
-    digits.chunks(2).map(|pair| u8::try_from(value(pair[0])? * 16 + value(pair[1])?).ok()).collect()
 }

@@ -240,6 +240,15 @@ impl<'a> Parameters<'a> {
     }
 }
 
+/// The bytes of hexadecimal digits; `None` if they are no such digits.
+pub(crate) fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    let value = |digit: u8| char::from(digit).to_digit(16);
+    digits.chunks(2).map(|pair| u8::try_from(value(pair[0])? * 16 + value(pair[1])?).ok()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

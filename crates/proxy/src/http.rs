@@ -2,7 +2,7 @@
 
 use qssl_core::settings::Target;
 
-use crate::{Credentials, Outcome, Then};
+use crate::{Credentials, RequestOutcome, Then};
 
 /// A status of ours (RFC 9110, 15, but for one).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,15 +137,16 @@ fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The answer to a request.
-pub fn reply(outcome: Outcome, answer: &mut Vec<u8>) {
+pub fn reply(outcome: RequestOutcome, answer: &mut Vec<u8>) {
     let status = match outcome {
-        Outcome::Open => Status::Established,
-        Outcome::NotAllowed => Status::NotAllowed,
-        Outcome::HostUnreachable | Outcome::NetworkUnreachable | Outcome::Refused | Outcome::Failed => {
-            Status::BadGateway
-        }
-        Outcome::TimedOut => Status::TimedOut,
-        Outcome::Busy => Status::Busy,
+        RequestOutcome::Open => Status::Established,
+        RequestOutcome::NotAllowed => Status::NotAllowed,
+        RequestOutcome::HostUnreachable
+        | RequestOutcome::NetworkUnreachable
+        | RequestOutcome::Refused
+        | RequestOutcome::Failed => Status::BadGateway,
+        RequestOutcome::TimedOut => Status::TimedOut,
+        RequestOutcome::Busy => Status::Busy,
     };
     self::answer(status, answer);
 }

@@ -38,7 +38,7 @@ pub enum Protocol {
 
 /// What follows from what was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct HandshakeStep {
     /// To be sent to the client now; may be empty.
     pub answer: Vec<u8>,
     /// What is next.
@@ -58,7 +58,7 @@ pub enum Then {
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RequestOutcome {
     /// The connection is open.
     Open,
     /// The target is not allowed.
@@ -80,7 +80,7 @@ pub enum Outcome {
 /// The beginning of a client's connection, until its request is answered. `Debug` shows how much is held, but not what:
 /// a password can be in it.
 pub struct Handshake {
-    state: State,
+    state: HandshakeState,
     /// Received, and not used yet.
     held: Vec<u8>,
     /// Who may use the proxy; `None`: anyone.
@@ -88,7 +88,7 @@ pub struct Handshake {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum HandshakeState {
     /// Nothing has been received: the first byte shows the protocol.
     Unknown,
     Socks5(socks5::Stage),
@@ -110,9 +110,9 @@ impl Handshake {
     /// A client from which nothing has been received.
     pub fn new(protocol: Protocol, credentials: Option<Arc<Credentials>>) -> Self {
         let state = match protocol {
-            Protocol::Socks5 => State::Socks5(socks5::Stage::Greeting),
-            Protocol::Http => State::Http,
-            Protocol::Auto => State::Unknown,
+            Protocol::Socks5 => HandshakeState::Socks5(socks5::Stage::Greeting),
+            Protocol::Http => HandshakeState::Http,
+            Protocol::Auto => HandshakeState::Unknown,
         };
         Handshake { state, held: Vec::new(), credentials }
     }
@@ -120,13 +120,13 @@ impl Handshake {
     /// How many bytes [`Handshake::receive`] takes now; 0 once the client has asked or was refused.
     pub fn room(&self) -> usize {
         match self.state {
-            State::Asked(_) | State::Over => 0,
+            HandshakeState::Asked(_) | HandshakeState::Over => 0,
             _ => HELD_MAX_BYTES - self.held.len(),
         }
     }
 
     /// Bytes came, no more than [`Handshake::room`].
-    pub fn receive(&mut self, bytes: &[u8]) -> Step {
+    pub fn receive(&mut self, bytes: &[u8]) -> HandshakeStep {
         let bytes = &bytes[..bytes.len().min(self.room())];
         let length = self.held.len() + bytes.len();
         if length > self.held.capacity() {
@@ -138,38 +138,38 @@ impl Handshake {
         let mut answer = Vec::new();
         let then = self.advance(&mut answer);
         if matches!(then, Then::Refused(_)) {
-            self.state = State::Over;
+            self.state = HandshakeState::Over;
             self.held = Vec::new();
         }
-        Step { answer, then }
+        HandshakeStep { answer, then }
     }
 
     fn advance(&mut self, answer: &mut Vec<u8>) -> Then {
-        if self.state == State::Unknown {
+        if self.state == HandshakeState::Unknown {
             self.state = match self.held.first() {
                 None => return Then::More,
-                Some(&socks5::VERSION) => State::Socks5(socks5::Stage::Greeting),
-                Some(byte) if byte.is_ascii_alphabetic() => State::Http,
+                Some(&socks5::VERSION) => HandshakeState::Socks5(socks5::Stage::Greeting),
+                Some(byte) if byte.is_ascii_alphabetic() => HandshakeState::Http,
                 Some(_) => return Then::Refused("it speaks neither SOCKS5 nor HTTP"),
             };
         }
         let credentials = self.credentials.as_deref();
         let heard = match &mut self.state {
-            State::Socks5(stage) => stage.hear(&mut self.held, credentials, answer),
-            State::Http => http::hear(&mut self.held, credentials, answer),
-            State::Unknown | State::Asked(_) | State::Over => return Then::More,
+            HandshakeState::Socks5(stage) => stage.hear(&mut self.held, credentials, answer),
+            HandshakeState::Http => http::hear(&mut self.held, credentials, answer),
+            HandshakeState::Unknown | HandshakeState::Asked(_) | HandshakeState::Over => return Then::More,
         };
         match heard {
             // What is held can never become a request.
             Then::More if self.held.len() >= HELD_MAX_BYTES => {
-                if self.state == State::Http {
+                if self.state == HandshakeState::Http {
                     http::answer(http::Status::TooLarge, answer);
                 }
                 Then::Refused("its request is too long")
             }
             Then::Request(target) => {
-                self.state = State::Asked(match self.state {
-                    State::Socks5(_) => Spoken::Socks5,
+                self.state = HandshakeState::Asked(match self.state {
+                    HandshakeState::Socks5(_) => Spoken::Socks5,
                     _ => Spoken::Http,
                 });
                 Then::Request(target)
@@ -179,11 +179,11 @@ impl Handshake {
     }
 
     /// The answer to the request.
-    pub fn reply(&self, outcome: Outcome) -> Vec<u8> {
+    pub fn reply(&self, outcome: RequestOutcome) -> Vec<u8> {
         let mut answer = Vec::new();
         match self.state {
-            State::Asked(Spoken::Socks5) => socks5::reply(outcome, &mut answer),
-            State::Asked(Spoken::Http) => http::reply(outcome, &mut answer),
+            HandshakeState::Asked(Spoken::Socks5) => socks5::reply(outcome, &mut answer),
+            HandshakeState::Asked(Spoken::Http) => http::reply(outcome, &mut answer),
             _ => {}
         }
         answer

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use qssl_core::settings::Target;
 use qssl_core::settings::target;
 
-use crate::{Credentials, Outcome, Then};
+use crate::{Credentials, RequestOutcome, Then};
 
 /// How far the client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,16 +124,16 @@ fn request(held: &mut Vec<u8>, answer: &mut Vec<u8>) -> Then {
 }
 
 /// The answer to a request (RFC 1928, 6).
-pub fn reply(outcome: Outcome, answer: &mut Vec<u8>) {
+pub fn reply(outcome: RequestOutcome, answer: &mut Vec<u8>) {
     let code = match outcome {
-        Outcome::Open => SUCCEEDED,
-        Outcome::NotAllowed => NOT_ALLOWED,
-        Outcome::HostUnreachable => HOST_UNREACHABLE,
-        Outcome::NetworkUnreachable => NETWORK_UNREACHABLE,
-        Outcome::Refused => CONNECTION_REFUSED,
+        RequestOutcome::Open => SUCCEEDED,
+        RequestOutcome::NotAllowed => NOT_ALLOWED,
+        RequestOutcome::HostUnreachable => HOST_UNREACHABLE,
+        RequestOutcome::NetworkUnreachable => NETWORK_UNREACHABLE,
+        RequestOutcome::Refused => CONNECTION_REFUSED,
         // "TTL expired" is what clients show as a time-out.
-        Outcome::TimedOut => TTL_EXPIRED,
-        Outcome::Busy | Outcome::Failed => GENERAL_FAILURE,
+        RequestOutcome::TimedOut => TTL_EXPIRED,
+        RequestOutcome::Busy | RequestOutcome::Failed => GENERAL_FAILURE,
     };
     reply_code(code, answer);
 }

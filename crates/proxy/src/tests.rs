@@ -63,14 +63,14 @@ fn a_socks5_client_gets_the_target_that_it_names() {
     check(Protocol::Auto, Some("user:secret\n"), said, b"\x05\x02\x01\0", &target("a:1"), b"");
     let outcome = hear(Protocol::Auto, None, b"\x05\x01\0\x05\x01\0\x03\x01a\0\x01", 99).3;
     for (how, code) in [
-        (Outcome::Open, 0),
-        (Outcome::NotAllowed, 2),
-        (Outcome::NetworkUnreachable, 3),
-        (Outcome::HostUnreachable, 4),
-        (Outcome::Refused, 5),
-        (Outcome::TimedOut, 6),
-        (Outcome::Busy, 1),
-        (Outcome::Failed, 1),
+        (RequestOutcome::Open, 0),
+        (RequestOutcome::NotAllowed, 2),
+        (RequestOutcome::NetworkUnreachable, 3),
+        (RequestOutcome::HostUnreachable, 4),
+        (RequestOutcome::Refused, 5),
+        (RequestOutcome::TimedOut, 6),
+        (RequestOutcome::Busy, 1),
+        (RequestOutcome::Failed, 1),
     ] {
         assert_eq!(outcome.reply(how), [5, code, 0, 1, 0, 0, 0, 0, 0, 0], "{how:?}");
     }
@@ -127,15 +127,15 @@ fn an_http_client_gets_the_target_that_it_names() {
     let said = b"CONNECT a:1 HTTP/1.1\r\nproxy-authorization: basic dXNlcjpzZWNyZXQ=\r\n\r\n";
     check(Protocol::Auto, Some("# ours\nuser:secret\n"), said, b"", &target("a:1"), b"");
     let asked = hear(Protocol::Auto, None, b"CONNECT a:1 HTTP/1.1\r\n\r\n", 99).3;
-    assert_eq!(asked.reply(Outcome::Open), b"HTTP/1.1 200 Connection established\r\n\r\n");
+    assert_eq!(asked.reply(RequestOutcome::Open), b"HTTP/1.1 200 Connection established\r\n\r\n");
     for (how, code) in [
-        (Outcome::NotAllowed, "403"),
-        (Outcome::HostUnreachable, "502"),
-        (Outcome::NetworkUnreachable, "502"),
-        (Outcome::Refused, "502"),
-        (Outcome::TimedOut, "504"),
-        (Outcome::Busy, "503"),
-        (Outcome::Failed, "502"),
+        (RequestOutcome::NotAllowed, "403"),
+        (RequestOutcome::HostUnreachable, "502"),
+        (RequestOutcome::NetworkUnreachable, "502"),
+        (RequestOutcome::Refused, "502"),
+        (RequestOutcome::TimedOut, "504"),
+        (RequestOutcome::Busy, "503"),
+        (RequestOutcome::Failed, "502"),
     ] {
         let reply = String::from_utf8(asked.reply(how)).expect("text");
         assert!(reply.starts_with(&format!("HTTP/1.1 {code} ")), "{how:?}: {reply}");

@@ -25,7 +25,7 @@ use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::Network as _;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Plan, Simulated};
 use qssl_modem_emulator::replay::Replay;
-use qssl_proxy::{Credentials, HELD_MAX_BYTES, Handshake, Outcome as ProxyOutcome, Protocol, Then};
+use qssl_proxy::{Credentials, HELD_MAX_BYTES, Handshake, Protocol, RequestOutcome, Then};
 use qssl_tunnel::cli::{Cli, Command, RunArgs};
 use qssl_tunnel::config::{self, Environment};
 use qssl_tunnel::ports::rfc2217::{Telnet, escape};
@@ -340,7 +340,7 @@ pub fn proxy(data: &[u8]) {
             then = step.then;
         }
         let is_request = matches!(then, Then::Request(_));
-        for outcome in [ProxyOutcome::Open, ProxyOutcome::Busy] {
+        for outcome in [RequestOutcome::Open, RequestOutcome::Busy] {
             assert_eq!(handshake.reply(outcome).is_empty(), !is_request);
         }
         let mut payload = handshake.take_early();

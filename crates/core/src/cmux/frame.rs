@@ -112,7 +112,7 @@ pub fn encode(dlci: u8, kind: Kind, poll: Poll, information: &[u8], output: &mut
 pub struct Decoder {
     /// The longest information that is taken, in bytes.
     limit_bytes: usize,
-    place: Place,
+    position: Position,
     /// Bytes that were taken and may be looked at again: those since the flag of a frame that is not whole, or those
     /// of a frame that turned out to be none.
     held: Vec<u8>,
@@ -134,7 +134,7 @@ pub struct DecoderCounters {
 
 /// Where in the stream the next byte is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum Position {
     /// Between frames.
     #[default]
     Outside,
@@ -189,7 +189,7 @@ impl Decoder {
 
     /// Whether a good frame is to be waited for: it is inside of one, or what came last was none.
     pub fn is_out_of_step(&self) -> bool {
-        self.is_inside_frame() || matches!(self.place, Place::Garbage | Place::GarbageFlag)
+        self.is_inside_frame() || matches!(self.position, Position::Garbage | Position::GarbageFlag)
     }
 
     /// How many bytes it holds.
@@ -207,7 +207,7 @@ impl Decoder {
     pub fn give_up_frame(&mut self) {
         if self.is_inside_frame() {
             self.counters.bad_fcs += 1;
-            self.place = Place::Garbage;
+            self.position = Position::Garbage;
         }
     }
 
@@ -215,7 +215,7 @@ impl Decoder {
     pub fn begin_anew(&mut self) {
         self.held = Vec::new();
         self.start = 0;
-        self.place = Place::Outside;
+        self.position = Position::Outside;
     }
 
     /// Takes bytes from the front of `input` until it has found something. Without a result all of them are taken.
@@ -230,8 +230,8 @@ impl Decoder {
             if bytes.is_empty() {
                 return None;
             }
-            match look(bytes, self.place, self.limit_bytes) {
-                Look::Outside(count) if self.place == Place::Outside => {
+            match look(bytes, self.position, self.limit_bytes) {
+                Look::Outside(count) if self.position == Position::Outside => {
                     return Some(Piece::Outside(self.take(is_held, count, input)));
                 }
                 Look::Outside(count) => {
@@ -240,9 +240,9 @@ impl Decoder {
                 }
                 Look::Flags(count) => {
                     self.skip(is_held, count, input);
-                    self.place = match self.place {
-                        Place::Outside | Place::Flag => Place::Flag,
-                        Place::Garbage | Place::GarbageFlag => Place::GarbageFlag,
+                    self.position = match self.position {
+                        Position::Outside | Position::Flag => Position::Flag,
+                        Position::Garbage | Position::GarbageFlag => Position::GarbageFlag,
                     };
                 }
                 Look::More(count) => {
@@ -252,16 +252,16 @@ impl Decoder {
                     }
                 }
                 // These bytes are looked at again, from the first after the flag.
-                Look::NoFrame if self.place == Place::Flag => self.place = Place::Outside,
-                Look::NoFrame | Look::NoText | Look::TooLong => self.place = Place::Garbage,
+                Look::NoFrame if self.position == Position::Flag => self.position = Position::Outside,
+                Look::NoFrame | Look::NoText | Look::TooLong => self.position = Position::Garbage,
                 Look::Bad => {
                     self.counters.bad_fcs += 1;
-                    self.place = Place::Garbage;
+                    self.position = Position::Garbage;
                 }
                 Look::Frame { dlci, kind, header, length } => {
                     self.counters.frames += 1;
                     // The flag at its end may be the one that begins the next.
-                    self.place = Place::Flag;
+                    self.position = Position::Flag;
                     let frame = self.take(is_held, header + length + 2, input);
                     let information = &frame[header..header + length];
                     return Some(Piece::Frame(Frame { dlci, kind, information }));
@@ -301,21 +301,21 @@ impl Decoder {
 }
 
 /// What `bytes`, which are not empty, begin with.
-fn look(bytes: &[u8], place: Place, limit_bytes: usize) -> Look {
+fn look(bytes: &[u8], position: Position, limit_bytes: usize) -> Look {
     let flags = bytes.iter().take_while(|byte| **byte == FLAG).count();
     if flags > 0 {
         return Look::Flags(flags);
     }
     let until = |is_end: fn(&u8) -> bool| bytes.iter().position(is_end).unwrap_or(bytes.len());
-    match place {
-        Place::Garbage => return Look::Outside(until(|byte| *byte == FLAG)),
-        Place::Outside => {
+    match position {
+        Position::Garbage => return Look::Outside(until(|byte| *byte == FLAG)),
+        Position::Outside => {
             return match until(|byte| !is_text(*byte)) {
                 0 => Look::NoText,
                 count => Look::Outside(count),
             };
         }
-        Place::Flag | Place::GarbageFlag => {}
+        Position::Flag | Position::GarbageFlag => {}
     }
     if bytes[0] & EA == 0 {
         return Look::NoFrame;

@@ -40,7 +40,7 @@ use turns::Turns;
 /// The multiplexer of one line.
 #[derive(Debug)]
 pub struct Mux {
-    state: State,
+    state: MuxState,
     /// N1 in bytes, as the module accepted it: no frame to it carries more.
     frame_size: usize,
     /// How many DLCIs are opened, from 1 on.
@@ -79,7 +79,7 @@ pub struct Mux {
 /// ```
 /// `Lost` takes open() and probe() as `Plain` does. In both, the line is the caller's.
 #[derive(Clone, Copy, Debug)]
-pub enum State {
+pub enum MuxState {
     /// The line carries no frames.
     Plain,
     /// The module was asked whether it is in multiplexer mode.
@@ -234,7 +234,7 @@ impl Mux {
         let frame_size = frame_size.clamp(FRAME_SIZE_MIN, FRAME_SIZE_MAX);
         let frame_max = frame_size + OVERHEAD_BYTES;
         Mux {
-            state: State::Plain,
+            state: MuxState::Plain,
             frame_size,
             channels: channels.clamp(1, CHANNELS_MAX),
             dlcis: std::array::from_fn(|_| Dlci::new(frame_size)),
@@ -262,18 +262,18 @@ impl Mux {
     // What it knows.
 
     /// Where in the diagram it is.
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &MuxState {
         &self.state
     }
 
     /// Whether what the line receives goes to [`Mux::received`].
     pub fn is_framed(&self) -> bool {
-        !matches!(self.state, State::Plain | State::Lost(_))
+        !matches!(self.state, MuxState::Plain | MuxState::Lost(_))
     }
 
     /// Whether the channels carry bytes.
     pub fn is_running(&self) -> bool {
-        matches!(self.state, State::Running(_))
+        matches!(self.state, MuxState::Running(_))
     }
 
     /// A DLCI, for its state and its lines.
@@ -324,10 +324,10 @@ impl Mux {
     /// The module is in multiplexer mode, as `AT+CMUX` was sent or a probe was answered: its DLCIs are opened. Does
     /// nothing while the multiplexer is on its way or running.
     pub fn open(&mut self, now: Instant) {
-        if !matches!(self.state, State::Plain | State::Found | State::Lost(_)) {
+        if !matches!(self.state, MuxState::Plain | MuxState::Found | MuxState::Lost(_)) {
             return;
         }
-        let was_found = matches!(self.state, State::Found);
+        let was_found = matches!(self.state, MuxState::Found);
         self.begin_anew(now);
         self.counters.answers = 0;
         if was_found {
@@ -335,25 +335,25 @@ impl Mux {
             self.disconnect_all();
         }
         self.send(0, Kind::Sabm, Poll::Set, &[]);
-        self.state = State::Opening(Opening::new(self.answer_due(now)));
+        self.state = MuxState::Opening(Opening::new(self.answer_due(now)));
     }
 
     /// Whether the module is in multiplexer mode is to be found out: enough flags to end any frame, TEST, and an `AT` on
     /// channel 1, twice, and SABM on DLCI 0 at last. Does nothing while the multiplexer is on its way or running.
     pub fn probe(&mut self, now: Instant) {
-        if matches!(self.state, State::Plain | State::Found | State::Lost(_)) {
+        if matches!(self.state, MuxState::Plain | MuxState::Found | MuxState::Lost(_)) {
             self.begin_anew(now);
             self.send_probe();
-            self.state = State::Probing(Attempt::new(self.due_in(PROBE_WAIT, now)));
+            self.state = MuxState::Probing(Attempt::new(self.due_in(PROBE_WAIT, now)));
         }
     }
 
     /// The multiplexer is left: DISC on every channel, CLD, and at most a second. What waits to be sent is dropped.
     pub fn leave(&mut self, now: Instant) {
-        if !self.is_framed() || matches!(self.state, State::Closing { .. }) {
+        if !self.is_framed() || matches!(self.state, MuxState::Closing { .. }) {
             return;
         }
-        let was_found = matches!(self.state, State::Found);
+        let was_found = matches!(self.state, MuxState::Found);
         self.end_all(now);
         if was_found {
             // CLD counts only once DLCI 0 is open, and the program that began the mode may not have opened it.
@@ -361,7 +361,7 @@ impl Mux {
         }
         self.disconnect_all();
         self.send_message(Message::command(Type::CloseDown, &[]));
-        self.state = State::Closing { due: self.due_in(LEAVE_WAIT, now) };
+        self.state = MuxState::Closing { due: self.due_in(LEAVE_WAIT, now) };
     }
 
     /// A closed DLCI is opened while the multiplexer runs. [`Event::Opened`] or [`Event::Closed`] follows.
@@ -477,12 +477,12 @@ impl Mux {
     /// When [`Mux::deadline_passed`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         let state = match &self.state {
-            State::Plain | State::Lost(_) => return None,
-            State::Found | State::Channels { .. } => None,
-            State::Probing(attempt) => Some(attempt.due()),
-            State::Opening(opening) => Some(opening.due()),
-            State::Running(running) => Some(running.next_deadline()),
-            State::Closing { due } => Some(*due),
+            MuxState::Plain | MuxState::Lost(_) => return None,
+            MuxState::Found | MuxState::Channels { .. } => None,
+            MuxState::Probing(attempt) => Some(attempt.due()),
+            MuxState::Opening(opening) => Some(opening.due()),
+            MuxState::Running(running) => Some(running.next_deadline()),
+            MuxState::Closing { due } => Some(*due),
         };
         let pause = match self.pause {
             Pause::None => None,
@@ -505,27 +505,27 @@ impl Mux {
             self.apply(dlci, effect, now);
         }
         match &mut self.state {
-            State::Probing(attempt) if attempt.due() <= now => {
+            MuxState::Probing(attempt) if attempt.due() <= now => {
                 let mut attempt = *attempt;
                 match attempt.sent() {
                     1 => self.send_probe(),
                     // Where DLCI 0 was never opened, some modules answer to nothing else.
                     2 => self.send(0, Kind::Sabm, Poll::Set, &[]),
-                    _ => return self.end(State::Plain, Event::NotFound, now),
+                    _ => return self.end(MuxState::Plain, Event::NotFound, now),
                 }
                 attempt.repeat(self.due_in(PROBE_WAIT, now));
-                self.state = State::Probing(attempt);
+                self.state = MuxState::Probing(attempt);
             }
-            State::Opening(opening) if opening.due() <= now => match opening.repeat(due) {
+            MuxState::Opening(opening) if opening.due() <= now => match opening.repeat(due) {
                 Ok(()) => self.send(0, Kind::Sabm, Poll::Set, &[]),
                 Err(NotOpened::Refused) => self.lose(Lost::Refused, now),
                 Err(NotOpened::NoAnswer) => self.lose(Lost::NoAnswer, now),
             },
-            State::Running(running) if running.next_deadline() <= now => match running.question {
+            MuxState::Running(running) if running.next_deadline() <= now => match running.question {
                 None => self.ask(Why::Silence, now),
                 Some(question) => self.not_answered(question, now),
             },
-            State::Closing { due } if *due <= now => self.end(State::Plain, Event::Left, now),
+            MuxState::Closing { due } if *due <= now => self.end(MuxState::Plain, Event::Left, now),
             _ => {}
         }
         self.continue_opening(now);
@@ -536,19 +536,19 @@ impl Mux {
 
     /// The next channel is opened, or all are.
     fn continue_opening(&mut self, now: Instant) {
-        while let State::Channels { next } = self.state {
+        while let MuxState::Channels { next } = self.state {
             if self.dlcis.iter().any(|dlci| matches!(dlci.state(), DlciState::Opening(_))) {
                 return;
             }
             if let Some(dlci) = DlciNumber::first(self.channels).nth(next) {
-                self.state = State::Channels { next: next + 1 };
+                self.state = MuxState::Channels { next: next + 1 };
                 let due = self.answer_due(now);
                 let effect = self.dlcis[dlci.index()].open(due);
                 self.apply(dlci, effect, now);
             } else if self.dlcis.iter().any(Dlci::waits_for_lines) {
                 return;
             } else if self.dlcis.iter().any(Dlci::is_open) {
-                self.state = State::Running(Running { last_frame: now, question: None });
+                self.state = MuxState::Running(Running { last_frame: now, question: None });
                 self.events.push_back(Event::Running);
             } else {
                 self.lose(Lost::Refused, now);
@@ -558,7 +558,7 @@ impl Mux {
 
     /// The module is asked for a sign of life, if it is not being asked.
     fn ask(&mut self, why: Why, now: Instant) {
-        let State::Running(running) = &self.state else { return };
+        let MuxState::Running(running) = &self.state else { return };
         if running.question.is_some_and(|question| question.why == why || question.why == Why::Reboot) {
             return;
         }
@@ -574,7 +574,7 @@ impl Mux {
             Why::Silence if self.counters.answers > 0 => self.lose(Lost::Silent, now),
             // It has never answered such a question, so its silence has no meaning.
             Why::Silence => {
-                if let State::Running(running) = &mut self.state {
+                if let MuxState::Running(running) = &mut self.state {
                     *running = Running { last_frame: now, question: None };
                 }
             }
@@ -594,7 +594,7 @@ impl Mux {
             let effect = self.dlcis[dlci.index()].show_again(due);
             self.apply(dlci, effect, now);
         }
-        if let State::Running(running) = &mut self.state {
+        if let MuxState::Running(running) = &mut self.state {
             running.question = Some(Question { due, ..question });
         }
     }
@@ -602,17 +602,17 @@ impl Mux {
     /// CLD, or DISC on DLCI 0.
     fn module_left(&mut self, now: Instant) {
         match self.state {
-            State::Closing { .. } => self.end(State::Plain, Event::Left, now),
+            MuxState::Closing { .. } => self.end(MuxState::Plain, Event::Left, now),
             _ => self.lose(Lost::LeftByModule, now),
         }
     }
 
     fn lose(&mut self, why: Lost, now: Instant) {
-        self.end(State::Lost(why), Event::Lost(why), now);
+        self.end(MuxState::Lost(why), Event::Lost(why), now);
     }
 
     /// The line carries no frames any more. What came on the DLCIs can still be consumed.
-    fn end(&mut self, state: State, event: Event, now: Instant) {
+    fn end(&mut self, state: MuxState, event: Event, now: Instant) {
         self.end_all(now);
         // Payload must not reach a module that takes commands.
         self.output.reset();
@@ -771,7 +771,7 @@ impl Mux {
     }
 
     fn may_send_data(&self) -> bool {
-        let State::Running(running) = &self.state else { return false };
+        let MuxState::Running(running) = &self.state else { return false };
         let has_reset = running.question.is_some_and(|question| question.why == Why::Reboot);
         self.stopped_since.is_none() && !has_reset
     }

@@ -6,7 +6,7 @@ use super::dlci::{DlciNumber, Effect};
 use super::frame::{Frame, Kind, Piece, Poll};
 use super::message::{self, Message, Type};
 use super::text::tells_of_reboot;
-use super::{Event, Lost, Mux, PROBE_COMMAND, Running, State, TEXT_EVENTS_MAX, Why};
+use super::{Event, Lost, Mux, MuxState, PROBE_COMMAND, Running, TEXT_EVENTS_MAX, Why};
 
 impl Mux {
     /// Takes what it can of `input`.
@@ -37,11 +37,11 @@ impl Mux {
             return;
         }
         match &mut self.state {
-            State::Probing(_) => {
-                self.state = State::Found;
+            MuxState::Probing(_) => {
+                self.state = MuxState::Found;
                 self.events.push_back(Event::Found);
             }
-            State::Running(running) => running.frame_came(now),
+            MuxState::Running(running) => running.frame_came(now),
             _ => {}
         }
         if frame.dlci == 0 {
@@ -56,15 +56,16 @@ impl Mux {
 
     /// Whether it is one of the questions that find out whether the module is there. Its answers look different.
     fn is_echo(&self, frame: &Frame<'_>) -> bool {
-        if matches!(self.state, State::Probing(_)) && frame.dlci == 0 && frame.kind == Kind::Sabm {
+        if matches!(self.state, MuxState::Probing(_)) && frame.dlci == 0 && frame.kind == Kind::Sabm {
             return true;
         }
         let is_information = matches!(frame.kind, Kind::Uih | Kind::Ui);
         let own_test = Message::command(Type::Test, &self.test);
         let is_test = frame.dlci == 0
             && Message::parse(frame.information).is_some_and(|(message, _)| message == own_test);
-        let is_at =
-            matches!(self.state, State::Probing(_)) && frame.dlci == 1 && frame.information == PROBE_COMMAND;
+        let is_at = matches!(self.state, MuxState::Probing(_))
+            && frame.dlci == 1
+            && frame.information == PROBE_COMMAND;
         is_information && (is_test || is_at)
     }
 
@@ -73,20 +74,20 @@ impl Mux {
         match (frame.kind, &mut self.state) {
             (Kind::Uih | Kind::Ui, _) => self.messages_came(frame.information, now),
             (Kind::Sabm, state) => {
-                if let State::Opening(opening) = state {
+                if let MuxState::Opening(opening) = state {
                     opening.sabm();
                 }
                 self.send(0, Kind::Ua, Poll::Set, &[]);
             }
-            (Kind::Ua, State::Opening(opening)) => {
+            (Kind::Ua, MuxState::Opening(opening)) => {
                 if opening.ua() {
-                    self.state = State::Channels { next: 0 };
+                    self.state = MuxState::Channels { next: 0 };
                 }
             }
-            (Kind::Dm, State::Opening(opening)) => opening.dm(),
+            (Kind::Dm, MuxState::Opening(opening)) => opening.dm(),
             // It may be the answer to something older.
-            (Kind::Dm, State::Running(_)) => self.ask(Why::Silence, now),
-            (Kind::Disc, State::Running(_) | State::Channels { .. } | State::Closing { .. }) => {
+            (Kind::Dm, MuxState::Running(_)) => self.ask(Why::Silence, now),
+            (Kind::Disc, MuxState::Running(_) | MuxState::Channels { .. } | MuxState::Closing { .. }) => {
                 self.module_left(now);
                 self.send(0, Kind::Ua, Poll::Set, &[]);
             }
@@ -98,7 +99,7 @@ impl Mux {
     /// A frame of a channel.
     fn channel_frame_came(&mut self, dlci: DlciNumber, frame: Frame<'_>, now: Instant) {
         let due = self.answer_due(now);
-        let is_in_use = matches!(self.state, State::Channels { .. } | State::Running(_));
+        let is_in_use = matches!(self.state, MuxState::Channels { .. } | MuxState::Running(_));
         let channel = &mut self.dlcis[dlci.index()];
         let effects = match frame.kind {
             Kind::Sabm | Kind::Disc if !is_in_use => [Some(Effect::Ua), None],
@@ -157,7 +158,7 @@ impl Mux {
                 self.send_message(Message::answer(kind, values));
             }
             Type::CloseDown => {
-                let was_used = !matches!(self.state, State::Opening(_) | State::Found);
+                let was_used = !matches!(self.state, MuxState::Opening(_) | MuxState::Found);
                 if was_used {
                     self.module_left(now);
                 }
@@ -196,15 +197,15 @@ impl Mux {
             }
             Type::Test => values == self.test,
             Type::NotSupported => true,
-            Type::CloseDown if matches!(self.state, State::Closing { .. }) => {
-                self.end(State::Plain, Event::Left, now);
+            Type::CloseDown if matches!(self.state, MuxState::Closing { .. }) => {
+                self.end(MuxState::Plain, Event::Left, now);
                 return;
             }
             _ => false,
         };
         if is_answer {
             self.counters.answers += 1;
-            if let State::Running(running) = &mut self.state {
+            if let MuxState::Running(running) = &mut self.state {
                 running.question = None;
             }
         }

@@ -712,13 +712,13 @@ impl Relay {
         let can_be_served = |client: &Client| {
             self.found_ahead(client.tunnel(), now).is_some() || self.modem.can_open(client.tunnel())
         };
-        let Some(place) = self.waiting.iter().position(|id| self.get(*id).is_some_and(can_be_served)) else {
+        let Some(index) = self.waiting.iter().position(|id| self.get(*id).is_some_and(can_be_served)) else {
             return false;
         };
-        let id = self.waiting[place];
+        let id = self.waiting[index];
         let Some(tunnel) = self.get(id).map(|client| client.tunnel().clone()) else { return false };
         if let Some(found) = self.found_ahead(&tunnel, now) {
-            self.waiting.remove(place);
+            self.waiting.remove(index);
             self.give_ahead(id, found, now);
             return true;
         }
@@ -726,7 +726,7 @@ impl Relay {
         let Some(socket) = self.modem.open(&tunnel, client.target(), Holder::Client, now) else {
             return false;
         };
-        self.waiting.remove(place);
+        self.waiting.remove(index);
         self.attach(id, socket, now);
         true
     }

@@ -206,11 +206,11 @@ impl Warm {
         self.tunnels.iter().find(|keeper| Arc::ptr_eq(&keeper.tunnel, tunnel))
     }
 
-    /// The keeper of this one, and its place there.
-    fn place_of(&mut self, socket: SocketId) -> Option<(&mut Keeper, usize)> {
+    /// The keeper of this one, and its index there.
+    fn index_of(&mut self, socket: SocketId) -> Option<(&mut Keeper, usize)> {
         self.tunnels.iter_mut().find_map(|keeper| {
-            let place = keeper.kept.iter().position(|kept| kept.socket == socket)?;
-            Some((keeper, place))
+            let index = keeper.kept.iter().position(|kept| kept.socket == socket)?;
+            Some((keeper, index))
         })
     }
 
@@ -226,8 +226,8 @@ impl Warm {
 
     /// A connection is open. Returns its tunnel.
     pub fn opened(&mut self, socket: SocketId, generation: u32, now: Instant) -> Option<&Arc<Tunnel>> {
-        let (keeper, place) = self.place_of(socket)?;
-        keeper.kept[place].stage = Stage::Unread(Opened { since: now, generation });
+        let (keeper, index) = self.index_of(socket)?;
+        keeper.kept[index].stage = Stage::Unread(Opened { since: now, generation });
         keeper.works(false);
         Some(&keeper.tunnel)
     }
@@ -272,14 +272,14 @@ impl Warm {
     /// Looks whether this connection may still be given to a client. Returns whether it is to be closed; it is not known
     /// here from then on.
     pub fn must_close(&mut self, socket: SocketId, ahead: Ahead, now: Instant) -> bool {
-        let Some((keeper, place)) = self.place_of(socket) else { return false };
-        if let Stage::Unread(opened) = keeper.kept[place].stage
+        let Some((keeper, index)) = self.index_of(socket) else { return false };
+        if let Stage::Unread(opened) = keeper.kept[index].stage
             && ahead.is_fresh
         {
-            keeper.kept[place].stage = Stage::Ready(opened);
+            keeper.kept[index].stage = Stage::Ready(opened);
         }
-        let Some(why) = keeper.verdict(&keeper.kept[place], ahead, now) else { return false };
-        let kept = keeper.kept.swap_remove(place);
+        let Some(why) = keeper.verdict(&keeper.kept[index], ahead, now) else { return false };
+        let kept = keeper.kept.swap_remove(index);
         keeper.dropped(kept, why, now);
         true
     }
@@ -308,8 +308,8 @@ impl Warm {
     }
 
     fn take_out(&mut self, socket: SocketId) -> Option<(&mut Keeper, Kept)> {
-        let (keeper, place) = self.place_of(socket)?;
-        let kept = keeper.kept.swap_remove(place);
+        let (keeper, index) = self.index_of(socket)?;
+        let kept = keeper.kept.swap_remove(index);
         Some((keeper, kept))
     }
 }
@@ -448,7 +448,7 @@ impl Keeper {
         self.tunnel.server().map_or_else(String::new, |server| server.to_string())
     }
 
-    /// The age at which another one is opened in its place: it serves until that is open.
+    /// The age at which another one is opened in its index: it serves until that is open.
     fn renewal_age(&self) -> Duration {
         let max_age = self.tunnel.limits.warm.max_age;
         max_age - RENEWAL_TIME_MAX.min(max_age / 4)

@@ -30,7 +30,7 @@ use starting::{Changed, Starting};
 /// A port that may carry several channels.
 #[derive(Debug)]
 pub struct SharedPort {
-    state: State,
+    state: SharedPortState,
     /// Whether a module that does not answer AT+CMUX=? is asked all the same.
     insists: bool,
     /// The most bytes of payload in a frame, if that was set.
@@ -53,7 +53,7 @@ pub struct SharedPort {
 
 /// How the line is in use.
 #[derive(Debug)]
-enum State {
+enum SharedPortState {
     /// The port is not open.
     Closed,
     /// Finds out whether a module still has several channels from an earlier run; at the end, whether it takes commands.
@@ -89,7 +89,7 @@ enum Probe {
         /// Bytes to send.
         output: Vec<u8>,
         /// The last bytes that arrived.
-        heard: Vec<u8>,
+        tail: Vec<u8>,
     },
     /// Frames were sent.
     Framed(Box<Mux>),
@@ -99,7 +99,7 @@ impl SharedPort {
     /// A port that is not open yet; `None` where one channel is wanted.
     pub fn new(settings: &settings::Modem, ports: usize, now: Instant) -> Option<Self> {
         (settings.cmux != Cmux::Off && ports == 1).then(|| SharedPort {
-            state: State::Closed,
+            state: SharedPortState::Closed,
             insists: settings.cmux == Cmux::On,
             frame_bytes: settings.cmux_frame,
             facts: PortFacts::default(),
@@ -117,18 +117,20 @@ impl SharedPort {
     /// How many bytes the port may deliver now.
     pub fn wants_bytes(&self, modem: &Modem) -> usize {
         match &self.state {
-            State::Closed => 0,
-            State::Plain => modem.wants_port_bytes(FIRST),
-            State::Probing(..) | State::Starting(..) | State::Leaving(..) => self.input.room(),
+            SharedPortState::Closed => 0,
+            SharedPortState::Plain => modem.wants_port_bytes(FIRST),
+            SharedPortState::Probing(..) | SharedPortState::Starting(..) | SharedPortState::Leaving(..) => {
+                self.input.room()
+            }
             // What did not fit waits for a client to read.
-            State::Muxed(_) if !self.input.is_empty() => 0,
-            State::Muxed(_) => self.input.room(),
+            SharedPortState::Muxed(_) if !self.input.is_empty() => 0,
+            SharedPortState::Muxed(_) => self.input.room(),
         }
     }
 
     /// Bytes came out of the port, no more than [`SharedPort::wants_bytes`] allowed.
     pub fn received(&mut self, bytes: &[u8], modem: &mut Modem, now: Instant) {
-        if let State::Plain = self.state {
+        if let SharedPortState::Plain = self.state {
             modem.port_received(FIRST, bytes, now);
         } else {
             self.input.append(bytes);
@@ -139,24 +141,26 @@ impl SharedPort {
     /// Bytes that wait to leave by the port.
     pub fn output<'a>(&'a self, modem: &'a Modem) -> &'a [u8] {
         match &self.state {
-            State::Closed => &[],
-            State::Plain => modem.port_output(FIRST),
-            State::Probing(Probe::Plain { output, .. }, _) | State::Starting(_, output) => output,
-            State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => {
-                mux.output()
-            }
+            SharedPortState::Closed => &[],
+            SharedPortState::Plain => modem.port_output(FIRST),
+            SharedPortState::Probing(Probe::Plain { output, .. }, _)
+            | SharedPortState::Starting(_, output) => output,
+            SharedPortState::Probing(Probe::Framed(mux), _)
+            | SharedPortState::Muxed(mux)
+            | SharedPortState::Leaving(mux, _) => mux.output(),
         }
     }
 
     /// The port took `count` bytes of [`SharedPort::output`].
     pub fn written(&mut self, count: usize, modem: &mut Modem, now: Instant) {
         match &mut self.state {
-            State::Closed => {}
-            State::Plain => modem.port_written(FIRST, count, now),
-            State::Probing(Probe::Plain { output, .. }, _) | State::Starting(_, output) => {
-                drop(output.drain(..count))
-            }
-            State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => {
+            SharedPortState::Closed => {}
+            SharedPortState::Plain => modem.port_written(FIRST, count, now),
+            SharedPortState::Probing(Probe::Plain { output, .. }, _)
+            | SharedPortState::Starting(_, output) => drop(output.drain(..count)),
+            SharedPortState::Probing(Probe::Framed(mux), _)
+            | SharedPortState::Muxed(mux)
+            | SharedPortState::Leaving(mux, _) => {
                 mux.written(count, now);
             }
         }
@@ -165,7 +169,7 @@ impl SharedPort {
 
     /// Whether one channel has the line alone.
     pub fn is_plain(&self) -> bool {
-        matches!(self.state, State::Plain)
+        matches!(self.state, SharedPortState::Plain)
     }
 
     // What happens at the port.
@@ -178,22 +182,22 @@ impl SharedPort {
                 self.probe(Then::Begin, now);
             }
             (_, PortInput::Lost) => {
-                self.state = State::Closed;
+                self.state = SharedPortState::Closed;
                 self.end_channels(modem, now);
                 // While the line belonged to no channel, the modem has lost none.
                 modem.port(FIRST, PortInput::Failed { is_missing: false }, now);
             }
             (_, PortInput::Facts(facts)) => {
                 self.facts = facts;
-                if let State::Plain = self.state {
+                if let SharedPortState::Plain = self.state {
                     modem.port(FIRST, PortInput::Facts(self.facts_of_line()), now);
                 }
             }
-            (State::Muxed(_), PortInput::Garbled { lost, wrong }) => {
+            (SharedPortState::Muxed(_), PortInput::Garbled { lost, wrong }) => {
                 log::debug!("{}: {} lost, {wrong} wrong", self.facts.name, counted(lost, "byte"));
                 self.line_damaged(modem, now);
             }
-            (State::Plain | State::Closed, input) => modem.port(FIRST, input, now),
+            (SharedPortState::Plain | SharedPortState::Closed, input) => modem.port(FIRST, input, now),
             // The lines of the port mean nothing while it carries frames.
             (
                 _,
@@ -209,12 +213,12 @@ impl SharedPort {
     /// When [`SharedPort::deadline_passed`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Closed | State::Plain => None,
-            State::Probing(Probe::Plain { due, .. }, _) => Some(*due),
-            State::Starting(starting, _) => Some(starting.deadline()),
-            State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => {
-                mux.next_deadline()
-            }
+            SharedPortState::Closed | SharedPortState::Plain => None,
+            SharedPortState::Probing(Probe::Plain { due, .. }, _) => Some(*due),
+            SharedPortState::Starting(starting, _) => Some(starting.deadline()),
+            SharedPortState::Probing(Probe::Framed(mux), _)
+            | SharedPortState::Muxed(mux)
+            | SharedPortState::Leaving(mux, _) => mux.next_deadline(),
         }
     }
 
@@ -222,22 +226,26 @@ impl SharedPort {
     pub fn deadline_passed(&mut self, modem: &mut Modem, now: Instant) {
         self.now = now;
         match &mut self.state {
-            State::Closed | State::Plain => {}
-            State::Probing(Probe::Plain { tries, due, output, .. }, then) if *due <= now => match *then {
-                _ if *tries < ASKS => {
-                    *tries += 1;
-                    *due = now + ASK_WAIT;
-                    output.extend_from_slice(ASK);
+            SharedPortState::Closed | SharedPortState::Plain => {}
+            SharedPortState::Probing(Probe::Plain { tries, due, output, .. }, then) if *due <= now => {
+                match *then {
+                    _ if *tries < ASKS => {
+                        *tries += 1;
+                        *due = now + ASK_WAIT;
+                        output.extend_from_slice(ASK);
+                    }
+                    Then::Begin => self.probe_by_frames(now),
+                    Then::End => self.state = SharedPortState::Closed,
                 }
-                Then::Begin => self.probe_by_frames(now),
-                Then::End => self.state = State::Closed,
-            },
-            State::Probing(Probe::Plain { .. }, _) => {}
-            State::Starting(starting, _) => {
+            }
+            SharedPortState::Probing(Probe::Plain { .. }, _) => {}
+            SharedPortState::Starting(starting, _) => {
                 let next = starting.due(now);
                 self.started(next, modem, now);
             }
-            State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => {
+            SharedPortState::Probing(Probe::Framed(mux), _)
+            | SharedPortState::Muxed(mux)
+            | SharedPortState::Leaving(mux, _) => {
                 mux.deadline_passed(now);
             }
         }
@@ -253,15 +261,15 @@ impl SharedPort {
 
     /// The program is about to end: the module is to leave the mode.
     pub fn leave(&mut self, now: Instant) {
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Muxed(mux) => self.leave_by(mux, Then::End, now),
+        match std::mem::replace(&mut self.state, SharedPortState::Closed) {
+            SharedPortState::Muxed(mux) => self.leave_by(mux, Then::End, now),
             other => self.state = other,
         }
     }
 
     /// Whether nothing is left to be done before the program ends.
     pub fn has_left(&self) -> bool {
-        !matches!(self.state, State::Leaving(..) | State::Probing(_, Then::End))
+        !matches!(self.state, SharedPortState::Leaving(..) | SharedPortState::Probing(_, Then::End))
     }
 
     // Inside.
@@ -294,10 +302,13 @@ impl SharedPort {
 
     fn mux_mut(&mut self) -> Option<&mut Mux> {
         match &mut self.state {
-            State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => Some(mux),
-            State::Closed | State::Probing(Probe::Plain { .. }, _) | State::Plain | State::Starting(..) => {
-                None
-            }
+            SharedPortState::Probing(Probe::Framed(mux), _)
+            | SharedPortState::Muxed(mux)
+            | SharedPortState::Leaving(mux, _) => Some(mux),
+            SharedPortState::Closed
+            | SharedPortState::Probing(Probe::Plain { .. }, _)
+            | SharedPortState::Plain
+            | SharedPortState::Starting(..) => None,
         }
     }
 
@@ -309,42 +320,44 @@ impl SharedPort {
             return false;
         }
         let count = match &mut self.state {
-            State::Closed => bytes.len(),
-            State::Plain => {
+            SharedPortState::Closed => bytes.len(),
+            SharedPortState::Plain => {
                 let count = modem.wants_port_bytes(FIRST).min(bytes.len());
                 modem.port_received(FIRST, &bytes[..count], now);
                 count
             }
-            State::Probing(Probe::Plain { .. }, Then::Begin) if bytes.contains(&FLAG) => {
+            SharedPortState::Probing(Probe::Plain { .. }, Then::Begin) if bytes.contains(&FLAG) => {
                 // In a frame of an earlier run, where an answer is not one to our command.
                 let count = bytes.len();
                 self.input.consume(count);
                 self.probe_by_frames(now);
                 return true;
             }
-            State::Probing(Probe::Plain { heard, .. }, then) => {
+            SharedPortState::Probing(Probe::Plain { tail, .. }, then) => {
                 let then = *then;
-                heard.extend_from_slice(bytes);
+                tail.extend_from_slice(bytes);
                 let is_answer =
-                    ANSWERS.iter().any(|answer| heard.windows(answer.len()).any(|it| it == *answer));
-                heard.drain(..heard.len().saturating_sub(HEARD_BYTES));
+                    ANSWERS.iter().any(|answer| tail.windows(answer.len()).any(|it| it == *answer));
+                tail.drain(..tail.len().saturating_sub(TAIL_BYTES));
                 let count = bytes.len();
                 self.input.consume(count);
                 match then {
                     Then::Begin if is_answer => self.become_plain(modem, now),
-                    Then::End if is_answer => self.state = State::Closed,
+                    Then::End if is_answer => self.state = SharedPortState::Closed,
                     _ => {}
                 }
                 return true;
             }
-            State::Starting(starting, _) => {
+            SharedPortState::Starting(starting, _) => {
                 let next = starting.received(bytes, now);
                 let count = bytes.len();
                 self.input.consume(count);
                 self.started(next, modem, now);
                 return true;
             }
-            State::Probing(Probe::Framed(mux), _) | State::Muxed(mux) | State::Leaving(mux, _) => {
+            SharedPortState::Probing(Probe::Framed(mux), _)
+            | SharedPortState::Muxed(mux)
+            | SharedPortState::Leaving(mux, _) => {
                 match mux.is_framed() {
                     // A frame at a time: what a channel is sent must not overtake what came before on another.
                     true => {
@@ -362,7 +375,7 @@ impl SharedPort {
 
     /// Moves bytes between the channels and their frames. Returns whether there were any.
     fn move_bytes(&mut self, modem: &mut Modem, now: Instant) -> bool {
-        let State::Muxed(mux) = &mut self.state else { return false };
+        let SharedPortState::Muxed(mux) = &mut self.state else { return false };
         let mut moves = false;
         for dlci in DlciNumber::first(CHANNELS_MAX) {
             let channel = dlci.index();
@@ -394,13 +407,13 @@ impl SharedPort {
             _ => ASK.to_vec(),
         };
         let due = now + ASK_WAIT;
-        self.state = State::Probing(Probe::Plain { tries: 1, due, output, heard: Vec::new() }, then);
+        self.state = SharedPortState::Probing(Probe::Plain { tries: 1, due, output, tail: Vec::new() }, then);
     }
 
     fn probe_by_frames(&mut self, now: Instant) {
         let mut mux = self.new_mux(FRAME_BYTES_MIN, now);
         mux.probe(now);
-        self.state = State::Probing(Probe::Framed(mux), Then::Begin);
+        self.state = SharedPortState::Probing(Probe::Framed(mux), Then::Begin);
     }
 
     fn new_mux(&self, frame_bytes: u16, now: Instant) -> Box<Mux> {
@@ -413,7 +426,7 @@ impl SharedPort {
 
     /// The first channel has the line alone.
     fn become_plain(&mut self, modem: &mut Modem, now: Instant) {
-        self.state = State::Plain;
+        self.state = SharedPortState::Plain;
         modem.port(FIRST, PortInput::Opened(self.facts_of_line()), now);
     }
 
@@ -422,19 +435,19 @@ impl SharedPort {
         match next {
             starting::Next::Wait => {}
             starting::Next::Send(text) => {
-                if let State::Starting(_, output) = &mut self.state {
+                if let SharedPortState::Starting(_, output) = &mut self.state {
                     output.extend_from_slice(text.as_bytes());
                 }
             }
             starting::Next::Started(frame_bytes) => {
-                if let State::Starting(starting, _) = &mut self.state
+                if let SharedPortState::Starting(starting, _) = &mut self.state
                     && self.changed.is_empty()
                 {
                     self.changed = starting.take_changed();
                 }
                 let mut mux = self.new_mux(frame_bytes, now);
                 mux.open(now);
-                self.state = State::Muxed(mux);
+                self.state = SharedPortState::Muxed(mux);
             }
             starting::Next::Refused => {
                 match self.insists {
@@ -454,11 +467,11 @@ impl SharedPort {
 
     /// Begins the mode as soon as the modem has made its settings on the line. Returns whether it did.
     fn begin(&mut self, modem: &mut Modem, now: Instant) -> bool {
-        let is_ready = matches!(self.state, State::Plain) && modem.is_line_ready(FIRST);
+        let is_ready = matches!(self.state, SharedPortState::Plain) && modem.is_line_ready(FIRST);
         if is_ready {
             modem.hand_over(FIRST);
             let (starting, text) = Starting::new(self.baud, self.frame_bytes, self.insists, now);
-            self.state = State::Starting(starting, text.as_bytes().to_vec());
+            self.state = SharedPortState::Starting(starting, text.as_bytes().to_vec());
         }
         is_ready
     }
@@ -466,8 +479,8 @@ impl SharedPort {
     fn leave_by(&mut self, mut mux: Box<Mux>, then: Then, now: Instant) {
         mux.leave(now);
         self.state = match mux.is_framed() {
-            true => State::Leaving(mux, then),
-            false => State::Closed,
+            true => SharedPortState::Leaving(mux, then),
+            false => SharedPortState::Closed,
         };
     }
 
@@ -490,8 +503,8 @@ impl SharedPort {
     fn happened_in_mux(&mut self, event: Event, modem: &mut Modem, now: Instant) {
         match event {
             Event::Found => {
-                if let State::Probing(Probe::Framed(mux), _) =
-                    std::mem::replace(&mut self.state, State::Closed)
+                if let SharedPortState::Probing(Probe::Framed(mux), _) =
+                    std::mem::replace(&mut self.state, SharedPortState::Closed)
                 {
                     log::info!(
                         "the modem on {} still has several channels, of an earlier run",
@@ -526,16 +539,16 @@ impl SharedPort {
     /// The module takes commands again.
     fn left(&mut self, modem: &mut Modem, now: Instant) {
         match &self.state {
-            State::Leaving(_, Then::Begin) => self.become_plain(modem, now),
-            State::Leaving(_, Then::End) => self.probe(Then::End, now),
+            SharedPortState::Leaving(_, Then::Begin) => self.become_plain(modem, now),
+            SharedPortState::Leaving(_, Then::End) => self.probe(Then::End, now),
             _ => {}
         }
     }
 
     fn lost(&mut self, why: Lost, modem: &mut Modem, now: Instant) {
         log::warn!("{}: its channels (CMUX) are lost: {why}; opening them again", self.facts.name);
-        if matches!(self.state, State::Leaving(_, Then::End)) {
-            self.state = State::Closed;
+        if matches!(self.state, SharedPortState::Leaving(_, Then::End)) {
+            self.state = SharedPortState::Closed;
             return;
         }
         self.end_channels(modem, now);
@@ -565,7 +578,7 @@ impl SharedPort {
                 return self.actions.push_back(action);
             }
         };
-        let State::Muxed(mux) = &mut self.state else {
+        let SharedPortState::Muxed(mux) = &mut self.state else {
             return self.act_on_line(action, channel);
         };
         let Some(dlci) = DlciNumber::first(CHANNELS_MAX).nth(channel) else { return };
@@ -582,7 +595,7 @@ impl SharedPort {
                 modem.port(channel, PortInput::Lines { dcd }, now);
             }
             Action::NextDevice(_) => {
-                self.state = State::Closed;
+                self.state = SharedPortState::Closed;
                 self.actions.push_back(Action::NextDevice(FIRST));
             }
             // A channel has no speed and no flow control of its own.
@@ -596,13 +609,13 @@ impl SharedPort {
             return;
         }
         match action {
-            Action::OpenPort(_) if !matches!(self.state, State::Closed) => {}
+            Action::OpenPort(_) if !matches!(self.state, SharedPortState::Closed) => {}
             Action::SetBaud(_, baud) => {
                 self.baud = baud;
                 self.actions.push_back(action);
             }
-            Action::ClosePort(_) if matches!(self.state, State::Plain) => {
-                self.state = State::Closed;
+            Action::ClosePort(_) if matches!(self.state, SharedPortState::Plain) => {
+                self.state = SharedPortState::Closed;
                 self.actions.push_back(action);
             }
             // The modem no longer has the line, or not yet.
@@ -654,7 +667,7 @@ const ASK_WAIT: Duration = Duration::from_millis(300);
 const FAILURES_MAX: u32 = 2;
 
 /// How many of the last bytes are searched for an answer.
-const HEARD_BYTES: usize = 32;
+const TAIL_BYTES: usize = 32;
 
 /// Frames of this size are taken by every module; a probe needs no longer ones.
 const FRAME_BYTES_MIN: u16 = 31;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{SharedPort, State};
+use super::{SharedPort, SharedPortState};
 use crate::cmux::{CHANNELS_MAX, DlciNumber, DlciState, Mux, V24};
 use crate::modem::Modem;
 
@@ -47,7 +47,7 @@ pub struct LineChannel {
 impl SharedPort {
     /// Its channels, while it has several.
     pub fn report(&self, modem: &Modem, now: Instant) -> Option<Multiplexer> {
-        let State::Muxed(mux) = &self.state else { return None };
+        let SharedPortState::Muxed(mux) = &self.state else { return None };
         let counters = mux.counters(now);
         Some(Multiplexer {
             frame_bytes: mux.frame_size(),
@@ -62,7 +62,7 @@ impl SharedPort {
 
     /// The speed of the line in bit/s while it has several channels, if it is a UART.
     pub fn baud(&self) -> Option<u32> {
-        (matches!(self.state, State::Muxed(_)) && self.facts.is_uart).then_some(self.baud)
+        (matches!(self.state, SharedPortState::Muxed(_)) && self.facts.is_uart).then_some(self.baud)
     }
 }
 

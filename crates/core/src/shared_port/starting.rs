@@ -15,7 +15,7 @@ use crate::at::answers::{Answer, CmuxRanges, SharedSetting};
 /// The dialogue.
 #[derive(Debug)]
 pub struct Starting {
-    step: Step,
+    step: StartingStep,
     /// When the step is over if nothing more comes.
     due: Instant,
     /// The speed of the line in bit/s.
@@ -45,7 +45,7 @@ impl Changed {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum StartingStep {
     Asking,
     /// What is this setting of [`SETTINGS`]?
     Reading {
@@ -92,7 +92,7 @@ impl Starting {
         }
         frame_sizes.push(None);
         let starting = Starting {
-            step: Step::Asking,
+            step: StartingStep::Asking,
             due: now + ASK_WAIT,
             baud,
             frame_sizes,
@@ -122,7 +122,7 @@ impl Starting {
                 continue;
             }
             let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
-            match self.heard(&line, now) {
+            match self.line_came(&line, now) {
                 Next::Wait => {}
                 next => return next,
             }
@@ -130,28 +130,28 @@ impl Starting {
         Next::Wait
     }
 
-    fn heard(&mut self, line: &str, now: Instant) -> Next {
+    fn line_came(&mut self, line: &str, now: Instant) -> Next {
         let is_error = line == "ERROR" || line.starts_with("+CME ERROR");
         match self.step {
-            Step::Asking if line == "OK" => self.read(0, now),
-            Step::Asking if is_error => self.cannot_be_asked(now),
-            Step::Asking => {
+            StartingStep::Asking if line == "OK" => self.read(0, now),
+            StartingStep::Asking if is_error => self.cannot_be_asked(now),
+            StartingStep::Asking => {
                 if let Some(CmuxRanges { frame_bytes }) = CmuxRanges::of(line) {
                     self.frame_sizes.retain(|size| size.is_none_or(|size| frame_bytes.contains(&size)));
                 }
                 Next::Wait
             }
-            Step::Reading { index } if line == "OK" => {
+            StartingStep::Reading { index } if line == "OK" => {
                 match self.changed.iter().any(|it| it.key == SETTINGS[index].key) {
                     true => self.set(index, now),
                     false => self.after(index, true, now),
                 }
             }
-            Step::Reading { index } | Step::Setting { index } if is_error => {
+            StartingStep::Reading { index } | StartingStep::Setting { index } if is_error => {
                 self.not_set(index);
                 self.after(index, false, now)
             }
-            Step::Reading { index } => {
+            StartingStep::Reading { index } => {
                 let Setting { key, value, .. } = SETTINGS[index];
                 if let Some(setting) = SharedSetting::of(line)
                     && setting.is_asked_by(&format!("+QCFG=\"{key}\""))
@@ -162,11 +162,11 @@ impl Starting {
                 }
                 Next::Wait
             }
-            Step::Setting { index } if line == "OK" => self.after(index, true, now),
-            Step::Setting { .. } => Next::Wait,
-            Step::Entering { frame_size } if line == "OK" => self.entered(frame_size, now),
-            Step::Entering { .. } if is_error => self.enter(now),
-            Step::Entering { .. } | Step::Settling { .. } => Next::Wait,
+            StartingStep::Setting { index } if line == "OK" => self.after(index, true, now),
+            StartingStep::Setting { .. } => Next::Wait,
+            StartingStep::Entering { frame_size } if line == "OK" => self.entered(frame_size, now),
+            StartingStep::Entering { .. } if is_error => self.enter(now),
+            StartingStep::Entering { .. } | StartingStep::Settling { .. } => Next::Wait,
         }
     }
 
@@ -176,11 +176,13 @@ impl Starting {
             return Next::Wait;
         }
         match self.step {
-            Step::Asking => self.cannot_be_asked(now),
-            Step::Reading { index } | Step::Setting { index } => self.after(index, false, now),
+            StartingStep::Asking => self.cannot_be_asked(now),
+            StartingStep::Reading { index } | StartingStep::Setting { index } => {
+                self.after(index, false, now)
+            }
             // Some modules do not answer it, and are there all the same.
-            Step::Entering { frame_size } => self.entered(frame_size, now),
-            Step::Settling { frame_bytes } => Next::Started(frame_bytes),
+            StartingStep::Entering { frame_size } => self.entered(frame_size, now),
+            StartingStep::Settling { frame_bytes } => Next::Started(frame_bytes),
         }
     }
 
@@ -191,14 +193,14 @@ impl Starting {
     /// Asks for this setting.
     fn read(&mut self, index: usize, now: Instant) -> Next {
         let Some(setting) = SETTINGS.get(index) else { return self.enter(now) };
-        self.step = Step::Reading { index };
+        self.step = StartingStep::Reading { index };
         self.due = now + ASK_WAIT;
         Next::Send(format!("AT+QCFG=\"{}\"\r", setting.key))
     }
 
     fn set(&mut self, index: usize, now: Instant) -> Next {
         let Setting { key, value, .. } = SETTINGS[index];
-        self.step = Step::Setting { index };
+        self.step = StartingStep::Setting { index };
         self.due = now + ASK_WAIT;
         Next::Send(format!("AT+QCFG=\"{key}\",{value}\r"))
     }
@@ -219,7 +221,7 @@ impl Starting {
             return Next::Refused;
         }
         let frame_size = self.frame_sizes.remove(0);
-        self.step = Step::Entering { frame_size };
+        self.step = StartingStep::Entering { frame_size };
         self.due = now + ENTER_WAIT;
         let speed = SPEEDS.iter().position(|baud| *baud == self.baud).map(|index| index + 1);
         Next::Send(match (frame_size, speed) {
@@ -231,7 +233,7 @@ impl Starting {
     fn entered(&mut self, frame_size: Option<u16>, now: Instant) -> Next {
         // Without the speed's number, no size was named either.
         let named = frame_size.filter(|_| SPEEDS.contains(&self.baud));
-        self.step = Step::Settling { frame_bytes: named.unwrap_or(FRAME_BYTES_DEFAULT) };
+        self.step = StartingStep::Settling { frame_bytes: named.unwrap_or(FRAME_BYTES_DEFAULT) };
         self.due = now + SETTLE_TIME;
         Next::Wait
     }

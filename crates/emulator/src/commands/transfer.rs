@@ -6,10 +6,9 @@ use crate::at_port::{Payload, PayloadEnd};
 use crate::buffer::Piece;
 use crate::commands::{Answer, Call, CommandOutcome, Failure, line};
 use crate::delivery::{payload_text, peer_text};
-use crate::execution::from_hex;
 use crate::modem::{LONGEST_SEND_BYTES, Modem};
 use crate::network::Transport;
-use crate::parser::Parameter;
+use crate::parser::{Parameter, from_hex};
 use crate::result_code::socket as code;
 use crate::socket::{AccessMode, End, Service, SocketState};
 
