@@ -689,3 +689,138 @@ pub const HANG_UP_TAIL: Duration = Duration::from_millis(200);
 
 /// How long they may go on arriving, not counting the time in which the port is not read.
 pub const HANG_UP_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_clock::now;
+
+    const AT: &str = "asks beside soon";
+    const ASKED: &str = "asked beside";
+    const DOUBTED: &str = "asked beside in vain";
+
+    fn name(stage: &Stage) -> &'static str {
+        match stage {
+            Stage::Flowing => "flowing",
+            Stage::Beside { question: Question::At(_), .. } => AT,
+            Stage::Beside { question: Question::Asked, .. } => ASKED,
+            Stage::Beside { question: Question::Doubted, .. } => DOUBTED,
+            Stage::Draining { .. } => "draining",
+            Stage::Guard { .. } => "guard",
+            Stage::Escaped { .. } => "escaped",
+            Stage::Asked { .. } => "asked",
+            Stage::HungUp { .. } => "hung up",
+        }
+    }
+
+    fn stages() -> [Stage; 9] {
+        let (now, shown) = (now(), Shown::Nothing);
+        let beside = |question| Stage::Beside { question, tries: 0, is_told: false };
+        [
+            Stage::Flowing,
+            beside(Question::At(now)),
+            beside(Question::Asked),
+            beside(Question::Doubted),
+            Stage::Draining { since: now, least: 0 },
+            Stage::Guard { until: now, tries: 1 },
+            Stage::Escaped { since: now, tries: 1, by_dtr: false, from: 0 },
+            Stage::Asked { since: now, tries: 1, ok_at: None, from: 0 },
+            Stage::HungUp { until: now, latest: now, tail: HANG_UP_TAIL, shown },
+        ]
+    }
+
+    type Event = fn(&mut Leaving, Instant);
+
+    #[test]
+    fn each_event_leads_from_each_stage_to_the_one_that_follows() {
+        // What follows from the stages in which it has an effect; the others stay.
+        let rows: [(&str, Exit, Event, &[(&str, &str)]); 10] = [
+            (
+                "the client is done",
+                Exit::Beside,
+                |leaving, now| leaving.begin(Reason::Done, &mut Outgoing::new(None, now), now),
+                &[("flowing", "draining")],
+            ),
+            (
+                "a suspicion",
+                Exit::Escape,
+                |leaving, now| leaving.begin(Reason::Suspicion, &mut Outgoing::new(None, now), now),
+                &[("flowing", "draining")],
+            ),
+            (
+                "a suspicion on a line with other channels",
+                Exit::Beside,
+                |leaving, now| leaving.begin(Reason::Suspicion, &mut Outgoing::new(None, now), now),
+                &[("flowing", AT)],
+            ),
+            (
+                "DCD drops on a line with other channels",
+                Exit::Beside,
+                Leaving::may_be_over,
+                &[("flowing", AT)],
+            ),
+            ("another sign of an end", Exit::Beside, |leaving, _| leaving.doubts(), &[(ASKED, DOUBTED)]),
+            (
+                "the words of an end on another channel",
+                Exit::Beside,
+                Leaving::told_beside,
+                &[("flowing", AT), (ASKED, DOUBTED)],
+            ),
+            (
+                "no answer on the other channel",
+                Exit::Beside,
+                |leaving, now| {
+                    leaving.asks_again(now);
+                },
+                &[(ASKED, AT), (DOUBTED, AT)],
+            ),
+            (
+                "still connected, by the other channel",
+                Exit::Beside,
+                |leaving, _| leaving.goes_on(),
+                &[(AT, "flowing"), (ASKED, "flowing"), (DOUBTED, "flowing")],
+            ),
+            (
+                "DCD drops",
+                Exit::Dtr,
+                Leaving::hang_up,
+                &[
+                    ("flowing", "hung up"),
+                    (AT, "hung up"),
+                    (ASKED, "hung up"),
+                    (DOUBTED, "hung up"),
+                    ("draining", "hung up"),
+                    ("guard", "hung up"),
+                    ("escaped", "hung up"),
+                    ("asked", "hung up"),
+                ],
+            ),
+            (
+                "still connected, after a sign that came later than the question",
+                Exit::Beside,
+                |leaving, now| {
+                    leaving.asks_for_doubt(now);
+                },
+                &[(DOUBTED, AT)],
+            ),
+        ];
+        for (event, exit, happens, changes) in rows {
+            for stage in stages() {
+                let from = name(&stage);
+                let to = changes.iter().find(|(stage, _)| *stage == from).map_or(from, |(_, to)| *to);
+                let mut leaving = Leaving { stage, ..Leaving::new(exit) };
+                happens(&mut leaving, now());
+                assert_eq!(name(&leaving.stage), to, "{event}, when {from}");
+            }
+        }
+    }
+
+    /// Another channel is asked three times, and then the stream is given up by its owner.
+    #[test]
+    fn a_question_to_another_channel_is_repeated_twice() {
+        let mut leaving = Leaving::new(Exit::Beside);
+        leaving.may_be_over(now());
+        let repeated: Vec<bool> = (0..ASKS_BESIDE_MAX).map(|_| leaving.asks_again(now())).collect();
+        assert_eq!(repeated, [true, true, false]);
+    }
+}
