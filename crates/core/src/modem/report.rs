@@ -59,6 +59,7 @@ impl Modem {
         match self.channels[port].state() {
             ChannelState::Closed => "closed",
             // The word is part of the format of `status --json`.
+            // The word in status and Prometheus from before it was called a resync: scripts read it.
             ChannelState::Resync(_) => "waking",
             ChannelState::Command => "command",
             ChannelState::Data(_) => "data",
