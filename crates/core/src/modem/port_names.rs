@@ -261,7 +261,13 @@ impl Modem {
         self.routing.choice = match (self.routing.choice, self.routing.urc_port) {
             (Choice::Every, _) => Choice::Every,
             _ if is_known_copy && pushed > 0 => Choice::Every,
-            (_, UrcPort::One(told)) if port == told && opener.is_some_and(|opener| opener != told) => {
+            // Its opener may carry a copy, which comes a little later.
+            (_, UrcPort::One(told))
+                if port == told
+                    && opener.is_some_and(|opener| {
+                        opener != told && speaks(opener) && socket.listening.is_left_out(opener, now)
+                    }) =>
+            {
                 Choice::AsTold
             }
             (Choice::Unknown, UrcPort::One(told))
@@ -469,6 +475,28 @@ impl Modem {
         }
         // What follows comes by another port, and what came there before was taken for copies.
         self.break_pushing(|socket| has_spoken(socket) && socket.listening.port() != Some(port));
+    }
+
+    /// URCs that left by `before` leave by `port` from now on, and all that came by the first has been read.
+    pub(super) fn urcs_moved(&mut self, before: usize, port: usize) {
+        match self.routing.choice {
+            Choice::AsTold => {
+                for socket in &mut self.sockets {
+                    socket.listening.moved(before, port);
+                }
+            }
+            // They come where they came before.
+            Choice::Opener | Choice::Every => {}
+            // What comes by the other port now may be new, or a copy of what has come.
+            Choice::Unknown => {
+                self.break_pushing(|socket| {
+                    socket.listening.port() == Some(before) && socket.listening.bytes() > 0
+                });
+                for socket in &mut self.sockets {
+                    socket.listening.moved(before, port);
+                }
+            }
+        }
     }
 
     /// Breaks those of these sockets that are pushed bytes: some of them may have been lost.

@@ -234,10 +234,7 @@ impl Modem {
                 self.urcs_were_elsewhere(&told, named);
             }
             if named != port {
-                // All that was pushed by this port has been read.
-                for socket in &mut self.sockets {
-                    socket.listening.moved(port, named);
-                }
+                self.urcs_moved(port, named);
             }
             return;
         }

@@ -11,6 +11,9 @@ pub struct Listening {
     carried: Vec<u64>,
     /// When the first of them came.
     since: Option<Instant>,
+    /// The channels by which any URC of it has come, a bit each, and when the first did.
+    spoke: u32,
+    spoke_at: Option<Instant>,
     /// Another channel has carried more than this one: what comes there may be no copy.
     behind: Option<Behind>,
 }
@@ -59,6 +62,8 @@ impl Listening {
         if counts && bytes > 0 {
             self.port = Some(port);
         }
+        self.spoke |= 1 << port;
+        self.spoke_at.get_or_insert(now);
         if bytes > 0 {
             self.since.get_or_insert(now);
         }
@@ -77,6 +82,11 @@ impl Listening {
     pub fn are_late_copies(&self, port: usize, now: Instant) -> bool {
         let carried = self.carried.get(port).copied().unwrap_or(0);
         carried == 0 && self.since.is_some_and(|since| since + COPIES_MAX < now)
+    }
+
+    /// Whether no URC has come by this channel until so long after the first one that it carries no copies.
+    pub fn is_left_out(&self, port: usize, now: Instant) -> bool {
+        self.spoke & (1 << port) == 0 && self.spoke_at.is_some_and(|first| first + COPIES_MAX < now)
     }
 
     /// What the next bytes on this channel are, where every channel carries the same.
@@ -129,6 +139,19 @@ mod tests {
             listening.pushed(1, carried, false, now());
             assert_eq!(listening.takeover(1), next, "{listening:?}");
         }
+    }
+
+    #[test]
+    fn a_port_is_left_out_when_others_have_spoken_for_long() {
+        let (start, later) = (now(), now() + Duration::from_secs(3));
+        let mut listening = Listening::default();
+        listening.expect(Some(0));
+        assert!(!listening.is_left_out(1, later), "nothing has come at all");
+        listening.pushed(0, 0, true, start);
+        assert!(!listening.is_left_out(1, start), "a copy may still come");
+        assert!(listening.is_left_out(1, later));
+        listening.pushed(1, 0, false, start);
+        assert!(!listening.is_left_out(1, later));
     }
 
     #[test]
