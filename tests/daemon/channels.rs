@@ -47,7 +47,13 @@ fn status_shows_the_channels_of_a_line() {
         assert!(text.contains(part), "{part} is missing:\n{text}");
     }
     let metrics = daemon.tool(&["status", "--prometheus"]).expect_success().text();
-    for part in ["qssl_tunnel_frames_total{port=", "qssl_tunnel_channel_info{port=", ",channel=\"4\","] {
+    for part in [
+        "qssl_tunnel_frames_total{port=",
+        "qssl_tunnel_bad_frames_total{port=",
+        "qssl_tunnel_channel_held_seconds_total{port=",
+        "qssl_tunnel_channel_info{port=",
+        ",channel=\"4\",",
+    ] {
         assert!(metrics.contains(part), "{part} is missing:\n{metrics}");
     }
 }
@@ -68,6 +74,11 @@ fn each_channel_has_a_recording() {
         assert!(recorded.iter().any(|text| text.contains(&name)), "{name} {recorded:?}");
     }
     assert!(recorded.iter().any(|text| text.contains("> AT+QSSLSEND=")), "{recorded:?}");
+    // How the mode was entered is with the first channel.
+    let first = recorded.iter().find(|text| text.contains("channel 1,")).expect("it was found above");
+    for line in ["> AT+CMUX=?\n", "< +CMUX: ", "> AT+CMUX=0,0,5,512\n"] {
+        assert!(first.contains(line), "{line} {first}");
+    }
 }
 
 #[test]

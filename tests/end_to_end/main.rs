@@ -6,6 +6,7 @@
 
 mod authorities;
 mod certificates;
+mod cmux_devices;
 mod cmux_frames;
 mod cmux_killed;
 mod coap;

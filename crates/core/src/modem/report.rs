@@ -1,10 +1,11 @@
 //! What can be seen of a modem from outside, as plain data, and the queue of commands from outside.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use super::{Modem, SetupStep, UserCommand};
 use crate::channel::{Channel, ChannelState};
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, Side};
 
 /// A modem at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,6 +75,13 @@ impl Modem {
     /// What passed on this port.
     pub fn recorder(&self, port: usize) -> Option<&Recorder> {
         self.channels.get(port).map(Channel::recorder)
+    }
+
+    /// A line passed on this port while it belonged to no channel yet.
+    pub fn record(&mut self, port: usize, side: Side, line: &str, now: Instant) {
+        if let Some(channel) = self.channels.get_mut(port) {
+            channel.recorder_mut().line(side, line, now);
+        }
     }
 
     /// From now on record what payload consists of, or only how much there is.

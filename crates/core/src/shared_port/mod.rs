@@ -23,6 +23,7 @@ use crate::cmux::{CHANNELS_MAX, DlciNumber, Event, FLAG, Lost, Mux, V24};
 use crate::counted;
 use crate::input::PortInput;
 use crate::modem::{Action, Modem, PortFacts, Sharing};
+use crate::recorder::Side;
 use crate::settings::{self, Cmux};
 pub use report::{LineChannel, Multiplexer};
 use starting::{Changed, Starting};
@@ -179,7 +180,7 @@ impl SharedPort {
         match (&mut self.state, input) {
             (_, PortInput::Opened(facts)) => {
                 self.facts = facts;
-                self.probe(Then::Begin, now);
+                self.probe(Then::Begin, modem, now);
             }
             (_, PortInput::Lost) => {
                 self.state = SharedPortState::Closed;
@@ -233,6 +234,7 @@ impl SharedPort {
                         *tries += 1;
                         *due = now + ASK_WAIT;
                         output.extend_from_slice(ASK);
+                        modem.record(FIRST, Side::Host, String::from_utf8_lossy(ASK).trim_end(), now);
                     }
                     Then::Begin => self.probe_by_frames(now),
                     Then::End => self.state = SharedPortState::Closed,
@@ -336,20 +338,27 @@ impl SharedPort {
             SharedPortState::Probing(Probe::Plain { tail, .. }, then) => {
                 let then = *then;
                 tail.extend_from_slice(bytes);
-                let is_answer =
-                    ANSWERS.iter().any(|answer| tail.windows(answer.len()).any(|it| it == *answer));
+                let answer =
+                    ANSWERS.iter().find(|answer| tail.windows(answer.len()).any(|it| it == **answer));
+                if let Some(answer) = answer {
+                    modem.record(FIRST, Side::Modem, String::from_utf8_lossy(answer).trim(), now);
+                }
                 tail.drain(..tail.len().saturating_sub(TAIL_BYTES));
                 let count = bytes.len();
                 self.input.consume(count);
                 match then {
-                    Then::Begin if is_answer => self.become_plain(modem, now),
-                    Then::End if is_answer => self.state = SharedPortState::Closed,
+                    Then::Begin if answer.is_some() => self.become_plain(modem, now),
+                    Then::End if answer.is_some() => self.state = SharedPortState::Closed,
                     _ => {}
                 }
                 return true;
             }
             SharedPortState::Starting(starting, _) => {
-                let next = starting.received(bytes, now);
+                let mut lines = Vec::new();
+                let next = starting.received(bytes, &mut lines, now);
+                for line in lines {
+                    modem.record(FIRST, Side::Modem, &line, now);
+                }
                 let count = bytes.len();
                 self.input.consume(count);
                 self.started(next, modem, now);
@@ -398,7 +407,7 @@ impl SharedPort {
     // From state to state.
 
     /// Is the module in command mode, or still in the mode of an earlier run?
-    fn probe(&mut self, then: Then, now: Instant) {
+    fn probe(&mut self, then: Then, modem: &mut Modem, now: Instant) {
         let output = match then {
             Then::End if !self.changed.is_empty() => {
                 let lines: Vec<String> = self.changed.drain(..).map(|setting| setting.line()).collect();
@@ -406,6 +415,7 @@ impl SharedPort {
             }
             _ => ASK.to_vec(),
         };
+        modem.record(FIRST, Side::Host, String::from_utf8_lossy(&output).trim_end(), now);
         let due = now + ASK_WAIT;
         self.state = SharedPortState::Probing(Probe::Plain { tries: 1, due, output, tail: Vec::new() }, then);
     }
@@ -435,6 +445,7 @@ impl SharedPort {
         match next {
             starting::Next::Wait => {}
             starting::Next::Send(text) => {
+                modem.record(FIRST, Side::Host, text.trim_end(), now);
                 if let SharedPortState::Starting(_, output) = &mut self.state {
                     output.extend_from_slice(text.as_bytes());
                 }
@@ -471,6 +482,7 @@ impl SharedPort {
         if is_ready {
             modem.hand_over(FIRST);
             let (starting, text) = Starting::new(self.baud, self.frame_bytes, self.insists, now);
+            modem.record(FIRST, Side::Host, text.trim_end(), now);
             self.state = SharedPortState::Starting(starting, text.as_bytes().to_vec());
         }
         is_ready
@@ -540,7 +552,7 @@ impl SharedPort {
     fn left(&mut self, modem: &mut Modem, now: Instant) {
         match &self.state {
             SharedPortState::Leaving(_, Then::Begin) => self.become_plain(modem, now),
-            SharedPortState::Leaving(_, Then::End) => self.probe(Then::End, now),
+            SharedPortState::Leaving(_, Then::End) => self.probe(Then::End, modem, now),
             _ => {}
         }
     }
@@ -555,9 +567,9 @@ impl SharedPort {
         match why {
             Lost::NoAnswer | Lost::Refused => {
                 self.failures += 1;
-                self.probe(Then::Begin, now);
+                self.probe(Then::Begin, modem, now);
             }
-            Lost::Silent => self.probe(Then::Begin, now),
+            Lost::Silent => self.probe(Then::Begin, modem, now),
             // It takes commands.
             Lost::Rebooted | Lost::Echo | Lost::LeftByModule => self.become_plain(modem, now),
         }

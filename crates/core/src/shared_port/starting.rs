@@ -113,16 +113,21 @@ impl Starting {
         self.due
     }
 
-    /// Bytes came.
-    pub fn received(&mut self, bytes: &[u8], now: Instant) -> Next {
+    /// Bytes came. The lines that they end are added to `lines`.
+    pub fn received(&mut self, bytes: &[u8], lines: &mut Vec<String>, now: Instant) -> Next {
         for byte in bytes {
             if !matches!(byte, b'\r' | b'\n') {
                 self.line.push(*byte);
                 self.line.truncate(LINE_MAX_BYTES);
                 continue;
             }
+            if self.line.is_empty() {
+                continue;
+            }
             let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
-            match self.line_came(&line, now) {
+            let next = self.line_came(&line, now);
+            lines.push(line);
+            match next {
                 Next::Wait => {}
                 next => return next,
             }
@@ -296,7 +301,9 @@ mod tests {
         let mut answer = answers.next();
         loop {
             let next = match answer.take() {
-                Some(answer) if !answer.is_empty() => starting.received(answer.as_bytes(), time),
+                Some(answer) if !answer.is_empty() => {
+                    starting.received(answer.as_bytes(), &mut Vec::new(), time)
+                }
                 _ => {
                     time = starting.deadline();
                     starting.due(time)
@@ -370,7 +377,7 @@ mod tests {
     fn settings_that_differ_are_set_and_can_be_put_back() {
         let time = now();
         let (mut starting, _) = Starting::new(115_200, None, false, time);
-        let mut next = starting.received(RANGES.as_bytes(), time);
+        let mut next = starting.received(RANGES.as_bytes(), &mut Vec::new(), time);
         let mut sent = Vec::new();
         while let Next::Send(text) = &next {
             sent.push(text.trim_end().to_owned());
@@ -381,7 +388,7 @@ mod tests {
                 "AT+QCFG=\"urc/ri/smsincoming\"" => "\r\nERROR\r\n",
                 _ => "\r\nOK\r\n",
             };
-            next = starting.received(answer.as_bytes(), time);
+            next = starting.received(answer.as_bytes(), &mut Vec::new(), time);
         }
         let set: Vec<_> =
             sent.iter().filter(|line| line.starts_with("AT+QCFG") && line.contains(',')).collect();
