@@ -122,10 +122,13 @@ impl Routing {
     }
 
     /// These channels, a bit each, answer again: what was given up on them has been carried out. Returns whether that was
-    /// another setting than the one that we have made since, which is `made`.
-    fn are_late(&mut self, answering: u32, made: &Command) -> bool {
+    /// another setting than the one that we have made since, which is `made`, if URCs leave by one port alone.
+    fn are_late(&mut self, answering: u32, made: Option<&Command>) -> bool {
         let has_come = |port: usize| answering & (1 << port) != 0;
-        let is_other = self.late.iter().any(|(port, command)| has_come(*port) && command != made);
+        let is_other = self
+            .late
+            .iter()
+            .any(|(port, command)| has_come(*port) && made.is_some_and(|made| made != command));
         self.late.retain(|(port, _)| !has_come(*port));
         is_other && !self.told.is_empty()
     }
@@ -520,8 +523,8 @@ impl Modem {
         if self.routing.late.is_empty() {
             return;
         }
-        let Some(made) = self.routing.only_port().map(|port| self.leave_by(port)) else { return };
-        if !self.routing.are_late(answering, &made) {
+        let made = self.routing.only_port().map(|port| self.leave_by(port));
+        if !self.routing.are_late(answering, made.as_ref()) {
             return;
         }
         self.routing.forget();
@@ -570,6 +573,24 @@ mod tests {
         assert_eq!(routing.only_port(), Some(0));
         routing.leave_anywhere();
         assert_eq!(routing.port(), None);
+    }
+
+    /// It was once remembered while URCs left by all ports, and connections were broken for it minutes later.
+    #[test]
+    fn a_setting_that_was_given_up_is_late_only_until_its_channel_answers() {
+        let (all, one) = (Command::line("all"), Command::line("one"));
+        let mut routing = Routing::new(2);
+        routing.leave_by(0, "all");
+        routing.given_up(0, &all);
+        assert!(!routing.are_late(0b01, None), "every port has them");
+        routing.leave_by(0, "uart1");
+        assert!(!routing.are_late(0b11, Some(&one)), "it was carried out before");
+        routing.given_up(1, &all);
+        assert!(!routing.are_late(0b01, Some(&one)), "another channel answers");
+        assert!(routing.are_late(0b10, Some(&one)));
+        assert!(!routing.are_late(0b10, Some(&one)), "once");
+        routing.given_up(1, &one);
+        assert!(!routing.are_late(0b10, Some(&one)), "it is the same");
     }
 
     #[test]

@@ -242,3 +242,15 @@ fn a_port_that_is_lost_while_the_mode_begins_is_opened_again() {
         assert_eq!(sim.outcome(0), Some(Outcome::Eof), "lost after {at} ms");
     }
 }
+
+/// The speed is part of AT+CMUX, so the line has it before.
+#[test]
+fn the_speed_is_raised_before_the_channels_begin() {
+    let wiring = Wiring::new().uart(921_600).ports([Port::uart()]).cmux();
+    let wiring = wiring.modem(|modem| modem.baud = 115_200);
+    let mut sim = wiring.connect(download(Mode::Push, 200_000)).start();
+    sim.run_to_the_end(seconds(60));
+    assert!(is_muxed(&sim));
+    assert_eq!(sim.modem.baud(0), 921_600);
+    sim.assert_complete(0);
+}
