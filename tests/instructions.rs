@@ -33,22 +33,29 @@ struct Transfer {
     mode: Mode,
     way: Way,
     message_bytes: usize,
+    /// How many idle connections stand beside it.
+    beside: usize,
     /// The limit in instructions of the core per message of this size.
     at_most: u64,
 }
 
 const fn transfer(mode: Mode, way: Way, message_bytes: usize, at_most: u64) -> Transfer {
-    Transfer { over: Over::Tls, mode, way, message_bytes, at_most }
+    Transfer { over: Over::Tls, mode, way, message_bytes, beside: 0, at_most }
 }
 
 impl Transfer {
     const fn over(self, over: Over) -> Transfer {
         Transfer { over, ..self }
     }
+
+    /// Every other socket has an idle connection.
+    const fn beside_eleven(self) -> Transfer {
+        Transfer { beside: 11, ..self }
+    }
 }
 
 /// Bulk data in whole chunks, and small messages.
-const TRANSFERS: [Transfer; 20] = [
+const TRANSFERS: [Transfer; 24] = [
     transfer(Mode::Push, Way::Up, CHUNK, 28_000),
     transfer(Mode::Push, Way::Down, CHUNK, 19_000),
     transfer(Mode::Buffer, Way::Up, CHUNK, 29_000),
@@ -69,6 +76,10 @@ const TRANSFERS: [Transfer; 20] = [
     transfer(Mode::Buffer, Way::Down, CHUNK, 51_000).over(Over::Udp),
     transfer(Mode::Push, Way::Up, 64, 28_000).over(Over::Udp),
     transfer(Mode::Push, Way::Down, 64, 18_500).over(Over::Udp),
+    transfer(Mode::Push, Way::Up, CHUNK, 33_000).beside_eleven(),
+    transfer(Mode::Push, Way::Down, CHUNK, 24_000).beside_eleven(),
+    transfer(Mode::Buffer, Way::Up, CHUNK, 35_000).beside_eleven(),
+    transfer(Mode::Buffer, Way::Down, CHUNK, 60_000).beside_eleven(),
 ];
 
 const SHORT: u64 = 20;
@@ -87,11 +98,12 @@ fn a_message_costs_few_instructions_of_the_core() {
         let count = |messages| core_instructions(folder.path(), index, messages);
         let each = (count(LONG) - count(SHORT)) / (LONG - SHORT);
         println!(
-            "{:?}, {:?} {}, {} bytes: {each} instructions per message, {:.2} per byte",
+            "{:?}, {:?} {}, {} bytes, {} idle: {each} instructions per message, {:.2} per byte",
             transfer.over,
             transfer.mode,
             transfer.way,
             transfer.message_bytes,
+            transfer.beside,
             each as f64 / transfer.message_bytes as f64
         );
         if each > transfer.at_most {
@@ -119,6 +131,13 @@ fn carry(transfer: Transfer, count: u64) {
     let client = hand.connect(0).expect("the tunnel takes a client");
     hand.run_until("it is served", std::time::Duration::from_secs(60), |hand| {
         !hand.ports[0].opened.is_empty() && hand.relay.modem().report().sockets.contains_key("open")
+    });
+    for _ in 0..transfer.beside {
+        hand.connect(0).expect("the tunnel takes a client");
+    }
+    hand.run_until("the idle ones are served", std::time::Duration::from_secs(60), |hand| {
+        hand.ports[0].opened.len() == 1 + transfer.beside
+            && hand.relay.modem().report().sockets.get("opening").is_none()
     });
     let message = vec![b'm'; transfer.message_bytes];
     for number in 1..=count {

@@ -179,7 +179,10 @@ impl EventLoop {
             log::warn!("{text}; waiting for it");
             slot.said = Some(text);
         }
-        let is_missing = matches!(error, OpenError::Missing { .. } | OpenError::NoModem { .. });
+        let is_missing = matches!(
+            error,
+            OpenError::Missing { .. } | OpenError::NoModem { .. } | OpenError::NoneAnswers { .. }
+        );
         self.relay.handle(Input::Port(index, PortInput::Failed { is_missing }), self.now);
     }
 

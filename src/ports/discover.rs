@@ -257,7 +257,7 @@ fn names_in(entries: fs::ReadDir) -> Vec<OsString> {
 fn matching(pattern: &str, host: &Host) -> Vec<Candidate> {
     let start = if pattern.starts_with('/') { "/" } else { "." };
     let mut paths = vec![PathBuf::from(start)];
-    for part in pattern.split('/').filter(|part| !part.is_empty()) {
+    for part in pattern.split('/').filter(|part| !matches!(*part, "" | ".")) {
         let Ok(wanted) = glob::Pattern::new(part) else { return Vec::new() };
         let is_name = !part.contains(['*', '?', '[']);
         let below = |folder: PathBuf| -> Vec<PathBuf> {

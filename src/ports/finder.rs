@@ -86,10 +86,9 @@ impl Finder {
             Some(candidate) => Ok(candidate.path),
             None => {
                 self.turn = 0;
-                let hint = format!(" ({count} asked)");
                 Err(match self.device {
-                    Device::Auto => OpenError::NoModem { hint },
-                    _ => OpenError::Missing { name: self.device.to_string(), hint },
+                    Device::Auto => OpenError::NoModem { hint: format!(" ({count} asked)") },
+                    _ => OpenError::NoneAnswers { name: self.device.to_string(), count },
                 })
             }
         }
@@ -160,7 +159,7 @@ mod tests {
         assert_eq!([&first, &second], [&host.0.dev.join("ttyUSB2"), &host.0.dev.join("ttyUSB6")]);
         (0..7).for_each(|_| finder.next_candidate());
         let message = finder.path().unwrap_err().to_string();
-        assert_eq!(message, "imei:***0123: no such device (8 asked)");
+        assert_eq!(message, "imei:***0123: 8 ports asked, and the modem answers on none");
         // The next attempt tries all of them again.
         assert_eq!(finder.path().unwrap(), first);
     }

@@ -336,6 +336,14 @@ pub enum OpenError {
         /// What else was seen, starting with `: `, or empty.
         hint: String,
     },
+    /// Several ttys match, and no modem that is meant answers on any of them.
+    #[error("{name}: {} asked, and the modem answers on none", qssl_core::counted(*.count, "port"))]
+    NoneAnswers {
+        /// The device as configured.
+        name: String,
+        /// How many match.
+        count: usize,
+    },
     /// `auto` found no modem.
     #[error("no Quectel modem found{hint}")]
     NoModem {

@@ -3,17 +3,19 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use qssl_modem_emulator::test_server::Behaviour;
 use qssl_tunnel::daemon::control::{Reply, Request};
+use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::Signal;
 
 use crate::daemon::{Daemon, tunnel};
-use qssl_test_common::harness::{Pty, Site};
+use qssl_test_common::harness::{Modem, Pty, Site, run, temporary_directory, tunnel_command};
 
 /// The limit for a reply of the control socket, which takes several turns of the loop.
 const STATUS_MAX: Duration = Duration::from_secs(5);
@@ -130,4 +132,27 @@ fn a_control_client_that_asks_without_pause_keeps_nobody_waiting() {
         std::thread::yield_now();
     }
     is_steered(daemon, "questions");
+}
+
+/// `at` asked such a port for ever, and a pattern never went on to the next match.
+#[test]
+fn a_port_that_sends_without_a_line_end_is_no_at_port() {
+    let directory = temporary_directory();
+    let name = |number: u8| directory.path().join(format!("ttyUSB{number}"));
+    let (tty, _said) = talking_tty(b"x");
+    symlink(tty.path(), name(0)).expect("the directory is ours");
+    let at = |device: &Path| {
+        let device = device.to_str().expect("text");
+        run(&mut tunnel_command(&["at", "ATI", "--control", "none", "--device", device]))
+    };
+    let alone = at(&name(0));
+    assert_eq!(alone.status, 15, "{}", alone.stderr);
+    assert!(alone.stderr.contains("check that this is its AT port"), "{}", alone.stderr);
+    let modem = Modem::with_options(&format!("--link {}", name(1).display()));
+    let pattern = directory.path().join("ttyUSB*");
+    assert!(at(&pattern).expect_success().text().starts_with("Quectel"));
+    drop(modem);
+    let none = at(&pattern);
+    assert_eq!(none.status, 7, "{}", none.stderr);
+    assert!(none.stderr.contains("1 port asked, and the modem answers on none"), "{}", none.stderr);
 }

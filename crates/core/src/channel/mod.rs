@@ -330,6 +330,11 @@ impl Channel {
         self.state = ChannelState::Resync(resync.after_refusals(self.refusals));
     }
 
+    /// Whether a modem has answered here since the port was opened.
+    pub fn has_answered(&self) -> bool {
+        self.answered_at.is_some()
+    }
+
     /// Its port is opened anew, perhaps with another device: forgets the modem. Returns whether it had answered.
     pub fn forget_modem(&mut self) -> bool {
         self.answered_at.take().is_some()

@@ -14,6 +14,7 @@ mod recovery;
 mod report;
 mod schedule;
 mod set_up;
+mod sockets;
 mod transparent;
 
 use std::collections::VecDeque;
@@ -37,7 +38,7 @@ pub use counters::Counters;
 pub use reconfigure::Reluctance;
 pub use report::{PortReport, Report};
 
-use crate::at::{Command, CommandSet, Numbers, SOCKET_COUNT, SocketId, Urc};
+use crate::at::{Command, CommandSet, IdSet, Numbers, SOCKET_COUNT, SocketId, Urc};
 use crate::channel::resync::{FILLER, Without};
 use crate::channel::stream::{READ_MIN_BYTES, Stream};
 use crate::channel::{
@@ -57,6 +58,7 @@ use crate::setup::{Confirmation, SetUp, SetupStep, Texts};
 use crate::socket::{Ending, FailedSend, OpenAnswer, OpenResult, Received, Socket, Told, UrcOpened, Witness};
 use counters::OpenTimes;
 use port_names::Routing;
+use sockets::Sockets;
 
 /// A modem.
 #[derive(Debug)]
@@ -70,7 +72,7 @@ pub struct Modem {
     port_settings: Vec<settings::Port>,
     /// When each port that is not open is tried again.
     reopen_at: Vec<Option<Instant>>,
-    sockets: Vec<Socket>,
+    sockets: Sockets,
     setup: SetUp,
     fair: FairQueue,
     events: VecDeque<Event>,
@@ -224,9 +226,9 @@ impl Modem {
             ports: vec![PortFacts::default(); count],
             port_settings: ports,
             reopen_at: vec![None; count],
-            sockets: (0..SOCKET_COUNT)
-                .map(|index| Socket::new(settings.sockets.contains(index), now))
-                .collect(),
+            sockets: Sockets::new(
+                (0..SOCKET_COUNT).map(|index| Socket::new(settings.sockets.contains(index), now)).collect(),
+            ),
             setup: SetUp::new(!tunnels.is_empty(), now),
             fair: FairQueue::default(),
             events: VecDeque::new(),
@@ -396,6 +398,7 @@ impl Modem {
 
     /// Something happened at a port.
     pub(crate) fn port(&mut self, port: usize, input: PortInput, now: Instant) {
+        self.sockets.all_may_have_changed();
         match input {
             PortInput::Opened(facts) => self.port_opened(port, facts, now),
             PortInput::Failed { is_missing } => self.port_failed(port, is_missing, now),
@@ -738,6 +741,11 @@ impl Modem {
         }
     }
 
+    /// The sockets whose clients have to be looked after: something may have changed since this was last asked.
+    pub(crate) fn take_changed(&mut self) -> IdSet {
+        self.sockets.take_clients()
+    }
+
     /// What has been carried for the client of this socket.
     pub(crate) fn carried(&self, id: SocketId) -> Carried {
         let socket = &self.sockets[id.index()];
@@ -850,7 +858,9 @@ impl Modem {
                 let outgoing = outgoing.map_or(&[][..], Queue::as_slice);
                 self.channels[port].learn_habit(&in_flight, &outcome, outgoing);
                 self.answered(port, in_flight, outcome, answer, now);
-                self.sockets.iter_mut().for_each(|socket| socket.answered_on(port, asked_at, now));
+                self.sockets.change(Socket::waits_after_failed_send, |socket| {
+                    socket.answered_on(port, asked_at, now);
+                });
             }
             ChannelEvent::UnwantedStream => self.connected_unwanted(port, now),
             ChannelEvent::StreamOver => self.end_unconfirmed(port, Cut::CarrierLost),

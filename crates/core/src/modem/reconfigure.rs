@@ -36,6 +36,7 @@ impl Modem {
         if !self.setup.contexts().is_empty() || self.setup.is_up() {
             self.change_contexts(&tunnels)?;
         }
+        self.sockets.all_may_have_changed();
         self.tunnels = tunnels;
         self.settings.wait = settings.wait;
         self.settings.liveness_interval = settings.liveness_interval;

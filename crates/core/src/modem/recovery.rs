@@ -58,6 +58,14 @@ impl Modem {
             }
             self.unanswered(port, in_flight, cut, now);
         }
+        // What goes on sending like this and has never answered is no AT port, or its modem has another speed.
+        if cut == Cut::Garbled && rung > Rung::Resync && !self.channels[port].has_answered() {
+            let message = format!(
+                "{} sends what is not of a modem and does not answer: check that this is its AT port, and --baud",
+                self.ports[port].name
+            );
+            return self.silent(port, Failure::new(Kind::ModemSilent, message), now);
+        }
         self.climb(rung, port, now);
     }
 
@@ -256,7 +264,7 @@ impl Modem {
     /// sockets that have become free meanwhile.
     pub(super) fn close_what_came_late(&mut self) {
         let answering = self.commanding_channels();
-        self.sockets.iter_mut().for_each(|socket| socket.channels_answer(answering));
+        self.sockets.change(Socket::awaits_channels, |socket| socket.channels_answer(answering));
         self.setup.settle_late_changes(answering);
         self.urc_ports_answer(answering);
     }
@@ -454,15 +462,19 @@ impl Modem {
         // If it has answered before, the modem is silent. Otherwise this may not be its AT port.
         let has_answered = self.channels[port].forget_modem();
         let is_next_due = !has_answered && self.port_settings[port].has_candidates;
-        let rung = match is_next_due {
-            true => Rung::Port,
-            false => self.ladder.strike(true, now),
-        };
+        self.setup.modem_is_silent();
         if is_next_due {
+            log::info!("{} does not answer AT; trying the next port", self.ports[port].name);
             self.channels[port].forget_refusals();
             self.actions.push_back(Action::NextDevice(port));
+            // Whether none of them answers shows when there is no next one.
+            self.reopen(port, now);
+            if self.releasing.is_some() && !self.channels.iter().any(Channel::is_open) {
+                self.session_release(now);
+            }
+            return;
         }
-        self.setup.modem_is_silent();
+        let rung = self.ladder.strike(true, now);
         if rung == Rung::Resync && self.settings.recovery == settings::Recovery::Resync {
             self.channels[port].begin_over(self.settings.baud, now + REOPEN_PAUSE);
             self.session_lost(Cut::Silent, SetupStep::Down, now);

@@ -496,8 +496,9 @@ impl Modem {
             poll_interval: self.poll_interval(),
             silence_max: Some(self.settings.liveness_interval).filter(|interval| !interval.is_zero()),
         };
-        for id in SocketId::all() {
-            if self.sockets[id.index()].adjust_flow(&switching, now) == Adjusted::IsOver {
+        let due = self.sockets.take_flows(&switching, now);
+        for id in SocketId::all().filter(|id| due.contains(id.index())) {
+            if self.sockets.adjust_flow(id, &switching, now) == Adjusted::IsOver {
                 self.end(id, End::Eof);
             }
         }
@@ -509,7 +510,8 @@ impl Modem {
         if !matches!(self.setup.step(), SetupStep::Up | SetupStep::Contexts) {
             return self.session_release(now);
         }
-        let busy = self.sockets.iter().any(Socket::is_in_use);
+        // What the module refuses to close stays open whether it is waited for or not.
+        let busy = self.sockets.iter().any(|socket| socket.is_in_use() && !socket.resists_closing());
         if !busy || until <= now {
             self.session_release(now);
         }

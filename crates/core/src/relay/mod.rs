@@ -613,8 +613,11 @@ impl Relay {
             }
             self.keep_warm(now);
             self.modem.want_sockets(!self.waiting.is_empty(), now);
+            let changed = self.modem.take_changed();
             for index in 0..SOCKET_COUNT {
-                if let Some(id) = self.client_of[index] {
+                if let Some(id) = self.client_of[index]
+                    && (changed.contains(index) || self.get(id).is_some_and(Client::is_gone))
+                {
                     self.look_after(id, now);
                 }
             }

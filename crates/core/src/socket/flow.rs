@@ -34,7 +34,7 @@ pub enum Flow {
 }
 
 /// What a switch of mode depends on, beside the socket itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Switching {
     /// The module has not refused AT+QISWTMD.
     pub is_possible: bool,

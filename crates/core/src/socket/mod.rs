@@ -591,6 +591,11 @@ impl Socket {
         self.late_carriers |= 1 << port;
     }
 
+    /// Whether anything depends on a channel that does not answer.
+    pub fn awaits_channels(&self) -> bool {
+        self.stale | self.late_carriers | self.unanswered != 0
+    }
+
     /// These channels (a bit each) answer again, so every command that was given up on them has been carried out by
     /// now. It may have opened a socket that has become free meanwhile.
     pub fn channels_answer(&mut self, answering: u32) {
@@ -666,6 +671,11 @@ impl Socket {
         }
         self.close_if_read();
         received
+    }
+
+    /// When its flow is adjusted although nothing has happened to it.
+    pub fn flow_due_at(&self) -> Option<Instant> {
+        self.poll_at.into_iter().chain(self.switch_again.map(|again| again.at)).min()
     }
 
     /// Switches a pushing socket to buffer mode while its client reads too slowly, and back. Once other programs have

@@ -125,6 +125,11 @@ impl Socket {
         self.open().is_some() && !self.outgoing.is_empty() && self.backoff.is_some_and(|it| is_due(&it))
     }
 
+    /// Whether answers to other commands matter to it: a send has failed.
+    pub fn waits_after_failed_send(&self) -> bool {
+        self.backoff.is_some()
+    }
+
     /// The module has answered a command that was sent on this channel at `asked_at`. If that took long, it was busy,
     /// and what it had to do before may still be to be done: it is asked once more, for some time.
     pub fn answered_on(&mut self, port: usize, asked_at: Instant, now: Instant) {
