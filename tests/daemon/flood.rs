@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use qssl_tunnel::daemon::control::{Reply, Request};
 use qssl_modem_emulator::test_server::Behaviour;
+use qssl_tunnel::daemon::control::{Reply, Request};
 use rustix::process::Signal;
 
 use crate::daemon::{Daemon, tunnel};

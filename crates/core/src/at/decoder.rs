@@ -275,22 +275,24 @@ impl Decoder {
     /// Whether what came after a pause is as long as the rest of the announced payload, and is the beginning
     /// of what a module sends that has booted: more of that may be about to come.
     pub(crate) fn late_payload_may_be_whole(&self) -> bool {
-        match self.state {
-            DecoderState::LatePayload { left, framing: 0 } => {
-                self.line.len() == left && (1..=BOOT_CHANCE_BYTES).contains(&left)
-            }
-            _ => false,
-        }
+        self.late_payload_framing().is_some()
+    }
+
+    /// How many bytes that are no payload are in front of it then.
+    fn late_payload_framing(&self) -> Option<usize> {
+        let DecoderState::LatePayload { left, framing } = self.state else { return None };
+        let is_whole = left > 0 && self.line.len() == framing + left && self.line.len() <= BOOT_CHANCE_BYTES;
+        is_whole.then_some(framing)
     }
 
     /// No more has come, so it is payload, which [`Decoder::decode`] returns without further input. Returns whether
     /// there was any.
     pub(crate) fn settle_late_payload(&mut self) -> bool {
-        let is_whole = self.late_payload_may_be_whole();
-        if is_whole {
-            self.state = DecoderState::SettledPayload { framing: 0 };
+        let framing = self.late_payload_framing();
+        if let Some(framing) = framing {
+            self.state = DecoderState::SettledPayload { framing };
         }
-        is_whole
+        framing.is_some()
     }
 
     fn late_payload(&mut self, left: usize, framing: &[u8]) -> DecoderState {
@@ -940,6 +942,20 @@ mod tests {
         assert!(again.settle_late_payload() && !again.settle_late_payload());
         assert_eq!(again.decode(&mut &b""[..]), Some(Message::Payload { bytes: b"\r", left: 0 }));
         assert_eq!(again.decode(&mut &b"\r\nOK\r\n"[..]), Some(Message::Final(Final::Ok)));
+    }
+
+    /// It was waited for until the connections of the port were reset.
+    #[test]
+    fn payload_of_one_byte_after_a_pause_in_the_line_end_before_it_is_delivered() {
+        let mut decoder = Decoder::new();
+        let mut input = &b"\r\n+QSSLURC: \"recv\",4,1\r"[..];
+        assert!(matches!(decoder.decode(&mut input), Some(Message::Urc(Urc::Pushed(..)))));
+        assert_eq!(decoder.decode(&mut input), None);
+        decoder.resumes();
+        assert_eq!(decoder.decode(&mut &b"\n+"[..]), None, "it could begin another message");
+        assert!(decoder.settle_late_payload());
+        assert_eq!(decoder.decode(&mut &b""[..]), Some(Message::Payload { bytes: b"+", left: 0 }));
+        assert_eq!(decoder.decode(&mut &b"\r\nOK\r\n"[..]), Some(Message::Final(Final::Ok)));
     }
 
     #[test]

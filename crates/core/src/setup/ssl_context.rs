@@ -206,9 +206,10 @@ impl SslContext {
         self.settings.iter().all(|setting| !setting.is_due() && !setting.is_unread())
     }
 
-    /// Whether connections of it are worth protecting: without authentication anyone can be in between.
+    /// Whether a connection of it must not be used if its settings were forgotten. Without authentication anyone can be in
+    /// between anyway, but a connection of datagrams would become one of bytes.
     pub(crate) fn is_guarded(&self) -> bool {
-        self.tls.authentication != settings::Authentication::Insecure
+        self.tls.authentication != settings::Authentication::Insecure || self.scheme.carries_datagrams()
     }
 
     /// Whether what was read is too old for a connection to be opened by it: all of it, or what was read

@@ -856,6 +856,8 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (8_940_016_188, "pushed while the port of URCs was lost and they had not been moved yet: the first bytes were missing"),
     (8_930_118_971, "an `OK` in payload before the guard time of an escape was over: a command became payload"),
     (9_000_512_885, "a copy of pushed bytes, by a port that had not answered yet, broke the connection"),
+    (51_539_623_029, "a DTLS context that was forgotten, and opened a stream where nothing is verified"),
+    (51_539_623_961, "one byte of payload after a pause in the line end before it, waited for until all were reset"),
     (9_001_289_348, "a setting that was given up long ago, and taken for late when URCs got a port of their own"),
     (9_001_259_630, "URCs moved from a port, and copies on the other, which had opened the socket, taken for new bytes"),
     (9_001_164_567, "a line that stood still after the first letters of an end"),
