@@ -851,7 +851,9 @@ impl Simulation {
     /// and that the conversation follows its rules.
     fn check(&mut self) {
         self.look_at_opens();
-        self.addresses.look_at(self.network.records(), !self.wiring.faults.is_empty());
+        // `RDY` in payload, after a pause, is taken for a reboot, which interrupts sends.
+        let may_be_interrupted = !self.wiring.faults.is_empty() || self.relay.modem().counters().reboots > 0;
+        self.addresses.look_at(self.network.records(), may_be_interrupted);
         // The effects of a reboot are excused only after a reboot.
         let has_rebooted = self.modem.counters().boots > 1;
         let (garbled, echoes) = (self.can_be_garbled(), has_rebooted && self.can_be_echoed());

@@ -63,7 +63,9 @@ impl Doctor<'_> {
             files.iter().filter(|file| !is_stored(file)).map(|file| file.content.len() as u64).sum();
         let fits = room.is_none_or(|room| missing <= room.free_bytes);
         self.certificates_fit = fits;
-        let source = files.first().map_or("", |file| file.source.as_str());
+        let (there, lacking): (Vec<&File>, Vec<&File>) = files.iter().partition(is_stored);
+        let sources =
+            |files: &[&File]| files.iter().map(|file| file.source.as_str()).collect::<Vec<_>>().join(", ");
         self.intact = files.iter().filter(is_stored).map(|file| file.name.to_string()).collect();
         self.stored = stored.iter().map(|file| file.name.to_owned()).collect();
         let notes = if self.settings == SettingsOf::Options { self.notes } else { &[] };
@@ -77,16 +79,19 @@ impl Doctor<'_> {
                 self.report.failed("certificates", ExitStatus::SetUpFailed, seen, advice);
             }
             (false, _) => {
-                let seen = format!("{seen}; the certificates of {source} take {missing}");
+                let seen =
+                    format!("{seen}; to be stored: {}, {}", sources(&lacking), counted(missing, "byte"));
                 let advice = "give the one root that is needed with --ca FILE or --ca system:NAME";
                 self.report.failed("certificates", ExitStatus::SetUpFailed, seen, advice);
             }
             (true, 0) if !files.is_empty() => {
-                self.report.ok("certificates", format!("{seen}; {source} is there{notes}"));
+                let is = if there.len() == 1 { "is" } else { "are" };
+                self.report.ok("certificates", format!("{seen}; {} {is} there{notes}", sources(&there)));
             }
             (true, 0) => self.report.ok("certificates", format!("{seen}{notes}")),
             (true, _) => {
-                let seen = format!("{seen}; {source} takes {missing} and will be stored{notes}");
+                let sources = sources(&lacking);
+                let seen = format!("{seen}; to be stored: {sources}, {}{notes}", counted(missing, "byte"));
                 self.report.ok("certificates", seen);
             }
         }
