@@ -956,7 +956,10 @@ impl Modem {
             }
             Urc::PoweredDown | Urc::Ready => {
                 let resync = matches!(self.channels[port].state(), ChannelState::Resync(_));
-                if urc == Urc::PoweredDown || !resync {
+                // Where it serves, the lost session is reported instead.
+                if (urc == Urc::PoweredDown || !resync)
+                    && (!self.setup.is_serving() || self.setup.is_ending())
+                {
                     log::warn!("the modem reboots");
                 }
                 let is_up = urc == Urc::Ready;

@@ -72,7 +72,7 @@ fn a_reboot_inside_pushed_payload_is_heard_however_quick_it_is() {
             let words = sim.clients[0].received.windows(3).any(|window| window == b"RDY");
             assert!(!words, "{boot_time:?} at {moment:?}: the words of the modem are no payload");
             let log = sim.logged().join("\n");
-            assert!(log.contains("the modem reboots"), "{log}");
+            assert!(log.contains("the modem rebooted; every connection is reset"), "{log}");
         }
     }
 }
