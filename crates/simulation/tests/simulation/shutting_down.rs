@@ -110,6 +110,19 @@ fn a_module_that_closes_nothing_is_left_in_time_and_without_its_data_session() {
     }
 }
 
+/// It was waited for until the time for draining was over, though no client was left.
+#[test]
+fn a_connection_that_the_module_does_not_close_delays_nothing_once_its_client_has_left() {
+    let fetches = Connection::new(Mode::Push).at(seconds(2)).far_end(Behaviour::source(5_000, 1));
+    let mut sim = Wiring::new().connect(fetches).fault(seconds(1), Fault::RefuseClosesUntilBoot).start();
+    sim.run_for(seconds(20));
+    assert!(!sim.modem.sockets_in_use().is_empty(), "its close is refused");
+    sim.shutdown();
+    sim.run_until("it stops", seconds(5), |sim| sim.stopped.is_some());
+    assert_eq!(sim.stopped, Some(Kind::Done));
+    assert!(!sim.modem.pdp_active(1));
+}
+
 #[test]
 fn a_client_that_stays_after_its_end_delays_nothing() {
     for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
