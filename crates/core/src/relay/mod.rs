@@ -125,6 +125,26 @@ pub enum Action {
     Stop(Kind),
 }
 
+impl Action {
+    /// The client that it is about.
+    fn client(&self) -> Option<ClientId> {
+        match self {
+            Action::FinishClient(id)
+            | Action::ClientOpened(id)
+            | Action::ClientNotOpened(id, _)
+            | Action::CloseClient(id)
+            | Action::ResetClient { client: id, .. }
+            | Action::LookForClient(id)
+            | Action::AskClient(id) => Some(*id),
+            Action::Modem(_)
+            | Action::Ready
+            | Action::OpenedOutside(..)
+            | Action::Answered(..)
+            | Action::Stop(_) => None,
+        }
+    }
+}
+
 impl Relay {
     /// A relay whose ports are not open yet.
     pub fn new(settings: Settings, now: Instant) -> Self {
@@ -276,9 +296,8 @@ impl Relay {
         peer: String,
         now: Instant,
     ) -> ClientId {
-        let free = self.clients.iter().position(Option::is_none);
-        let id = ClientId(free.unwrap_or(self.clients.len()));
-        if free.is_none() {
+        let id = self.free_client_id();
+        if id.0 == self.clients.len() {
             self.clients.push(None);
         }
         self.accepted_clients += 1;
@@ -298,6 +317,13 @@ impl Relay {
         }
         self.settle(now);
         id
+    }
+
+    /// A number that no client has. What is still to be done to the one that had it must not be done to the next.
+    fn free_client_id(&self) -> ClientId {
+        let is_pending = |id| self.actions.iter().any(|action| action.client() == Some(id));
+        let mut free = (0..self.clients.len()).filter(|index| self.clients[*index].is_none()).map(ClientId);
+        free.find(|id| !is_pending(*id)).unwrap_or(ClientId(self.clients.len()))
     }
 
     /// The client sent bytes, no more than [`Relay::wants_client_bytes`] allowed. In a tunnel that carries datagrams they
@@ -1012,3 +1038,6 @@ pub const CLIENTS_MAX: usize = 512;
 /// How long it may take to leave the modem as it was found: at most, and at most after --shutdown-timeout.
 const RELEASE_LIMIT: Duration = Duration::from_secs(45);
 const RELEASE_EXTRA: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;
