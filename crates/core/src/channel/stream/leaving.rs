@@ -730,11 +730,13 @@ mod tests {
     }
 
     type Event = fn(&mut Leaving, Instant);
+    /// From which stage to which.
+    type Changes = &'static [(&'static str, &'static str)];
 
     #[test]
     fn each_event_leads_from_each_stage_to_the_one_that_follows() {
         // What follows from the stages in which it has an effect; the others stay.
-        let rows: [(&str, Exit, Event, &[(&str, &str)]); 10] = [
+        let rows: [(&str, Exit, Event, Changes); 10] = [
             (
                 "the client is done",
                 Exit::Beside,
