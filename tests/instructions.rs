@@ -137,7 +137,7 @@ fn carry(transfer: Transfer, count: u64) {
     }
     hand.run_until("the idle ones are served", std::time::Duration::from_secs(60), |hand| {
         hand.ports[0].opened.len() == 1 + transfer.beside
-            && hand.relay.modem().report().sockets.get("opening").is_none()
+            && !hand.relay.modem().report().sockets.contains_key("opening")
     });
     let message = vec![b'm'; transfer.message_bytes];
     for number in 1..=count {
