@@ -85,28 +85,23 @@ fn a_modem_that_talks_without_pause_keeps_nobody_waiting() {
     ];
     for (scheme, words, bytes) in floods {
         let (address, said) = talker(bytes);
-        let daemon = Daemon::on(&format!("{scheme}://{address}"), "", &tunnel("web", ""), "", |command| {
-            command.env("RUST_LOG", "info");
-        });
-        wait_until_much(&said);
-        is_steered(daemon, &format!("{words} over {scheme}"));
+        keeps_nobody_waiting(&format!("{scheme}://{address}"), &said, words);
     }
     for (words, bytes) in [("lines", b"\r\n+QIND: \"x\"\r\n".as_slice()), ("results", b"\r\nOK\r\n")] {
         let (tty, said) = talking_tty(bytes);
-        let device = tty.path().to_str().expect("device paths are text");
-        let daemon = Daemon::on(device, "", &tunnel("web", ""), "", |command| {
-            command.env("RUST_LOG", "info");
-        });
-        wait_until_much(&said);
-        is_steered(daemon, &format!("{words} from a tty"));
+        keeps_nobody_waiting(tty.path().to_str().expect("device paths are text"), &said, words);
     }
 }
 
-/// Waits until much has been said.
-fn wait_until_much(said: &AtomicUsize) {
+/// Starts a daemon on this device, and steers it once much has been said.
+fn keeps_nobody_waiting(device: &str, said: &AtomicUsize, words: &str) {
+    let daemon = Daemon::on(device, "", &tunnel("web", ""), "", |command| {
+        command.env("RUST_LOG", "info");
+    });
     while said.load(Ordering::Relaxed) < 4 * 1024 * 1024 {
         std::thread::yield_now();
     }
+    is_steered(daemon, &format!("{words} from {device}"));
 }
 
 #[test]

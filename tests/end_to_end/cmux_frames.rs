@@ -12,8 +12,8 @@ use rustix::process::Signal;
 
 use qssl_test_common::harness::Step::{Exchange, Finish, ReadToEnd};
 use qssl_test_common::harness::{
-    FarEnd, MODES, Modem, NAME, Passed, SerialLine, Step, Told, Tunnel, certificate_file, free_address,
-    play_client, program, run, temporary_directory, tunnel_command,
+    FarEnd, MODES, Modem, Passed, SerialLine, Step, Told, Tunnel, play_client, program, run,
+    temporary_directory,
 };
 
 const BYTES: u64 = 30_000;
@@ -41,20 +41,9 @@ fn all_modes_at_once() {
     let server = far_end();
     let modem = modem(server.address());
     let line = line(&modem);
-    let directory = temporary_directory();
-    let configuration = directory.path().join("tunnels.toml");
-    let addresses = MODES.map(|_| free_address());
-    let mut text = format!("[modem]\ndevice = \"{}\"\ncmux = \"on\"\n", line.device());
-    for (mode, address) in MODES.iter().zip(addresses) {
-        let ca = certificate_file();
-        text += &format!(
-            "[[tunnel]]\nlisten = \"{address}\"\nto = \"{NAME}:443\"\nca = \"{ca}\"\nmode = \"{mode}\"\n"
-        );
-    }
-    fs::write(&configuration, text).expect("the directory is ours");
-    let mut command = tunnel_command(&["run", "--config"]);
-    let tunnel = Tunnel::start(command.arg(&configuration).env("TMPDIR", directory.path()));
-    tunnel.wait_for_count("listening on", MODES.len());
+    let modem_lines = format!("device = \"{}\"\ncmux = \"on\"", line.device());
+    let (tunnel, _directory) = Tunnel::of_every_mode(&modem_lines, &[]);
+    let addresses: Vec<SocketAddr> = (0..MODES.len()).map(|number| tunnel.address_of(number)).collect();
     serves(&addresses, &tunnel);
     ends(&tunnel, &line);
     assert_frames_are_right(&line.passed(), "all modes");

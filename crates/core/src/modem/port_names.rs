@@ -483,23 +483,15 @@ impl Modem {
     /// URCs that left by `before` leave by `port` from now on, and all that came by the first has been read.
     pub(super) fn urcs_moved(&mut self, before: usize, port: usize) {
         match self.routing.choice {
-            Choice::AsTold => {
-                for socket in &mut self.sockets {
-                    socket.listening.moved(before, port);
-                }
-            }
             // They come where they came before.
-            Choice::Opener | Choice::Every => {}
+            Choice::Opener | Choice::Every => return,
             // What comes by the other port now may be new, or a copy of what has come.
-            Choice::Unknown => {
-                self.break_pushing(|socket| {
-                    socket.listening.port() == Some(before) && socket.listening.bytes() > 0
-                });
-                for socket in &mut self.sockets {
-                    socket.listening.moved(before, port);
-                }
-            }
+            Choice::Unknown => self.break_pushing(|socket| {
+                socket.listening.port() == Some(before) && socket.listening.bytes() > 0
+            }),
+            Choice::AsTold => {}
         }
+        self.sockets.iter_mut().for_each(|socket| socket.listening.moved(before, port));
     }
 
     /// Breaks those of these sockets that are pushed bytes: some of them may have been lost.

@@ -467,14 +467,11 @@ impl Modem {
             log::info!("{} does not answer AT; trying the next port", self.ports[port].name);
             self.channels[port].forget_refusals();
             self.actions.push_back(Action::NextDevice(port));
-            // Whether none of them answers shows when there is no next one.
-            self.reopen(port, now);
-            if self.releasing.is_some() && !self.channels.iter().any(Channel::is_open) {
-                self.session_release(now);
-            }
-            return;
         }
-        let rung = self.ladder.strike(true, now);
+        let rung = match is_next_due {
+            true => Rung::Port,
+            false => self.ladder.strike(true, now),
+        };
         if rung == Rung::Resync && self.settings.recovery == settings::Recovery::Resync {
             self.channels[port].begin_over(self.settings.baud, now + REOPEN_PAUSE);
             self.session_lost(Cut::Silent, SetupStep::Down, now);
@@ -485,13 +482,15 @@ impl Modem {
             self.actions.push_back(Action::RunResetCommand);
         }
         self.reopen(port, now);
-        if !self.channels.iter().any(Channel::is_open) {
-            self.session_failed(failure, false, now);
-            if self.releasing.is_some() {
-                self.session_release(now);
-            }
-        } else {
-            log::warn!("{failure}");
+        let is_any_open = self.channels.iter().any(Channel::is_open);
+        match is_any_open {
+            // Whether none of the candidates answers shows when there is no next one.
+            _ if is_next_due => {}
+            true => log::warn!("{failure}"),
+            false => self.session_failed(failure, false, now),
+        }
+        if !is_any_open && self.releasing.is_some() {
+            self.session_release(now);
         }
     }
 }

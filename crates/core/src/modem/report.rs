@@ -43,7 +43,7 @@ impl Modem {
             baud: (self.channels[port].is_open() && facts.is_uart).then(|| self.channels[port].baud()),
         };
         let mut sockets = BTreeMap::new();
-        for socket in &self.sockets {
+        for socket in self.sockets.iter() {
             *sockets.entry(socket.phase_name().to_owned()).or_default() += 1;
         }
         Report {

@@ -114,40 +114,11 @@ impl IndexMut<usize> for Sockets {
     }
 }
 
-impl<'a> IntoIterator for &'a Sockets {
-    type Item = &'a Socket;
-    type IntoIter = std::slice::Iter<'a, Socket>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.all.iter()
-    }
-}
-
-impl<'a> IntoIterator for &'a mut Sockets {
-    type Item = &'a mut Socket;
-    type IntoIter = std::slice::IterMut<'a, Socket>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter_mut()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::socket::test_switching;
     use crate::test_clock::now;
-
-    fn switching() -> Switching {
-        Switching {
-            is_possible: true,
-            pushes_count: true,
-            texts_are_shown: false,
-            poll_interval: None,
-            silence_max: Some(Duration::from_secs(90)),
-        }
-    }
 
     fn numbers(ids: IdSet) -> Vec<usize> {
         (0..3).filter(|index| ids.contains(*index)).collect()
@@ -156,7 +127,7 @@ mod tests {
     #[test]
     fn what_is_borrowed_for_a_change_is_looked_at_once_by_both() {
         let mut sockets = Sockets::new((0..3).map(|_| Socket::new(true, now())).collect());
-        let flows = |sockets: &mut Sockets| numbers(sockets.take_flows(&switching(), now()));
+        let flows = |sockets: &mut Sockets| numbers(sockets.take_flows(&test_switching(), now()));
         assert_eq!((flows(&mut sockets), numbers(sockets.take_clients())), (vec![0, 1, 2], vec![0, 1, 2]));
         assert_eq!((flows(&mut sockets), numbers(sockets.take_clients())), (vec![], vec![]));
         assert!(!sockets[1].is_open_both_ways(), "to read one is no change");
@@ -171,8 +142,8 @@ mod tests {
     #[test]
     fn another_way_of_switching_has_all_flows_adjusted() {
         let mut sockets = Sockets::new((0..3).map(|_| Socket::new(true, now())).collect());
-        sockets.take_flows(&switching(), now());
-        let other = Switching { texts_are_shown: true, ..switching() };
+        sockets.take_flows(&test_switching(), now());
+        let other = Switching { texts_are_shown: true, ..test_switching() };
         assert_eq!(numbers(sockets.take_flows(&other, now())), [0, 1, 2]);
         assert_eq!(numbers(sockets.take_flows(&other, now())), [0; 0]);
     }

@@ -68,12 +68,24 @@ impl Bench {
         let outcome = match lines.pop().as_deref() {
             Some("OK") => CommandOutcome::Ok,
             Some("ERROR") => CommandOutcome::Refused(Refusal::Plain),
-            Some(other) => CommandOutcome::Refused(Refusal::Cme(crate::at::CmeError(other.to_owned()))),
+            Some(other) => {
+                let reason = other.strip_prefix("+CME ERROR: ").unwrap_or(other).to_owned();
+                CommandOutcome::Refused(Refusal::Cme(crate::at::CmeError(reason)))
+            }
             None => panic!("an answer has a result"),
         };
         let answer = channel::Answer { lines, ..channel::Answer::default() };
         self.with(|setup, given, now| setup.answered(given, outcome, answer, now));
         self
+    }
+
+    /// It asks something, and the modem answers, as often as there are answers. Returns the step that they lead to.
+    fn led_by(mut self, answers: &[&str]) -> SetupStep {
+        for answer in answers {
+            assert!(self.asks().is_some(), "{:?} asks something", self.setup.step());
+            self.answers(answer);
+        }
+        self.setup.step()
     }
 
     /// One context, whose only file has been compared. Returns the name and size of the file.
@@ -156,10 +168,7 @@ fn each_answer_leads_to_the_step_that_follows_from_it() {
         (SetupStep::Messages, "ERROR", SetupStep::Contexts),
     ];
     for (from, answer, to) in rows {
-        let mut bench = Bench::at(from);
-        assert!(bench.asks().is_some(), "{from:?} asks something");
-        bench.answers(answer);
-        assert_eq!(bench.setup.step(), to, "{from:?} after {answer:?}");
+        assert_eq!(Bench::at(from).led_by(&[answer]), to, "{from:?} after {answer:?}");
     }
 }
 
@@ -192,9 +201,7 @@ fn each_answer_leads_to_what_is_configured() {
     for (from, answer, to) in rows {
         let mut bench = Bench::configured_at(from);
         bench.setup.set_host_clock(HOST_SECONDS, bench.now);
-        assert!(bench.asks().is_some(), "{from:?} asks something");
-        bench.answers(answer);
-        assert_eq!(bench.setup.step(), to, "{from:?} after {answer:?}");
+        assert_eq!(bench.led_by(&[answer]), to, "{from:?} after {answer:?}");
     }
 }
 
@@ -218,12 +225,7 @@ fn each_answer_about_a_file_leads_to_what_it_still_lacks() {
         (&["OK", "ERROR", "+QFUPL: 9,0\nOK", "OK"], SetupStep::Failed),
     ];
     for (answers, to) in rows {
-        let mut bench = Bench::configured_at(SetupStep::ListFiles);
-        for answer in answers {
-            assert!(bench.asks().is_some(), "{:?} asks something", bench.setup.step());
-            bench.answers(answer.strip_prefix("+CME ERROR: ").unwrap_or(answer));
-        }
-        assert_eq!(bench.setup.step(), to, "after {answers:?}");
+        assert_eq!(Bench::configured_at(SetupStep::ListFiles).led_by(answers), to, "after {answers:?}");
     }
     for (bytes, to) in [(9, SetupStep::Compare), (8, SetupStep::DeleteFile)] {
         let mut bench = Bench::configured_at(SetupStep::ListFiles);
@@ -243,12 +245,7 @@ fn messages_that_cannot_be_kept_are_dropped_or_left_as_they_are() {
         (&["+CNMI: 2,2,0,1,0\nOK", "ERROR", "ERROR"], SetupStep::Dns),
     ];
     for (answers, to) in rows {
-        let mut bench = Bench::configured_at(SetupStep::Messages);
-        for answer in answers {
-            assert!(bench.asks().is_some(), "{:?} asks something", bench.setup.step());
-            bench.answers(answer);
-        }
-        assert_eq!(bench.setup.step(), to, "after {answers:?}");
+        assert_eq!(Bench::configured_at(SetupStep::Messages).led_by(answers), to, "after {answers:?}");
     }
 }
 

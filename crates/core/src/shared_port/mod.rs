@@ -234,7 +234,7 @@ impl SharedPort {
                         *tries += 1;
                         *due = now + ASK_WAIT;
                         output.extend_from_slice(ASK);
-                        modem.record(FIRST, Side::Host, String::from_utf8_lossy(ASK).trim_end(), now);
+                        record(modem, Side::Host, ASK, now);
                     }
                     Then::Begin => self.probe_by_frames(now),
                     Then::End => self.state = SharedPortState::Closed,
@@ -341,7 +341,7 @@ impl SharedPort {
                 let answer =
                     ANSWERS.iter().find(|answer| tail.windows(answer.len()).any(|it| it == **answer));
                 if let Some(answer) = answer {
-                    modem.record(FIRST, Side::Modem, String::from_utf8_lossy(answer).trim(), now);
+                    record(modem, Side::Modem, answer, now);
                 }
                 tail.drain(..tail.len().saturating_sub(TAIL_BYTES));
                 let count = bytes.len();
@@ -357,7 +357,7 @@ impl SharedPort {
                 let mut lines = Vec::new();
                 let next = starting.received(bytes, &mut lines, now);
                 for line in lines {
-                    modem.record(FIRST, Side::Modem, &line, now);
+                    record(modem, Side::Modem, line.as_bytes(), now);
                 }
                 let count = bytes.len();
                 self.input.consume(count);
@@ -415,7 +415,7 @@ impl SharedPort {
             }
             _ => ASK.to_vec(),
         };
-        modem.record(FIRST, Side::Host, String::from_utf8_lossy(&output).trim_end(), now);
+        record(modem, Side::Host, &output, now);
         let due = now + ASK_WAIT;
         self.state = SharedPortState::Probing(Probe::Plain { tries: 1, due, output, tail: Vec::new() }, then);
     }
@@ -445,7 +445,7 @@ impl SharedPort {
         match next {
             starting::Next::Wait => {}
             starting::Next::Send(text) => {
-                modem.record(FIRST, Side::Host, text.trim_end(), now);
+                record(modem, Side::Host, text.as_bytes(), now);
                 if let SharedPortState::Starting(_, output) = &mut self.state {
                     output.extend_from_slice(text.as_bytes());
                 }
@@ -482,7 +482,7 @@ impl SharedPort {
         if is_ready {
             modem.hand_over(FIRST);
             let (starting, text) = Starting::new(self.baud, self.frame_bytes, self.insists, now);
-            modem.record(FIRST, Side::Host, text.trim_end(), now);
+            record(modem, Side::Host, text.as_bytes(), now);
             self.state = SharedPortState::Starting(starting, text.as_bytes().to_vec());
         }
         is_ready
@@ -664,6 +664,11 @@ const FIRST: usize = 0;
 
 /// The most that is read at once, in bytes.
 const READ_BYTES: usize = 4 * 1024;
+
+/// A line of the dialogue passed, while the line belonged to no channel.
+fn record(modem: &mut Modem, side: Side, line: &[u8], now: Instant) {
+    modem.record(FIRST, side, String::from_utf8_lossy(line).trim(), now);
+}
 
 /// Asks a module that takes commands.
 const ASK: &[u8] = b"AT\r";

@@ -49,6 +49,18 @@ pub struct Switching {
     pub silence_max: Option<Duration>,
 }
 
+/// How a usual module switches, for tests.
+#[cfg(test)]
+pub(crate) fn test_switching() -> Switching {
+    Switching {
+        is_possible: true,
+        pushes_count: true,
+        texts_are_shown: false,
+        poll_interval: None,
+        silence_max: None,
+    }
+}
+
 /// What a switch of mode depends on in the socket itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {

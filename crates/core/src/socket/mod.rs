@@ -46,6 +46,8 @@ use std::time::Instant;
 pub use closing::{Checked, CloseAnswer, CloseForm};
 pub use far_end::Witness;
 pub use flow::Switching;
+#[cfg(test)]
+pub(crate) use flow::test_switching;
 pub use need::View;
 pub use opening::{OpenAnswer, OpenResult, Opener, UrcOpened};
 pub use sending::{FailedSend, SEND_STUCK_LIMIT};

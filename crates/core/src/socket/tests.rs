@@ -65,16 +65,6 @@ fn ending() -> Ending {
     Ending { is_releasing: false, close_timeout_seconds: 10, speaking: 0b11 }
 }
 
-fn switching() -> Switching {
-    Switching {
-        is_possible: true,
-        pushes_count: true,
-        texts_are_shown: false,
-        poll_interval: None,
-        silence_max: None,
-    }
-}
-
 fn view(port: usize, now: Instant) -> View {
     View {
         port,
@@ -309,17 +299,17 @@ fn a_slow_client_has_its_socket_switched_to_buffer_mode_and_back() {
     let now = now();
     let mut socket = open(Mode::Push, now);
     socket.incoming.append(&[0; INCOMING_HIGH_BYTES]);
-    socket.adjust_flow(&switching(), now);
+    socket.adjust_flow(&test_switching(), now);
     assert_eq!(asks(&socket, 0, now), Some(need::Ask::Switch(AccessMode::Buffer)));
     socket.mode_switched(true, true, now);
     assert!(socket.only_announces());
     socket.incoming.consume(INCOMING_HIGH_BYTES);
     assert_eq!(socket.receive_answered(Some(0), false, &CommandOutcome::Ok, now), Ok(Received::Bytes(0)));
-    socket.adjust_flow(&switching(), now);
+    socket.adjust_flow(&test_switching(), now);
     assert_eq!(asks(&socket, 0, now), Some(need::Ask::Switch(AccessMode::Push)));
     socket.mode_switched(false, true, now);
     socket.receive_answered(Some(0), false, &CommandOutcome::Ok, now).expect("it is read");
-    socket.adjust_flow(&switching(), now);
+    socket.adjust_flow(&test_switching(), now);
     assert_eq!(asks(&socket, 0, now), None, "not so soon again");
 }
 
@@ -345,7 +335,7 @@ fn a_stream_that_had_to_be_left_goes_on_in_buffer_mode_and_its_rest_is_read_befo
 fn a_silent_socket_is_asked_about() {
     let now = now();
     let silence = Duration::from_secs(60);
-    let switching = Switching { silence_max: Some(silence), ..switching() };
+    let switching = Switching { silence_max: Some(silence), ..test_switching() };
     for (mode, without_closed) in [(Mode::Push, Witnessed::Nothing), (Mode::Buffer, Witnessed::WithoutClosed)]
     {
         let mut socket = open(mode, now);
@@ -463,27 +453,30 @@ fn open_for_datagrams(mode: Mode, now: Instant) -> Socket {
 fn the_end_of_datagrams_is_believed_once_what_waits_was_read() {
     let now = now();
     let mut pushed = open_for_datagrams(Mode::Push, now);
-    assert_eq!(pushed.adjust_flow(&switching(), now), Adjusted::GoesOn);
+    assert_eq!(pushed.adjust_flow(&test_switching(), now), Adjusted::GoesOn);
     pushed.closed(now);
     assert_eq!(asks(&pushed, 0, now), None, "nothing is asked");
-    assert_eq!((pushed.adjust_flow(&switching(), now), pushed.is_being_closed()), (Adjusted::IsOver, true));
+    assert_eq!(
+        (pushed.adjust_flow(&test_switching(), now), pushed.is_being_closed()),
+        (Adjusted::IsOver, true)
+    );
 
     for last in [(Some(0), CommandOutcome::Ok), (None, CommandOutcome::Refused(Refusal::Plain))] {
         let mut waits = open_for_datagrams(Mode::Buffer, now);
         waits.closed(now);
-        assert_eq!(waits.adjust_flow(&switching(), now), Adjusted::GoesOn);
+        assert_eq!(waits.adjust_flow(&test_switching(), now), Adjusted::GoesOn);
         assert_eq!(waits.wants_to_receive(), crate::at::READ_MAX);
         waits.receive_answered(Some(9), false, &CommandOutcome::Ok, now).expect("it is read");
-        assert_eq!(waits.adjust_flow(&switching(), now), Adjusted::GoesOn);
+        assert_eq!(waits.adjust_flow(&test_switching(), now), Adjusted::GoesOn);
         waits.receive_answered(last.0, false, &last.1, now).expect("it is read");
-        assert_eq!(waits.adjust_flow(&switching(), now), Adjusted::IsOver, "{last:?}");
+        assert_eq!(waits.adjust_flow(&test_switching(), now), Adjusted::IsOver, "{last:?}");
     }
 
     let mut asked = open_for_datagrams(Mode::Push, now);
     asked.witnessed(Witness::Connected, now).expect("it goes on");
-    assert_eq!(asked.adjust_flow(&switching(), now), Adjusted::GoesOn);
+    assert_eq!(asked.adjust_flow(&test_switching(), now), Adjusted::GoesOn);
     asked.witnessed(Witness::Ended, now).expect("it is over");
-    assert_eq!(asked.adjust_flow(&switching(), now), Adjusted::IsOver);
+    assert_eq!(asked.adjust_flow(&test_switching(), now), Adjusted::IsOver);
 }
 
 #[test]

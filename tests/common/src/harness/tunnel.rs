@@ -1,11 +1,15 @@
 //! The program under test, started as a user starts it.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::process::Command;
 
+use tempfile::TempDir;
+
+use super::MODES;
 use super::process::Running;
-use super::site::certificate_file;
+use super::site::{NAME, certificate_file, temporary_directory};
 use crate::program_under_test;
 
 /// `qssl-tunnel` with these arguments and an empty environment.
@@ -42,6 +46,26 @@ impl Tunnel {
         let devices = devices.iter().flat_map(|device| ["-d", device]);
         let usual = ["--to", "server.test:443", "--ca", certificate_file()].into_iter();
         Tunnel::listen(&usual.chain(devices).chain(arguments.iter().copied()).collect::<Vec<_>>())
+    }
+
+    /// A daemon with these lines of `[modem]`, and a tunnel to `server.test` of each of [`MODES`] in their order. It needs
+    /// the directory as long as it runs.
+    pub fn of_every_mode(modem: &str, arguments: &[&str]) -> (Tunnel, TempDir) {
+        let directory = temporary_directory();
+        let configuration = directory.path().join("tunnels.toml");
+        let ca = certificate_file();
+        let tunnels = MODES.map(|mode| {
+            format!(
+                "[[tunnel]]\nname = \"{mode}\"\nlisten = \"127.0.0.1:0\"\nto = \"{NAME}:443\"\nca = \"{ca}\"\nmode = \"{mode}\"\n"
+            )
+        });
+        fs::write(&configuration, format!("[modem]\n{modem}\n{}", tunnels.concat()))
+            .expect("the directory is ours");
+        let mut command = tunnel_command(&["run"]);
+        command.args(arguments).arg("--config").arg(&configuration).env("TMPDIR", directory.path());
+        let tunnel = Tunnel::start(&mut command);
+        tunnel.wait_for_count("listening on", MODES.len());
+        (tunnel, directory)
     }
 
     /// The first address on which it listens.
