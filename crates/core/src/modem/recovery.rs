@@ -462,7 +462,6 @@ impl Modem {
         // If it has answered before, the modem is silent. Otherwise this may not be its AT port.
         let has_answered = self.channels[port].forget_modem();
         let is_next_due = !has_answered && self.port_settings[port].has_candidates;
-        self.setup.modem_is_silent();
         if is_next_due {
             log::info!("{} does not answer AT; trying the next port", self.ports[port].name);
             self.channels[port].forget_refusals();

@@ -114,11 +114,11 @@ impl Modem {
             SetupStep::Up => "up",
             SetupStep::Unwanted => "not wanted",
             SetupStep::Down | SetupStep::Failed => "waiting for the modem",
-            SetupStep::Sim | SetupStep::EnterPin => "asking for the SIM",
+            SetupStep::Sim | SetupStep::EnterPin { .. } => "asking for the SIM",
             SetupStep::Registration(_) => "asking for the registration",
             SetupStep::PdpState
-            | SetupStep::Apn
-            | SetupStep::Activate
+            | SetupStep::Apn { .. }
+            | SetupStep::Activate { .. }
             | SetupStep::TearDown
             | SetupStep::Address
             | SetupStep::OtherAddress => "activating the data session",

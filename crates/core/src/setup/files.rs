@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::ssl_context::{File, Upload};
-use super::{Effect, Given, SetUp, SetupStep};
+use super::{Effect, Given, Pause, SetUp, SetupStep};
 use crate::at::answers::{Answer, ListedFile, Storage};
 use crate::at::{AtText, Command, CommandOutcome, UPLOAD_TIMEOUT_SECONDS};
 use crate::counted;
@@ -91,7 +91,7 @@ impl SetUp {
         }
         self.late_changes.retain(|change| !is_settled(change));
         if self.late_changes.is_empty() && self.step == SetupStep::ListFiles {
-            self.not_before = None;
+            self.pause = Pause::None;
         }
     }
 

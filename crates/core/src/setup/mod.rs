@@ -12,11 +12,11 @@
 //!                                                                              │         │
 //!   Up ◄── SSL contexts written ◄── files ◄── NTP, clock ◄── DNS ◄── MQTT ◄── SMS ◄──────┘
 //!
-//!  any ── failed ──► Failed ── not_before ──► identity     any ── session lost ──► SIM or Down
+//!  any ── failed ──► Failed ──── pause ───► identity     any ── session lost ──► SIM or Down
 //!  Up ── other tunnels ──► files                           any ── release ──► restore, deactivation ─► Ended
 //! ```
 //! Each step is one command; its answer decides the next. Nothing here waits: a step that must be repeated
-//! later sets `not_before`. Here are the steps and their order; `network`, `clock` and `files` know what the longer
+//! later sets `pause`. Here are the steps and their order; `network`, `clock` and `files` know what the longer
 //! answers mean, `outcome` how the whole comes out.
 
 mod clock;
@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::at::answers::{Answer, Clock, ContextAddress, LastError, PdpContext, Registration, SimState};
-use crate::at::{Command, CommandOutcome, CommandSet, PdpContextId, Refusal, SocketId, SslContextId};
+use crate::at::{Command, CommandOutcome, CommandSet, Line, PdpContextId, Refusal, SocketId, SslContextId};
 use crate::channel;
 use crate::counted;
 use crate::error::Kind;
@@ -61,10 +61,8 @@ pub struct SetUp {
     step: SetupStep,
     /// The step whose command left last: an answer to anything else comes too late.
     asked: SetupStep,
-    /// Not before this time.
-    not_before: Option<Instant>,
-    /// It failed because the modem did not answer.
-    is_silent: bool,
+    /// What the step that is due waits for.
+    pause: Pause,
     /// The address that the network gave; a session with another address is another session.
     address: Option<Address>,
     /// Who activated the PDP context.
@@ -87,14 +85,12 @@ pub struct SetUp {
     compared_at: Option<Instant>,
     /// Seconds since 1970 by the host's clock, and when that was so.
     host_clock: Option<(i64, Instant)>,
-    /// The SIM has refused the PIN that was given.
-    pin_refused: bool,
+    /// What the SIM has shown of the PIN that was given.
+    pin: Pin,
     /// When the host's clock is looked at for a jump.
     look_at_host_clock: Option<Instant>,
     /// The result of the network's time service: 0, or the reason why it did not set the clock.
     network_time: Option<NetworkTime>,
-    /// The PDP context has been deactivated once already in this attempt.
-    torn_down: bool,
     /// The greatest of the answers for the services that were asked about so far.
     registration: Option<Registration>,
     /// It is active, and files for new tunnels are being stored meanwhile.
@@ -139,6 +135,14 @@ impl Given<'_> {
         match settings::Transport::any_is_plain(self.tunnels) {
             true => "+QSSLSTATE;+QISTATE?",
             false => "+QSSLSTATE",
+        }
+    }
+
+    /// The first step of activating the PDP context.
+    fn activation_step(&self, after_tear_down: bool) -> SetupStep {
+        match self.settings.pdp.apn {
+            Some(_) => SetupStep::Apn { after_tear_down },
+            None => SetupStep::Activate { after_tear_down },
         }
     }
 }
@@ -192,6 +196,38 @@ impl std::fmt::Display for Address {
     }
 }
 
+/// What a step that is due waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    /// Nothing.
+    None,
+    /// This time.
+    Until(Instant),
+    /// This time, or an answer of the modem, which was silent.
+    UntilAnswer(Instant),
+}
+
+impl Pause {
+    /// When it is over, whatever happens.
+    fn end(self) -> Option<Instant> {
+        match self {
+            Pause::None => None,
+            Pause::Until(end) | Pause::UntilAnswer(end) => Some(end),
+        }
+    }
+}
+
+/// What the SIM has shown of the PIN that was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pin {
+    /// Nothing bad.
+    Untried,
+    /// It was entered with so many attempts left, where the module counts them, and its answer has not come.
+    Entered { attempts: Option<u8> },
+    /// It has refused it.
+    Refused,
+}
+
 /// Whether a data session that is in use may be gone, and is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirmation {
@@ -209,8 +245,7 @@ impl SetUp {
         SetUp {
             step: if wanted { SetupStep::Down } else { SetupStep::Unwanted },
             asked: SetupStep::Unwanted,
-            not_before: None,
-            is_silent: false,
+            pause: Pause::None,
             address: None,
             activation: Activation::Unknown,
             said: None,
@@ -222,10 +257,9 @@ impl SetUp {
             late_changes: Vec::new(),
             compared_at: None,
             host_clock: None,
-            pin_refused: false,
+            pin: Pin::Untried,
             look_at_host_clock: None,
             network_time: None,
-            torn_down: false,
             registration: None,
             refreshing: false,
             rebuild: false,
@@ -361,15 +395,10 @@ impl SetUp {
         self.rebuild = true;
     }
 
-    /// The modem does not answer.
-    pub fn modem_is_silent(&mut self) {
-        self.is_silent = true;
-    }
-
-    /// The modem answers. If nothing else was wrong, there is nothing more to wait for.
+    /// The modem answers: where it was silent and nothing else was wrong, there is nothing more to wait for.
     pub fn modem_answers(&mut self) {
-        if std::mem::take(&mut self.is_silent) {
-            self.not_before = None;
+        if matches!(self.pause, Pause::UntilAnswer(_)) {
+            self.pause = Pause::None;
         }
     }
 
@@ -385,7 +414,7 @@ impl SetUp {
 
     /// The SIM has refused the PIN when an earlier process tried it.
     pub fn pin_is_refused(&mut self) {
-        self.pin_refused = true;
+        self.pin = Pin::Refused;
     }
 
     /// What was found in the modem.
@@ -401,7 +430,7 @@ impl SetUp {
     /// Whether an attempt begins now.
     pub fn begins(&self, now: Instant) -> bool {
         matches!(self.step, SetupStep::Down | SetupStep::Failed)
-            && self.not_before.is_none_or(|time| time <= now)
+            && self.pause.end().is_none_or(|time| time <= now)
     }
 
     /// Which step is due or in flight.
@@ -428,12 +457,12 @@ impl SetUp {
 
     /// Why the set-up waits, if it does.
     pub fn reason_for_waiting(&self) -> Option<&str> {
-        self.said.as_deref().filter(|_| self.not_before.is_some())
+        self.said.as_deref().filter(|_| self.pause != Pause::None)
     }
 
     /// When the present step is due, if that is in the future.
     pub fn deadline(&self) -> Option<Instant> {
-        self.not_before
+        self.pause.end()
     }
 
     /// The modem has rebooted, and no PDP context is active any more.
@@ -487,7 +516,7 @@ impl SetUp {
 
     fn go(&mut self, step: SetupStep) {
         self.step = step;
-        self.not_before = None;
+        self.pause = Pause::None;
     }
 
     fn wait(&mut self, reason: String, until: Instant) {
@@ -495,7 +524,7 @@ impl SetUp {
             log::info!("waiting: {reason}");
             self.said = Some(reason);
         }
-        self.not_before = Some(until);
+        self.pause = Pause::Until(until);
     }
 
     // The steps.
@@ -508,10 +537,10 @@ impl SetUp {
     }
 
     fn next_command(&mut self, given: &Given<'_>, now: Instant) -> Option<Command> {
-        if self.not_before.is_some_and(|time| time > now) {
+        if self.pause.end().is_some_and(|time| time > now) {
             return None;
         }
-        self.not_before = None;
+        self.pause = Pause::None;
         let step = self.step;
         if step.is_optional() && self.never_answers(step) {
             self.skip_step(given, now);
@@ -526,7 +555,6 @@ impl SetUp {
         match self.step {
             SetupStep::Down | SetupStep::Failed => {
                 self.go(SetupStep::Identity);
-                self.torn_down = false;
                 self.network_time = None;
                 self.files = Files::default();
                 self.joins = Joins { writing: true, asking: true };
@@ -551,9 +579,11 @@ impl SetUp {
             SetupStep::Glance => line(format!("AT+CPIN?;+CEREG?;{};+QIACT?", given.leftover_questions())),
             SetupStep::Sim => line("AT+CPIN?".into()),
             SetupStep::PinAttempts(index) => line(PIN_ATTEMPTS[index].into()),
-            SetupStep::EnterPin => {
+            SetupStep::EnterPin { attempts } => {
                 let pin = given.settings.sim_pin.as_ref()?;
-                Some(Command::secret_line(format!("AT+CPIN=\"{}\"", pin.0)))
+                self.pin = Pin::Entered { attempts };
+                let text = format!("AT+CPIN=\"{}\"", pin.0);
+                Some(Command::Line(Line { text, patience: Some(PIN_WAIT), secret: true }))
             }
             SetupStep::Registration(index) => line(REGISTRATION[index].into()),
             SetupStep::Leftovers => line(format!("AT{}", given.leftover_questions())),
@@ -561,8 +591,8 @@ impl SetUp {
             SetupStep::OtherAddress => line(address_questions(context)[1].clone()),
             // The answer has the password in it.
             SetupStep::ActiveApn => Some(Command::secret_line(format!("AT+QICSGP={context}"))),
-            SetupStep::Apn => Some(Command::Line(access_point_line(pdp))),
-            SetupStep::Activate => Some(activation(context)),
+            SetupStep::Apn { .. } => Some(Command::Line(access_point_line(pdp))),
+            SetupStep::Activate { .. } => Some(activation(context)),
             SetupStep::ActivationRefused => line("AT+QIGETERROR".into()),
             SetupStep::TearDown | SetupStep::Deactivate => Some(deactivation(context)),
             SetupStep::Dns => {
@@ -707,15 +737,12 @@ impl SetUp {
             }
             SetupStep::Sim => self.sim_answered(given, &outcome, &lines, now),
             SetupStep::PinAttempts(index) => self.pin_attempts_answered(given, index, &lines, now),
-            SetupStep::EnterPin => match refused {
-                None => self.go(SetupStep::Sim),
-                Some(refusal) => {
-                    // A second try could lock the SIM.
-                    self.pin_refused = true;
-                    self.effects.push_back(Effect::ForgetPin);
-                    let message = format!("the SIM refused the PIN of --sim-pin-file ({refusal})");
-                    self.failed(given, Failure::new(Kind::SimFailed, message), true, now);
+            SetupStep::EnterPin { .. } => match refused {
+                None => {
+                    self.pin = Pin::Untried;
+                    self.go(SetupStep::Sim);
                 }
+                Some(refusal) => self.pin_was_refused(given, &refusal, now),
             },
             SetupStep::Registration(index) => self.registration_answered(given, index, &lines, now),
             SetupStep::Leftovers => {
@@ -724,23 +751,20 @@ impl SetUp {
             }
             SetupStep::PdpState => self.pdp_state_answered(given, &lines),
             SetupStep::ActiveApn => self.active_apn_answered(given, &lines),
-            SetupStep::Apn => match refused {
-                None => self.go(SetupStep::Activate),
+            SetupStep::Apn { after_tear_down } => match refused {
+                None => self.go(SetupStep::Activate { after_tear_down }),
                 Some(refusal) => {
                     let message = format!("the modem refused the APN settings: {refusal}");
                     self.failed(given, Failure::new(Kind::NoDataSession, message), false, now);
                 }
             },
-            SetupStep::Activate => match refused {
+            SetupStep::Activate { after_tear_down } => match refused {
                 None => {
                     self.activation.activated();
                     self.go(SetupStep::Address);
                 }
                 // ERROR also means that it is active already, or claims to be.
-                Some(_) if !self.torn_down => {
-                    self.torn_down = true;
-                    self.go(SetupStep::TearDown);
-                }
+                Some(_) if !after_tear_down => self.go(SetupStep::TearDown),
                 Some(_) if outcome == CommandOutcome::Refused(Refusal::Plain) => {
                     self.go(SetupStep::ActivationRefused);
                 }
@@ -751,11 +775,7 @@ impl SetUp {
                 let reason = reason.map_or("ERROR".to_owned(), |code| code.to_string());
                 self.activation_refused(given, &reason, now);
             }
-            SetupStep::TearDown => {
-                let next =
-                    if given.settings.pdp.apn.is_some() { SetupStep::Apn } else { SetupStep::Activate };
-                self.go(next);
-            }
+            SetupStep::TearDown => self.go(given.activation_step(true)),
             SetupStep::Address if refused.is_some() => self.go(SetupStep::OtherAddress),
             SetupStep::Address | SetupStep::OtherAddress => {
                 match Address::of(given.settings.pdp.context, &lines) {
@@ -914,6 +934,9 @@ pub(super) const UNANSWERED_MAX: u32 = 3;
 /// The pause after a failed attempt, doubled up to the limit.
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(120);
+
+/// A SIM that checks a PIN may take longer than an ordinary command.
+const PIN_WAIT: Duration = Duration::from_secs(20);
 
 /// AT+QNTP's OK, and how long its result may take before the host's clock is good enough: clients wait meanwhile.
 const NTP_WAIT: Duration = Duration::from_secs(10);

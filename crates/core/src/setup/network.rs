@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Address, Effect, Given, SetUp, SetupStep};
+use super::{Address, Effect, Given, Pin, SetUp, SetupStep};
 use crate::at::answers::{
     AccessPoint, Answer, PinAttempts, Registration, SimState, SocketState, SocketStatus,
 };
@@ -74,8 +74,7 @@ impl SetUp {
             (true, _) if rebuild && is_ours => SetupStep::TearDown,
             (true, Some(_)) if !self.activation.is_ours() => SetupStep::ActiveApn,
             (true, _) => SetupStep::Messages,
-            (false, Some(_)) => SetupStep::Apn,
-            (false, None) => SetupStep::Activate,
+            (false, _) => given.activation_step(false),
         };
         self.go_or_skip(given, next);
     }
@@ -113,17 +112,22 @@ impl SetUp {
         now: Instant,
     ) {
         match (SimState::first(lines), outcome) {
-            (Some(SimState::Ready), _) => self.go(SetupStep::Registration(0)),
+            (Some(SimState::Ready), _) => {
+                if self.pin != Pin::Refused {
+                    self.pin = Pin::Untried;
+                }
+                self.go(SetupStep::Registration(0));
+            }
             (Some(SimState::WantsPin), _) if given.settings.sim_pin.is_some() => {
                 self.go(SetupStep::PinAttempts(0))
             }
             (Some(SimState::WantsPin), _) => {
-                let message = match self.pin_refused {
-                    true => {
+                let message = match self.pin {
+                    Pin::Refused => {
                         "the SIM has refused the PIN of --sim-pin-file before, and it is not tried again: give the right \
                          one"
                     }
-                    false => "the SIM requires a PIN: give --sim-pin-file",
+                    _ => "the SIM requires a PIN: give --sim-pin-file",
                 };
                 self.failed(given, Failure::new(Kind::SimFailed, message), true, now);
             }
@@ -161,9 +165,14 @@ impl SetUp {
         lines: &[String],
         now: Instant,
     ) {
-        match PinAttempts::first(lines) {
-            None if index + 1 < PIN_ATTEMPTS.len() => self.go(SetupStep::PinAttempts(index + 1)),
-            Some(PinAttempts(attempts)) if attempts < PIN_ATTEMPTS_MIN => {
+        let attempts = PinAttempts::first(lines).map(|PinAttempts(attempts)| attempts);
+        match (attempts, self.pin) {
+            (None, _) if index + 1 < PIN_ATTEMPTS.len() => self.go(SetupStep::PinAttempts(index + 1)),
+            // As many as before it was entered: it has not reached the SIM.
+            (attempts, Pin::Entered { attempts: before }) if before.is_none() || attempts < before => {
+                self.pin_was_refused(given, "its answer was lost", now);
+            }
+            (Some(attempts), _) if attempts < PIN_ATTEMPTS_MIN => {
                 let message = format!(
                     "the SIM has {} left for its PIN, and the last one is not used: enter the PIN by hand \
                      (qssl-tunnel at --force 'AT+CPIN=\"…\"'), or unlock the SIM in a telephone",
@@ -171,8 +180,16 @@ impl SetUp {
                 );
                 self.failed(given, Failure::new(Kind::SimFailed, message), true, now);
             }
-            _ => self.go(SetupStep::EnterPin),
+            (attempts, _) => self.go(SetupStep::EnterPin { attempts }),
         }
+    }
+
+    /// A second try could lock the SIM.
+    pub(super) fn pin_was_refused(&mut self, given: &Given<'_>, reason: &str, now: Instant) {
+        self.pin = Pin::Refused;
+        self.effects.push_back(Effect::ForgetPin);
+        let message = format!("the SIM refused the PIN of --sim-pin-file ({reason})");
+        self.failed(given, Failure::new(Kind::SimFailed, message), true, now);
     }
 
     pub(super) fn registration_answered(

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::network::Activation;
-use super::{Confirmation, Effect, Given, SetUp, SetupStep, UNANSWERED_MAX};
+use super::{Confirmation, Effect, Given, Pause, SetUp, SetupStep, UNANSWERED_MAX};
 use crate::error::Kind;
 use crate::failure::{Cut, Failure};
 use crate::settings::Wait;
@@ -22,14 +22,16 @@ impl SetUp {
                 self.go(SetupStep::Ended);
                 self.effects.push_back(Effect::Released);
             }
-            SetupStep::Activate | SetupStep::TearDown => {
+            SetupStep::Activate { .. } | SetupStep::TearDown => {
                 // It was inactive before, so an active session is ours.
-                if self.step == SetupStep::Activate {
+                if matches!(self.step, SetupStep::Activate { .. }) {
                     self.activation.activated();
                 }
                 let message = "no data session: the modem did not answer its activation".to_owned();
                 self.failed(given, Failure::new(Kind::NoDataSession, message), false, now);
             }
+            // Whether it was refused shows in how many attempts are left.
+            SetupStep::EnterPin { .. } => self.go(SetupStep::Sim),
             // The file cannot be read.
             SetupStep::Compare => self.compared(None, &[]),
             // It may be carried out all the same, and late.
@@ -55,7 +57,10 @@ impl SetUp {
         let pause = self.backoff.next();
         if self.step != SetupStep::Unwanted {
             self.go(SetupStep::Failed);
-            self.not_before = Some(now + pause);
+            self.pause = match failure.status {
+                Kind::ModemSilent => Pause::UntilAnswer(now + pause),
+                _ => Pause::Until(now + pause),
+            };
         }
         let gives_up = final_word
             || match given.settings.wait {
@@ -138,7 +143,7 @@ impl SetUp {
         match self.step {
             SetupStep::Ended | SetupStep::Deactivate | SetupStep::Restore { .. } => {}
             // Whether there is something to be deactivated shows when the modem has answered.
-            SetupStep::Activate if given.is_asking => {}
+            SetupStep::Activate { .. } if given.is_asking => {}
             _ if given.has_commander && !self.found.lines().is_empty() => {
                 self.go(SetupStep::Restore { alone: None });
             }

@@ -45,7 +45,10 @@ pub enum SetupStep {
     /// One of [`PIN_ATTEMPTS`]: how many attempts are left for the PIN?
     PinAttempts(usize),
     /// AT+CPIN="…"
-    EnterPin,
+    EnterPin {
+        /// How many attempts are left for it, where the module counts them.
+        attempts: Option<u8>,
+    },
     /// AT+CEREG?, AT+CGREG?, AT+CREG?
     Registration(usize),
     /// AT+QSSLSTATE, and AT+QISTATE? for plain connections
@@ -55,9 +58,15 @@ pub enum SetupStep {
     /// AT+QICSGP=, of a context that was found active: is it the access point of --apn?
     ActiveApn,
     /// AT+QICSGP
-    Apn,
+    Apn {
+        /// The PDP context was deactivated for it.
+        after_tear_down: bool,
+    },
     /// AT+QIACT=
-    Activate,
+    Activate {
+        /// The PDP context was deactivated before: a refusal counts.
+        after_tear_down: bool,
+    },
     /// AT+QIGETERROR, where that was refused with ERROR and no more
     ActivationRefused,
     /// AT+QIDEACT=, then again
@@ -105,7 +114,7 @@ pub enum SetupStep {
     Deactivate,
     /// All is as we found it.
     Ended,
-    /// The attempt failed; the next one begins at `not_before`.
+    /// The attempt failed; the next one begins after a pause.
     Failed,
 }
 

@@ -123,7 +123,7 @@ fn pin() -> settings::Secret {
 
 #[test]
 fn each_answer_leads_to_the_step_that_follows_from_it() {
-    let rows: [(SetupStep, &str, SetupStep); 37] = [
+    let rows: [(SetupStep, &str, SetupStep); 38] = [
         (
             SetupStep::Identity,
             "Quectel\nEC20F\nRevision: EC20CEFAGR06A05M4G\nOK",
@@ -139,16 +139,18 @@ fn each_answer_leads_to_the_step_that_follows_from_it() {
         (SetupStep::Glance, "ERROR", SetupStep::Sim),
         (SetupStep::Glance, "+CPIN: READY\n+CEREG: 0,2\nOK", SetupStep::Sim),
         (SetupStep::Glance, "+CPIN: READY\n+CEREG: 0,1\n+QIACT: 1,1,1,\"10.0.0.1\"\nOK", SetupStep::Messages),
-        (SetupStep::Glance, "+CPIN: READY\n+CEREG: 0,1\nOK", SetupStep::Activate),
+        (SetupStep::Glance, "+CPIN: READY\n+CEREG: 0,1\nOK", SetupStep::Activate { after_tear_down: false }),
         (SetupStep::Sim, "+CPIN: READY\nOK", SetupStep::Registration(0)),
         (SetupStep::Sim, "ERROR", SetupStep::Registration(0)),
         (SetupStep::Registration(0), "+CEREG: 0,5\nOK", SetupStep::Leftovers),
         (SetupStep::Registration(0), "+CEREG: 0,2\nOK", SetupStep::Registration(1)),
         (SetupStep::Leftovers, "OK", SetupStep::PdpState),
-        (SetupStep::PdpState, "OK", SetupStep::Activate),
-        (SetupStep::Apn, "OK", SetupStep::Activate),
-        (SetupStep::Activate, "OK", SetupStep::Address),
-        (SetupStep::Activate, "ERROR", SetupStep::TearDown),
+        (SetupStep::PdpState, "OK", SetupStep::Activate { after_tear_down: false }),
+        (SetupStep::Apn { after_tear_down: false }, "OK", SetupStep::Activate { after_tear_down: false }),
+        (SetupStep::Activate { after_tear_down: false }, "OK", SetupStep::Address),
+        (SetupStep::Activate { after_tear_down: false }, "ERROR", SetupStep::TearDown),
+        // Deactivating it once is enough.
+        (SetupStep::Activate { after_tear_down: true }, "ERROR", SetupStep::ActivationRefused),
         (SetupStep::Address, "ERROR", SetupStep::OtherAddress),
         (SetupStep::Address, "+QIACT: 1,1,1,\"10.0.0.1\"\nOK", SetupStep::Messages),
         (SetupStep::OtherAddress, "OK", SetupStep::Messages),
@@ -160,8 +162,8 @@ fn each_answer_leads_to_the_step_that_follows_from_it() {
         (SetupStep::DataFormat { alone: Some(3) }, "ERROR", SetupStep::Glance),
         (SetupStep::ActivationRefused, "+QIGETERROR: 561,\"open PDP context failed\"\nOK", SetupStep::Failed),
         (SetupStep::ActivationRefused, "ERROR", SetupStep::Failed),
-        (SetupStep::TearDown, "OK", SetupStep::Activate),
-        (SetupStep::Apn, "ERROR", SetupStep::Failed),
+        (SetupStep::TearDown, "OK", SetupStep::Activate { after_tear_down: true }),
+        (SetupStep::Apn { after_tear_down: false }, "ERROR", SetupStep::Failed),
         (SetupStep::Messages, "+CNMI: 2,2,0,0,0\nOK", SetupStep::KeepMessages(Reports::Kept)),
         // Nothing is configured for what would come between.
         (SetupStep::Messages, "+CNMI: 2,1,0,0,0\nOK", SetupStep::Contexts),
@@ -176,11 +178,12 @@ fn each_answer_leads_to_the_step_that_follows_from_it() {
 fn each_answer_leads_to_what_is_configured() {
     let rows = [
         (SetupStep::PdpState, "+QIACT: 1,1,1,\"10.0.0.1\"\nOK", SetupStep::ActiveApn),
-        (SetupStep::PdpState, "OK", SetupStep::Apn),
+        (SetupStep::PdpState, "OK", SetupStep::Apn { after_tear_down: false }),
         (SetupStep::ActiveApn, "+QICSGP: 1,\"other\",\"\",\"\",0\nOK", SetupStep::TearDown),
         (SetupStep::ActiveApn, "+QICSGP: 1,\"Internet\",\"\",\"\",0\nOK", SetupStep::Messages),
         (SetupStep::ActiveApn, "ERROR", SetupStep::Messages),
-        (SetupStep::TearDown, "ERROR", SetupStep::Apn),
+        (SetupStep::TearDown, "ERROR", SetupStep::Apn { after_tear_down: true }),
+        (SetupStep::Apn { after_tear_down: true }, "OK", SetupStep::Activate { after_tear_down: true }),
         (SetupStep::Messages, "+CNMI: 2,1,0,0,0\nOK", SetupStep::Dns),
         (SetupStep::Mqtt, "+QMTCONN: 0,3\nOK", SetupStep::Dns),
         (SetupStep::Mqtt, "ERROR", SetupStep::Dns),
@@ -260,7 +263,7 @@ fn an_answer_to_another_step_than_the_present_one_changes_nothing() {
 
 #[test]
 fn a_pin_that_was_refused_is_told_to_be_forgotten_and_never_asked_for_again() {
-    let mut bench = Bench::at(SetupStep::EnterPin);
+    let mut bench = Bench::at(SetupStep::EnterPin { attempts: Some(3) });
     bench.settings.sim_pin = Some(pin());
     assert_eq!(bench.asks().as_deref(), Some("AT+CPIN=***"), "it is not shown");
     bench.answers("+CME ERROR: incorrect password");
@@ -270,13 +273,50 @@ fn a_pin_that_was_refused_is_told_to_be_forgotten_and_never_asked_for_again() {
 
 #[test]
 fn the_last_attempt_for_the_pin_is_not_used() {
-    for (attempts, next) in [("3", SetupStep::EnterPin), ("2", SetupStep::EnterPin), ("1", SetupStep::Failed)]
-    {
+    let enter = |attempts| SetupStep::EnterPin { attempts: Some(attempts) };
+    for (attempts, next) in [("3", enter(3)), ("2", enter(2)), ("1", SetupStep::Failed)] {
         let mut bench = Bench::at(SetupStep::PinAttempts(0));
         bench.settings.sim_pin = Some(pin());
         bench.asks();
         bench.answers(&format!("+QPINC: \"SC\",{attempts},10\nOK"));
         assert_eq!(bench.setup.step(), next, "{attempts} left");
+    }
+}
+
+#[test]
+fn a_pin_whose_answer_is_lost_is_entered_again_only_where_no_attempt_was_used() {
+    for (before, after, is_entered_again) in [
+        ("+QPINC: \"SC\",3,10\nOK", "+QPINC: \"SC\",3,10\nOK", true),
+        ("+QPINC: \"SC\",3,10\nOK", "+QPINC: \"SC\",2,10\nOK", false),
+        ("+QPINC: \"SC\",2,10\nOK", "+QPINC: \"SC\",1,10\nOK", false),
+        // A module that does not count them.
+        ("ERROR", "ERROR", false),
+        ("+QPINC: \"SC\",3,10\nOK", "ERROR", false),
+        ("ERROR", "+QPINC: \"SC\",3,10\nOK", false),
+    ] {
+        for cut in [Cut::Silent, Cut::PortLost, Cut::Rebooted] {
+            let name = format!("{before:?}, {cut}, {after:?}");
+            let mut bench = Bench::at(SetupStep::Sim);
+            bench.settings.sim_pin = Some(pin());
+            for counts in [before, after] {
+                assert_eq!(bench.asks().as_deref(), Some("AT+CPIN?"), "{name}");
+                bench.answers("+CPIN: SIM PIN\nOK");
+                while let SetupStep::PinAttempts(_) = bench.setup.step() {
+                    bench.asks();
+                    bench.answers(counts);
+                }
+                if let SetupStep::EnterPin { .. } = bench.setup.step() {
+                    bench.asks();
+                    bench.with(|setup, given, now| setup.not_answered(given, cut, now));
+                    if cut != Cut::Silent {
+                        bench.setup.lost(SetupStep::Sim, false, bench.now);
+                    }
+                }
+            }
+            let forgets = bench.effects.iter().any(|effect| matches!(effect, Effect::ForgetPin));
+            assert_eq!(forgets, !is_entered_again, "{name}");
+            assert_eq!(bench.setup.step() == SetupStep::Sim, is_entered_again, "{name}");
+        }
     }
 }
 
@@ -297,6 +337,18 @@ fn failed_attempts_are_repeated_after_a_pause_until_the_limit() {
 }
 
 #[test]
+fn an_answer_ends_the_pause_after_silence_and_no_other() {
+    for (kind, is_over) in [(Kind::ModemSilent, true), (Kind::NoDataSession, false)] {
+        let mut bench = Bench::at(SetupStep::Glance);
+        bench.settings.wait = Wait::Forever;
+        bench.with(|setup, given, now| setup.failed(given, Failure::new(kind, "why"), false, now));
+        assert_eq!(bench.asks(), None, "{kind:?}: it waits");
+        bench.setup.modem_answers();
+        assert_eq!(bench.asks().is_some(), is_over, "{kind:?}");
+    }
+}
+
+#[test]
 fn a_command_that_is_never_answered_is_left_out_after_three_tries_if_it_can_be() {
     let mut bench = Bench::at(SetupStep::Messages);
     for _ in 0..UNANSWERED_MAX {
@@ -304,7 +356,7 @@ fn a_command_that_is_never_answered_is_left_out_after_three_tries_if_it_can_be()
         bench.with(|setup, given, now| setup.not_answered(given, Cut::Silent, now));
     }
     assert_ne!(bench.setup.step(), SetupStep::Messages);
-    let mut needed = Bench::at(SetupStep::Activate);
+    let mut needed = Bench::at(SetupStep::Activate { after_tear_down: false });
     needed.asks();
     needed.with(|setup, given, now| setup.not_answered(given, Cut::Silent, now));
     assert_eq!(needed.setup.step(), SetupStep::Failed);
@@ -329,7 +381,7 @@ fn at_the_end_what_was_changed_is_put_back_and_a_session_of_ours_deactivated() {
     bench.setup.go(SetupStep::DataFormat { alone: None });
     bench.asks();
     bench.answers("OK");
-    bench.setup.go(SetupStep::Activate);
+    bench.setup.go(SetupStep::Activate { after_tear_down: false });
     bench.asks();
     bench.answers("OK");
     bench.with(|setup, given, _| setup.release(given));

@@ -373,6 +373,28 @@ fn the_last_attempt_for_a_pin_is_never_used() {
 }
 
 #[test]
+fn a_wrong_pin_whose_refusal_is_lost_costs_one_attempt() {
+    let pin = Secret(AtText::new("0000").expect("digits"));
+    let mut hand = ByHand::new(&[Mode::Push], 1, true, |settings| {
+        settings.modem.sim_pin = Some(pin);
+        settings.modem.wait = Wait::Forever;
+    });
+    // Beside other questions first, then before each attempt.
+    for _ in 0..3 {
+        hand.ports[0].instead.push_back(("AT+CPIN?", b"\r\n+CPIN: SIM PIN\r\n\r\nOK\r\n".to_vec()));
+    }
+    for attempts in [3, 2] {
+        let count = format!("\r\n+QPINC: \"SC\",{attempts},10\r\n\r\nOK\r\n");
+        hand.ports[0].instead.push_back(("AT+QPINC", count.into_bytes()));
+        hand.ports[0].instead.push_back(("AT+CPIN=", Vec::new()));
+    }
+    hand.run_for(seconds(100));
+    let said = |line: &str| hand.ports[0].commands.iter().filter(|said| said.starts_with(line)).count();
+    assert_eq!(["AT+QPINC=", "AT+CPIN="].map(said), [2, 1], "{:?}", hand.ports[0].commands);
+    assert_eq!(hand.stopped, Some(Kind::SimFailed));
+}
+
+#[test]
 fn a_module_that_reports_no_attempts_is_given_the_pin_exactly_once() {
     let pin = Secret(AtText::new("0000").expect("digits"));
     let mut hand = ByHand::new(&[Mode::Push], 1, true, |settings| {
