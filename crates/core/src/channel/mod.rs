@@ -56,7 +56,7 @@ pub struct Channel {
     refusals: u32,
     /// How often in a row it answered only when its flow control was off.
     times_deaf: u32,
-    /// The port was lost in data mode, and the modem has not answered since.
+    /// The port was lost in data mode, or is in it unseen, and the modem has not answered since.
     was_stream: bool,
     /// Commands that were given up on it may still be answered.
     owes_answers: bool,
@@ -310,6 +310,12 @@ impl Channel {
         let in_flight = if unframed { self.forget() } else { self.abandon() };
         self.begin_resync(now);
         in_flight
+    }
+
+    /// It may be in data mode, although no `CONNECT` was seen: a resync begins with the escape.
+    pub fn leave_unseen_stream(&mut self, now: Instant) {
+        self.was_stream = true;
+        self.begin_resync(now);
     }
 
     /// The modem has rebooted: it has forgotten its settings and what it was asked. Returns the command that was in

@@ -10,6 +10,7 @@ use super::{
     InFlight, Modem, OpenAnswer, OpenFailure, OpenResult, Origin, RebootSign, Received, Refusal, Rung,
     SetupStep, Socket, SocketId, UserAnswer, Way,
 };
+use crate::at::Expects;
 use crate::at::answers::{Answer, LastError, SentCounts, SocketState, SocketStatus};
 use crate::channel::Habit;
 use crate::socket::{Checked, CloseAnswer, CloseForm, Witnessed};
@@ -29,6 +30,10 @@ impl Modem {
             matches!(in_flight.command, Command::State { .. }) || in_flight.origin == Origin::ConfirmSession;
         if is_question && outcome == CommandOutcome::Ok && answer.lines.is_empty() && answer.has_gaps {
             return self.asked_in_vain(&in_flight);
+        }
+        let begins_stream = in_flight.command.expects() == Expects::ConnectThenData;
+        if begins_stream && outcome != CommandOutcome::Connect && answer.has_gaps {
+            return self.stream_may_have_begun(port, in_flight, now);
         }
         if in_flight.origin != Origin::Wire {
             self.channels[port].flow_control_works();
@@ -69,6 +74,18 @@ impl Modem {
                 self.events.push_back(Event::Answered(id, answer));
             }
         }
+    }
+
+    /// The `CONNECT` of a stream may have been taken for another program's text, and payload for the answer: the next
+    /// command could be payload too.
+    fn stream_may_have_begun(&mut self, port: usize, in_flight: InFlight, now: Instant) {
+        log::warn!(
+            "another program's text came to {} while a stream was opened; leaving data mode, in case it was",
+            self.ports[port].name
+        );
+        self.counters.resyncs += 1;
+        self.channels[port].leave_unseen_stream(now);
+        self.unanswered(port, in_flight, Cut::Garbled, now);
     }
 
     /// The answer to a question may have been taken for another program's text: it is due again.

@@ -125,6 +125,29 @@ fn a_text_with_an_ok_in_it_is_not_payload_when_it_comes_while_an_end_is_doubted(
     }
 }
 
+/// The end of the text is hidden by noise, so `CONNECT` is taken for text, and what the server sends first for the answer:
+/// a command that asks for the reason would be the client's bytes.
+#[test]
+fn no_command_reaches_a_server_whose_connect_was_taken_for_another_programs_text() {
+    let text = b"\r\n+CMT: \"+490000000\",,\"26/11/26,17:00:00+04\"\r\nhello\r\n";
+    for port in ports() {
+        for says in ["\r\nERROR\r\n", "\r\nNO CARRIER\r\n", "\r\n+CME ERROR: 3\r\n", "\r\n\r\n"] {
+            let far = Behaviour { says: Says::Text(says.into()), ends: Ends::Never, ..Behaviour::sink() };
+            let mut sim = wiring(port.clone())
+                .connect(stream().at(seconds(6)).far_end(far))
+                .connect(stream().at(seconds(200)).far_end(Behaviour::source(1_000, 3)))
+                .fault(millis(5_600), Fault::Foreign(text.to_vec()))
+                .fault(millis(5_900), Fault::Noise(0, vec![224, 255]))
+                .start();
+            // Every run checks what the servers have read.
+            sim.run_to_the_end(seconds(300));
+            let name = format!("dcd {} dtr {}, {says:?}", port.has_dcd, port.has_dtr);
+            assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{name}");
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{name}");
+        }
+    }
+}
+
 /// The modem misses the escapes, so nothing comes back until it reports the real end with the same words.
 #[test]
 fn an_end_that_comes_while_the_same_words_in_the_payload_are_doubted_is_not_given_in_their_place() {
