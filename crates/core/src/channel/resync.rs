@@ -58,17 +58,22 @@ enum ResyncStep {
     },
     Settling,
     /// Asked for something that no earlier question had for an answer.
-    Marking {
-        /// It has come, and its `OK` is next.
-        seen: bool,
-        /// The `OK` has come too.
-        answered: bool,
-        /// An error has come: perhaps the modem does not know the question.
-        refused: bool,
-    },
+    Marking(Mark),
     Guard,
     Escaped,
     Filling,
+}
+
+/// The answer that no earlier question had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Awaited,
+    /// An error has come: perhaps the modem does not know the question.
+    Refused,
+    /// It has come, and its `OK` is next.
+    Seen,
+    /// The `OK` has come too.
+    Answered,
 }
 
 /// What has been tried.
@@ -178,7 +183,7 @@ impl Resync {
 
     /// The line was busy for this long, which is not counted against the modem.
     pub fn line_was_busy(&mut self, wire_time: Duration) {
-        if matches!(self.step, ResyncStep::Marking { answered: false, .. }) {
+        if matches!(self.step, ResyncStep::Marking(mark) if mark != Mark::Answered) {
             self.due = (self.due + wire_time).min(self.patience_ends);
         }
     }
@@ -193,16 +198,18 @@ impl Resync {
         } else if self.step == ResyncStep::Escaped && now + (ESCAPE_WAIT - ESCAPE_OK_NOT_BEFORE) >= self.due {
             // It may be late too, of an `AT` before the escape: the modem is asked once more.
             self.due = self.due.min(now + QUIET);
-        } else if let ResyncStep::Marking { seen: true, answered, .. } = &mut self.step {
-            *answered = true;
+        } else if self.step == ResyncStep::Marking(Mark::Seen) {
+            self.step = ResyncStep::Marking(Mark::Answered);
             self.due = now;
         }
     }
 
     /// A line of an answer arrived.
     pub fn line_received(&mut self, line: &str) {
-        if let ResyncStep::Marking { seen, .. } = &mut self.step {
-            *seen |= line.starts_with(MARK_ANSWER);
+        if let ResyncStep::Marking(mark @ (Mark::Awaited | Mark::Refused)) = &mut self.step
+            && line.starts_with(MARK_ANSWER)
+        {
+            *mark = Mark::Seen;
         }
     }
 
@@ -214,7 +221,7 @@ impl Resync {
                 self.due = now + refused_pause(self.refusals);
                 self.refusals = self.refusals.saturating_add(1);
             }
-            ResyncStep::Marking { refused, .. } => *refused = true,
+            ResyncStep::Marking(mark @ (Mark::Awaited | Mark::Seen)) => *mark = Mark::Refused,
             _ => {}
         }
     }
@@ -227,14 +234,14 @@ impl Resync {
         match self.step {
             // Quiet or not, late answers may still be under way.
             ResyncStep::Settling if self.has_late_answers || self.patience_ends <= now => {
-                self.step = ResyncStep::Marking { seen: false, answered: false, refused: false };
+                self.step = ResyncStep::Marking(Mark::Awaited);
                 self.due = now + MARK_WAIT;
                 self.patience_ends = now + MARK_WAIT_MAX;
                 Next::Ask(MARK)
             }
-            ResyncStep::Settling | ResyncStep::Marking { answered: true, .. } => self.awake(),
+            ResyncStep::Settling | ResyncStep::Marking(Mark::Answered) => self.awake(),
             // One error may be late as well.
-            ResyncStep::Marking { refused: true, .. } if std::mem::replace(&mut self.was_refused, true) => {
+            ResyncStep::Marking(Mark::Refused) if std::mem::replace(&mut self.was_refused, true) => {
                 self.awake()
             }
             ResyncStep::Guard => {
@@ -254,8 +261,8 @@ impl Resync {
             {
                 Next::Silent
             }
-            ResyncStep::Asking { .. } | ResyncStep::Marking { .. } if self.asks_left > 0 => self.ask(now),
-            ResyncStep::Asking { .. } | ResyncStep::Marking { .. } => self.next_remedy(now, wire_time),
+            ResyncStep::Asking { .. } | ResyncStep::Marking(_) if self.asks_left > 0 => self.ask(now),
+            ResyncStep::Asking { .. } | ResyncStep::Marking(_) => self.next_remedy(now, wire_time),
         }
     }
 
