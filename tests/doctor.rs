@@ -211,6 +211,12 @@ fn a_pin_that_a_tunnel_was_refused_is_known_to_be_wrong() {
         "give the right one",
     ];
     failed(&with_state(&["doctor"]), 9, "sim", &said);
+    // The service's directory is known to a tunnel that has none.
+    let device = modem.device(0);
+    let mut again = tunnel_command(&["connect", "server.test:443", "--insecure", "-d", &device]);
+    let again = run(again.args(["--sim-pin-file", pin_file]).env("STATE_DIRECTORY", directory.path()));
+    assert_eq!(again.status, 9, "{}", again.stderr);
+    assert_eq!(ask(&modem, &["AT+QPINC=\"SC\""]), ["+QPINC: \"SC\",2,10"]);
     // After the second wrong PIN one attempt is left, which only the user may use.
     fs::write(&pin, "1111\n").expect("the directory is ours");
     assert_eq!(with_state(&["connect", "server.test:443", "--insecure"]).status, 9);

@@ -86,8 +86,9 @@ impl EventLoop {
             recorded_at: None,
         };
         let pin = self.configuration.modem.sim_pin.as_ref();
-        let refused = pin.zip(daemon.state_directory.as_deref());
-        if refused.is_some_and(|(pin, directory)| sim_pin::is_refused(directory, pin.0.as_str())) {
+        // A tunnel without such a directory must not try what the service was refused.
+        let mut directories = daemon.state_directory.iter().cloned().chain(sim_pin::usual_directories());
+        if pin.is_some_and(|pin| directories.any(|it| sim_pin::is_refused(&it, pin.0.as_str()))) {
             self.relay.modem_mut().forbid_pin();
         }
         self.daemon = Some(daemon);
