@@ -20,9 +20,8 @@ fn commands_are_accepted() {
     for line in shell_lines(&readme) {
         let words = words(line);
         let program = words.iter().position(|word| word == "qssl-tunnel");
-        let behind_cargo =
-            words.iter().position(|word| word == "--").filter(|_| line.contains("emulator --"));
-        let arguments = match (behind_cargo, program) {
+        let after_cargo = words.iter().position(|word| word == "--").filter(|_| line.contains("emulator --"));
+        let arguments = match (after_cargo, program) {
             (Some(at), _) => words[at + 1..].to_vec(),
             (None, Some(0)) => words[1..].to_vec(),
             _ => match words.iter().find_map(|word| word.strip_prefix("ProxyCommand=qssl-tunnel ")) {

@@ -88,7 +88,7 @@ pub fn user_of(stream: &ClientStream) -> Option<u32> {
 /// read, and before our own direction has ended. It needs one query to the kernel (or reads /proc/net/tcp if
 /// there is no sock_diag), so do not call it on every turn of the loop.
 ///
-/// `None`: it cannot be known, as for a TCP peer on another host, a terminal, or whoever sends datagrams.
+/// `None`: it cannot be known, as for a TCP peer on another host, a terminal, or a sender of datagrams.
 pub fn peer_is_gone(stream: &ClientStream) -> Option<bool> {
     match stream {
         ClientStream::Tcp(stream) => tcp_peer_is_gone(stream),

@@ -558,7 +558,7 @@ mod tests {
     #[test]
     fn text_around_blocks_and_line_ends_of_other_systems_do_no_harm() {
         let text = String::from_utf8(ROOT.to_vec()).expect("PEM is text");
-        let windows = format!("subject=whoever\r\n{}\r\n", text.replace('\n', "\r\n"));
+        let windows = format!("subject=anyone\r\n{}\r\n", text.replace('\n', "\r\n"));
         assert_eq!(one(windows.as_bytes()), one(ROOT));
         let both = [EC_SEC1, CLIENT_EC].concat();
         assert_eq!(one(&both), one(CLIENT_EC));

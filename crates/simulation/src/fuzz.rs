@@ -168,7 +168,7 @@ fn framed(said: &[u8], step: usize, limit: usize) -> Vec<String> {
     while let Some(found) = decoder.decode(&mut rest) {
         is_found |= matches!(found, Piece::Frame(frame) if frame.dlci == 1 && frame.information == b"AT");
     }
-    assert!(is_found, "no good frame is found behind");
+    assert!(is_found, "no good frame is found after the garbage");
     all
 }
 

@@ -5,7 +5,7 @@
 //!   ┌────► Line ────────────────────► Message   Line ──────────────────────► HeaderLf ──► Payload
 //!   └────────┘                                                                              │ length reached
 //!                                                                                           ▼
-//!                                                                    Line ◄──── CR LF ──── Behind
+//!                                                                    Line ◄── CR LF ── AfterPayload
 //!
 //!            announces free text                   its end
 //!      Line ────────────────────► Foreign text ──────────────► Line
@@ -189,7 +189,7 @@ enum DecoderState {
     /// after what may be its end.
     ForeignText(Text, usize),
     /// After payload: CR, LF.
-    Behind {
+    AfterPayload {
         cr_seen: bool,
     },
     /// The rest of a line that is too long.
@@ -252,7 +252,7 @@ impl Decoder {
             DecoderState::Payload { left, .. } | DecoderState::LatePayload { left, .. } => left,
             DecoderState::Line
             | DecoderState::LateLine
-            | DecoderState::Behind { .. }
+            | DecoderState::AfterPayload { .. }
             | DecoderState::SettledPayload { .. }
             | DecoderState::ForeignText(..)
             | DecoderState::Discarding => 0,
@@ -349,7 +349,7 @@ impl Decoder {
             | DecoderState::Discarding => true,
             DecoderState::ForeignText(text, _) => !text.may_be_over(),
             // Nothing need follow.
-            DecoderState::Behind { .. } => false,
+            DecoderState::AfterPayload { .. } => false,
         }
     }
 
@@ -436,7 +436,7 @@ impl Decoder {
                         let is_answer = matches!(&follows, Follows::Text(text) if text.is_answer);
                         self.state = match follows {
                             Follows::Payload(length) => after_header(length, Owner::Foreign),
-                            Follows::Rest(0) => DecoderState::Behind { cr_seen: false },
+                            Follows::Rest(0) => DecoderState::AfterPayload { cr_seen: false },
                             Follows::Rest(left) => DecoderState::Payload { left, owner: Owner::Foreign },
                             Follows::Text(text) => DecoderState::ForeignText(text, 0),
                             Follows::Impossible => return Some(Message::Malformed(text(&self.line))),
@@ -567,13 +567,13 @@ impl Decoder {
                     self.state = after_payload(left, owner);
                     return Some(Message::Payload { bytes, left });
                 }
-                DecoderState::Behind { cr_seen } => {
+                DecoderState::AfterPayload { cr_seen } => {
                     // Wake bytes and noise between messages mean nothing.
                     let noise = input.iter().take_while(|byte| is_noise(**byte)).count();
                     *input = &input[noise..];
                     let &first = input.first()?;
                     match (cr_seen, first) {
-                        (false, b'\r') => self.state = DecoderState::Behind { cr_seen: true },
+                        (false, b'\r') => self.state = DecoderState::AfterPayload { cr_seen: true },
                         (true, b'\n') => self.state = DecoderState::Line,
                         (false, b'+' | b'A') => {
                             self.state = DecoderState::Line;
@@ -618,7 +618,7 @@ fn is_noise(byte: u8) -> bool {
 
 fn after_payload(left: usize, owner: Owner) -> DecoderState {
     match left {
-        0 => DecoderState::Behind { cr_seen: false },
+        0 => DecoderState::AfterPayload { cr_seen: false },
         _ => DecoderState::Payload { left, owner },
     }
 }

@@ -1,8 +1,8 @@
 //! The sockets of the modem, and which of them have to be looked at.
 //!
 //! Most of what is looked at after each event follows from the state of one socket. With twelve connections, eleven of
-//! which are idle, looking at all of them costs more than the event. So whoever borrows a socket for a change marks it, for
-//! both who look: the modem adjusts its flow, and the relay looks after its client.
+//! which are idle, looking at all of them costs more than the event. So a socket that is borrowed for a change is marked
+//! twice: for the modem, which adjusts its flow, and for the relay, which looks after its client.
 
 use std::ops::{Deref, Index, IndexMut};
 use std::time::Instant;

@@ -495,8 +495,8 @@ impl Leaving {
         }
     }
 
-    /// From where on it is unsure whether what is held before that is payload: the escape was not answered, and nothing
-    /// shows where the modem's words begin.
+    /// The first of the bytes that are held which may not be payload: the escape was not answered, and nothing shows
+    /// where the modem's words begin.
     pub fn unsure_from(&self, socket: Option<SocketId>, incoming: &Incoming) -> Option<usize> {
         match self.state_answer(socket, incoming) {
             Some(StateAnswer::Connected { was_escaped: false, .. }) => {
