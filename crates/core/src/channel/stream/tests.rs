@@ -336,6 +336,20 @@ fn with_dcd_nothing_but_a_whole_terminator_is_held() {
     );
 }
 
+/// A reboot as well as an end: no escape is needed.
+#[test]
+fn dcd_off_beside_the_words_of_any_end_is_believed() {
+    let now = test_clock::now();
+    for (words, is_live) in words::ENDS.iter().flat_map(|words| [(*words, true), (*words, false)]) {
+        let mut mode = Stream::new(SocketId::new(0), is_live, Exit::Escape, None, now);
+        mode.dcd_changed(true, now);
+        assert_eq!(receive(&mut mode, &[b"x", words].concat(), now), b"x");
+        mode.dcd_changed(false, now);
+        let name = format!("{}, live: {is_live}", words.escape_ascii());
+        assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Ended, "{name}");
+    }
+}
+
 #[test]
 fn a_dcd_that_has_not_been_on_says_nothing() {
     let (mut mode, now) = mode(false);

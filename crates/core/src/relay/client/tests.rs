@@ -252,14 +252,18 @@ fn the_socket_of_a_client_that_has_left_or_sent_everything_may_be_taken_back() {
 }
 
 #[test]
-fn bytes_that_the_module_takes_are_counted_once_and_are_movement() {
+fn what_the_module_takes_is_counted_once_and_what_it_takes_or_gives_is_movement() {
     let start = now();
     let later = start + Duration::from_secs(1);
-    let mut client = client("open", start);
-    let carried = Carried { up_bytes: 10, ..Carried::default() };
-    assert_eq!(client.carried(|_| carried, later).bytes, 10);
-    assert_eq!(client.carried(|_| carried, later + Duration::from_secs(1)).bytes, 0);
-    assert_eq!((client.up_bytes(), client.last_byte), (10, later));
+    let up = Carried { up_bytes: 10, ..Carried::default() };
+    // What it gives is movement too: a client that reads nothing is not idle while bytes come for it.
+    let down = Carried { down_bytes: 10, ..Carried::default() };
+    for (carried, up_bytes) in [(up, 10), (down, 0)] {
+        let mut client = client("open", start);
+        assert_eq!(client.carried(|_| carried, later).bytes, up_bytes);
+        assert_eq!(client.carried(|_| carried, later + Duration::from_secs(1)).bytes, 0);
+        assert_eq!((client.up_bytes(), client.last_byte), (up_bytes, later));
+    }
 }
 
 /// A datagram session that waits for a socket.
