@@ -81,6 +81,7 @@ mod tests {
             "+CNMI",
             "+QICFG",
             "+CMUX",
+            "+CGPADDR",
             "+QURCCFG",
             "+QMTCONN",
             "",
@@ -118,6 +119,9 @@ mod tests {
             assert_eq!(MqttClient::of(&line), None, "{line}");
             assert_eq!(Signal::of(&line).and_then(|signal| signal.dbm), None, "{line}");
             assert_eq!(UrcPorts::of(&line), None, "{line}");
+            assert_eq!(CmuxRanges::of(&line), None, "{line}");
+            assert_eq!(SentCounts::of(&line), None, "{line}");
+            assert_eq!(ContextAddress::of(&line), None, "{line}");
             // Texts, which their users compare.
             let _ =
                 (AccessPoint::of(&line), NameServers::of(&line), Operator::of(&line), SimState::of(&line));
