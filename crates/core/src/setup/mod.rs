@@ -726,6 +726,9 @@ impl SetUp {
             SetupStep::Glance => {
                 let has_sim = SimState::all(&lines).any(|state| state == SimState::Ready);
                 let is_registered = Registration::first(&lines).is_some_and(Registration::is_registered);
+                if has_sim {
+                    self.sim_is_ready();
+                }
                 if refused.is_none() && has_sim && is_registered {
                     self.leftovers(&lines);
                     self.pdp_state_answered(given, &lines);

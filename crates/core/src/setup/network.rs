@@ -113,9 +113,7 @@ impl SetUp {
     ) {
         match (SimState::first(lines), outcome) {
             (Some(SimState::Ready), _) => {
-                if self.pin != Pin::Refused {
-                    self.pin = Pin::Untried;
-                }
+                self.sim_is_ready();
                 self.go(SetupStep::Registration(0));
             }
             (Some(SimState::WantsPin), _) if given.settings.sim_pin.is_some() => {
@@ -181,6 +179,13 @@ impl SetUp {
                 self.failed(given, Failure::new(Kind::SimFailed, message), true, now);
             }
             (attempts, _) => self.go(SetupStep::EnterPin { attempts }),
+        }
+    }
+
+    /// If its PIN was entered, it was the right one.
+    pub(super) fn sim_is_ready(&mut self) {
+        if let Pin::Entered { .. } = self.pin {
+            self.pin = Pin::Untried;
         }
     }
 

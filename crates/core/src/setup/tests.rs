@@ -321,6 +321,25 @@ fn a_pin_whose_answer_is_lost_is_entered_again_only_where_no_attempt_was_used() 
 }
 
 #[test]
+fn a_pin_whose_answer_is_lost_was_right_if_the_sim_is_ready_after_it() {
+    for (step, answer) in [
+        (SetupStep::Sim, "+CPIN: READY\nOK"),
+        (SetupStep::Glance, "+CPIN: READY\n+CEREG: 0,1\n+QIACT: 1,1,1,\"10.0.0.1\"\nOK"),
+    ] {
+        let mut bench = Bench::at(SetupStep::EnterPin { attempts: None });
+        bench.settings.sim_pin = Some(pin());
+        bench.asks();
+        bench.setup.go(step);
+        bench.asks();
+        bench.answers(answer);
+        // The modem reboots later, and wants it again.
+        bench.setup.go(SetupStep::Sim);
+        let asked = ["+CPIN: SIM PIN\nOK", "ERROR", "ERROR"];
+        assert_eq!(bench.led_by(&asked), SetupStep::EnterPin { attempts: None }, "{step:?}");
+    }
+}
+
+#[test]
 fn failed_attempts_are_repeated_after_a_pause_until_the_limit() {
     let mut bench = Bench::new(settings::Modem {
         wait: Wait::Limited { time: None, retries: Some(1) },
