@@ -374,28 +374,33 @@ fn the_last_attempt_for_a_pin_is_never_used() {
 
 #[test]
 fn a_wrong_pin_whose_refusal_is_lost_costs_one_attempt() {
-    let pin = Secret(AtText::new("0000").expect("digits"));
-    let mut hand = ByHand::new(&[Mode::Push], 1, true, |settings| {
-        settings.modem.sim_pin = Some(pin);
-        settings.modem.wait = Wait::Forever;
-    });
-    // Beside other questions first, then before each attempt.
-    for _ in 0..3 {
-        hand.ports[0].instead.push_back(("AT+CPIN?", b"\r\n+CPIN: SIM PIN\r\n\r\nOK\r\n".to_vec()));
-    }
+    let mut hand = by_hand_with_a_wrong_pin();
     for attempts in [3, 2] {
         let count = format!("\r\n+QPINC: \"SC\",{attempts},10\r\n\r\nOK\r\n");
         hand.ports[0].instead.push_back(("AT+QPINC", count.into_bytes()));
         hand.ports[0].instead.push_back(("AT+CPIN=", Vec::new()));
     }
     hand.run_for(seconds(100));
-    let said = |line: &str| hand.ports[0].commands.iter().filter(|said| said.starts_with(line)).count();
-    assert_eq!(["AT+QPINC=", "AT+CPIN="].map(said), [2, 1], "{:?}", hand.ports[0].commands);
+    assert_eq!(["AT+QPINC=", "AT+CPIN="].map(|line| times_said(&hand, line)), [2, 1]);
     assert_eq!(hand.stopped, Some(Kind::SimFailed));
 }
 
 #[test]
 fn a_module_that_reports_no_attempts_is_given_the_pin_exactly_once() {
+    let mut hand = by_hand_with_a_wrong_pin();
+    for _ in 0..3 {
+        for (line, answer) in [("AT+QPINC", "ERROR"), ("AT+CPINR", "ERROR"), ("AT+CPIN=", "+CME ERROR: 16")] {
+            hand.ports[0].instead.push_back((line, format!("\r\n{answer}\r\n").into_bytes()));
+        }
+    }
+    hand.run_for(seconds(100));
+    let said = ["AT+QPINC=", "AT+CPINR=", "AT+CPIN="].map(|line| times_said(&hand, line));
+    assert_eq!(said, [1, 1, 1], "{:?}", hand.ports[0].commands);
+    assert_eq!(hand.stopped, Some(Kind::SimFailed));
+}
+
+/// A modem whose SIM wants its PIN, at first among other questions, and a tunnel that was given a wrong one.
+fn by_hand_with_a_wrong_pin() -> ByHand {
     let pin = Secret(AtText::new("0000").expect("digits"));
     let mut hand = ByHand::new(&[Mode::Push], 1, true, |settings| {
         settings.modem.sim_pin = Some(pin);
@@ -403,14 +408,12 @@ fn a_module_that_reports_no_attempts_is_given_the_pin_exactly_once() {
     });
     for _ in 0..3 {
         hand.ports[0].instead.push_back(("AT+CPIN?", b"\r\n+CPIN: SIM PIN\r\n\r\nOK\r\n".to_vec()));
-        for (line, answer) in [("AT+QPINC", "ERROR"), ("AT+CPINR", "ERROR"), ("AT+CPIN=", "+CME ERROR: 16")] {
-            hand.ports[0].instead.push_back((line, format!("\r\n{answer}\r\n").into_bytes()));
-        }
     }
-    hand.run_for(seconds(100));
-    let said = |line: &str| hand.ports[0].commands.iter().filter(|said| said.starts_with(line)).count();
-    assert_eq!(["AT+QPINC=", "AT+CPINR=", "AT+CPIN="].map(said), [1, 1, 1], "{:?}", hand.ports[0].commands);
-    assert_eq!(hand.stopped, Some(Kind::SimFailed));
+    hand
+}
+
+fn times_said(hand: &ByHand, beginning: &str) -> usize {
+    hand.ports[0].commands.iter().filter(|said| said.starts_with(beginning)).count()
 }
 
 /// A SIM that wants its PUK could take a PIN for a wrong PUK.
