@@ -727,7 +727,7 @@ impl SetUp {
                 let has_sim = SimState::all(&lines).any(|state| state == SimState::Ready);
                 let is_registered = Registration::first(&lines).is_some_and(Registration::is_registered);
                 if has_sim {
-                    self.sim_is_ready();
+                    self.pin_was_right();
                 }
                 if refused.is_none() && has_sim && is_registered {
                     self.leftovers(&lines);
@@ -742,7 +742,7 @@ impl SetUp {
             SetupStep::PinAttempts(index) => self.pin_attempts_answered(given, index, &lines, now),
             SetupStep::EnterPin { .. } => match refused {
                 None => {
-                    self.pin = Pin::Untried;
+                    self.pin_was_right();
                     self.go(SetupStep::Sim);
                 }
                 Some(refusal) => self.pin_was_refused(given, &refusal, now),

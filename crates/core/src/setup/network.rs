@@ -113,7 +113,7 @@ impl SetUp {
     ) {
         match (SimState::first(lines), outcome) {
             (Some(SimState::Ready), _) => {
-                self.sim_is_ready();
+                self.pin_was_right();
                 self.go(SetupStep::Registration(0));
             }
             (Some(SimState::WantsPin), _) if given.settings.sim_pin.is_some() => {
@@ -182,8 +182,8 @@ impl SetUp {
         }
     }
 
-    /// If its PIN was entered, it was the right one.
-    pub(super) fn sim_is_ready(&mut self) {
+    /// The SIM is ready, or has taken its PIN: if that was entered, it was the right one.
+    pub(super) fn pin_was_right(&mut self) {
         if let Pin::Entered { .. } = self.pin {
             self.pin = Pin::Untried;
         }
