@@ -48,7 +48,7 @@ pub enum ChannelEvent {
     Prompt,
     /// A line that may be another program's.
     OthersLine(String),
-    /// The command in flight, on a channel whose echo had been switched off.
+    /// The command in flight or the `AT` of a resync, on a channel whose echo had been switched off.
     EchoAgain,
     /// What cannot be parsed.
     Malformed(String),
@@ -281,8 +281,12 @@ impl Channel {
 
     /// A command came back. Returns whether the echo had been switched off, which the module has forgotten then.
     fn echoed(&mut self) -> bool {
-        let Some(in_flight) = self.in_flight.as_mut().filter(|it| it.echo.is_none()) else { return false };
-        in_flight.echo = Some(Echo::default());
+        match &mut self.in_flight {
+            Some(in_flight) if in_flight.echo.is_none() => in_flight.echo = Some(Echo::default()),
+            // The `AT` of a resync.
+            None if matches!(self.state, ChannelState::Resync(_)) => {}
+            _ => return false,
+        }
         self.habit.command_came_back() && self.wire.have_silenced_echo()
     }
 

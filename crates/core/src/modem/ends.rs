@@ -91,7 +91,10 @@ impl Modem {
             End::Eof if socket.carries_datagrams() => end,
             End::Eof if is_strict => End::Cut(Cut::ClosedUncertain),
             // Every port that carries a stream carries all of it before its end.
-            End::Eof if socket.listening.behind().is_some() => End::Cut(Cut::UrcsMissed),
+            End::Eof if socket.listening.behind().is_some() => {
+                self.routing.bytes_are_missing();
+                End::Cut(Cut::UrcsMissed)
+            }
             end => end,
         };
         self.events.push_back(Event::Ended(id, end));

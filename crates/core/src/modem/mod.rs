@@ -845,7 +845,7 @@ impl Modem {
             }
             // It has received the command after all, and may have taken what came after it for payload.
             ChannelEvent::Prompt => self.settle_unprompted(port, false),
-            ChannelEvent::EchoAgain => self.echo_is_back(port),
+            ChannelEvent::EchoAgain => self.echo_is_back(port, now),
             ChannelEvent::OthersLine(line) => self.setup.others_said(&line),
             ChannelEvent::Malformed(text) => {
                 log::warn!("{}: the modem sent what cannot be parsed: {text:?}", self.ports[port].name);

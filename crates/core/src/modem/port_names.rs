@@ -150,9 +150,10 @@ impl Routing {
         self.choice != Choice::Every && listening.are_late_copies(port, now)
     }
 
-    /// Another port has carried what this one has not: the module does not send by every port.
-    fn copies_are_missing(&mut self) {
-        if self.choice == Choice::Every {
+    /// Another port has carried what this one has not: the module does not choose as it seemed to. The setting may have been
+    /// lost, too.
+    pub(super) fn bytes_are_missing(&mut self) {
+        if matches!(self.choice, Choice::Every | Choice::Opener) {
             self.choice = Choice::Unknown;
         }
         self.forget();
@@ -342,7 +343,7 @@ impl Modem {
                 self.sockets[id.index()].listening.waits_for_port(now);
             } else if behind.since + MISSED_MAX <= now {
                 self.sockets[id.index()].listening.give_up();
-                self.routing.copies_are_missing();
+                self.routing.bytes_are_missing();
                 self.break_off(id, Cut::UrcsMissed);
             }
         }

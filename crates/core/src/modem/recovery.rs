@@ -303,12 +303,15 @@ impl Modem {
         self.setup.context_gone();
     }
 
-    /// The modem may have rebooted without a message: the data session is asked about.
-    pub(super) fn echo_is_back(&mut self, port: usize) {
+    /// The modem may have rebooted without a message: the data session is asked about, and a set-up that is under way
+    /// begins anew.
+    pub(super) fn echo_is_back(&mut self, port: usize, now: Instant) {
         self.wire_settings_are_gone();
         self.channels[port].wire_mut().begin_anew();
         if self.setup.is_serving() {
             self.setup.becomes_unconfirmed();
+        } else if self.releasing.is_none() {
+            self.setup.lost(SetupStep::Down, true, now);
         }
     }
 

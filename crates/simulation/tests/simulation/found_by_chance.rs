@@ -193,3 +193,28 @@ fn a_reboot_adds_nothing_to_a_quiet_stream() {
         assert_eq!(sim.clients[0].received, b"", "{name}");
     }
 }
+
+/// A module that rebooted without a message while it was set up had lost the port of its URCs, and nobody noticed. Then it
+/// seemed to choose the port that opens a socket, and this was believed for ever, although each connection that the other
+/// port opened was cut for it.
+#[test]
+fn a_reboot_without_a_message_during_the_set_up_costs_later_clients_nothing() {
+    for ports in [[PortName::UsbAt, PortName::UsbModem], [PortName::UsbModem, PortName::UsbAt]] {
+        for reboot in (1_000..40_000).step_by(1_500) {
+            let uarts = ports.map(|name| Port { name, ..Port::uart() });
+            let mut wiring = Wiring::new().ports(uarts).modem(|modem| {
+                modem.quirks.boots_silently = true;
+                modem.quirks.sleeps = true;
+                modem.mute = vec!["+QICFG".into()];
+            });
+            for turn in 0..4 {
+                let client = Connection::new(Mode::Push).far_end(Behaviour::source(3_000, 9));
+                wiring = wiring.connect(client.at(seconds(150 + 30 * turn)));
+            }
+            let mut sim = wiring.fault(millis(reboot), Fault::Reboot).start();
+            sim.run_to_the_end(seconds(400));
+            let outcomes: Vec<_> = (0..4).map(|client| sim.outcome(client)).collect();
+            assert_eq!(outcomes, [Some(Outcome::Eof); 4], "{ports:?}, reboot after {reboot} ms");
+        }
+    }
+}
