@@ -3,7 +3,7 @@
 //! Each socket has two flows, up and down. Backlogged flows take turns by bytes and messages. A flow that has
 //! had less than its share is owed up to [`CREDIT_BYTES`] of it, and so goes before the backlogged ones
 //! whenever it has something, more than once in their round too; a flow that wants more than a share has no
-//! credit.
+//! credit. Connections that are opened ahead of clients are one flow: each costs as much as the longest message.
 
 use crate::at::{CHUNK_MAX, SOCKET_COUNT, SocketId};
 
@@ -26,14 +26,34 @@ pub struct FairQueue {
     /// A count of services, so that equals take turns.
     services: u64,
     last_service: [[u64; 2]; SOCKET_COUNT],
+    /// The same two of the connections that are opened ahead.
+    ahead: (u64, u64),
 }
 
 impl FairQueue {
     /// Orders flows: the smallest goes first.
     pub fn rank(&self, socket: SocketId, way: Way) -> (u64, u64) {
         let (socket, way) = (socket.index(), way as usize);
-        let owed = self.virtual_time.saturating_sub(CREDIT_BYTES);
-        (self.finish[socket][way].max(owed), self.last_service[socket][way])
+        (self.finish[socket][way].max(self.owed()), self.last_service[socket][way])
+    }
+
+    /// The rank of the next connection that is opened ahead.
+    pub fn rank_ahead(&self) -> (u64, u64) {
+        let (finish, last_service) = self.ahead;
+        (finish.max(self.owed()), last_service)
+    }
+
+    /// The least that a start tag can be.
+    fn owed(&self) -> u64 {
+        self.virtual_time.saturating_sub(CREDIT_BYTES)
+    }
+
+    /// A connection is opened ahead.
+    pub fn served_ahead(&mut self) {
+        let (start, _) = self.rank_ahead();
+        self.virtual_time = self.virtual_time.max(start);
+        self.services += 1;
+        self.ahead = (start + CHUNK_MAX as u64 + MESSAGE_COST_BYTES, self.services);
     }
 
     /// The flow is served with a message of `bytes` bytes.
@@ -62,6 +82,25 @@ const CREDIT_BYTES: u64 = CHUNK_MAX as u64;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_that_are_opened_ahead_take_turns_with_messages() {
+        let flow = (SocketId::new(0).expect("a number"), Way::Up);
+        for (chunk, messages_min) in [(CHUNK_MAX, 99), (100, 380)] {
+            let mut queue = FairQueue::default();
+            let (mut opened, mut messages) = (0, 0);
+            while opened < 100 {
+                if queue.rank_ahead() < queue.rank(flow.0, flow.1) {
+                    queue.served_ahead();
+                    opened += 1;
+                } else {
+                    queue.served(flow.0, flow.1, chunk);
+                    messages += 1;
+                }
+            }
+            assert!(messages >= messages_min, "{messages} messages of {chunk} bytes");
+        }
+    }
 
     fn next(queue: &FairQueue, flows: &[(SocketId, Way)]) -> (SocketId, Way) {
         *flows.iter().min_by_key(|(socket, way)| queue.rank(*socket, *way)).expect("some flow")

@@ -400,10 +400,26 @@ impl Modem {
                 true => self.port_for_transparent() == Some(port),
                 false => opener.is_none_or(|opener| opener == port),
             };
-            port_fits && self.sockets[id.index()].open_is_due(|| others_open(*id), now)
+            let socket = &self.sockets[id.index()];
+            port_fits
+                && socket.open_is_due(|| others_open(*id), now)
+                && (!socket.is_ahead() || self.may_open_ahead(now))
         };
         let due = SocketId::all().filter(|_| self.channels[port].takes_commands()).filter(is_due);
         due.min_by_key(|id| (self.sockets[id.index()].is_ahead(), !self.context_stands_for(*id)))
+    }
+
+    /// Whether it is the turn of a connection that no client waits for, among the bytes that wait.
+    fn may_open_ahead(&self, now: Instant) -> bool {
+        let waiting = SocketId::all().flat_map(|id| [(id, Way::Up), (id, Way::Down)]).filter(|(id, way)| {
+            let socket = &self.sockets[id.index()];
+            match way {
+                Way::Up => socket.wants_to_send(now),
+                Way::Down => socket.wants_to_receive() > 0,
+            }
+        });
+        let ranks = waiting.into_iter().map(|(id, way)| self.fair.rank(id, way));
+        ranks.min().is_none_or(|least| self.fair.rank_ahead() < least)
     }
 
     fn is_for_stream(&self, id: SocketId) -> bool {
@@ -430,7 +446,11 @@ impl Modem {
             false => timeout.max(std::time::Duration::from_secs(1)),
         };
         let opener = Opener { port, speaks_by, generation, patience, pushes_count, unanswering };
+        let is_ahead = socket.is_ahead();
         let mode = socket.open_sent(opener, now);
+        if is_ahead {
+            self.fair.served_ahead();
+        }
         let negotiate = std::time::Duration::from_secs(negotiate_seconds(timeout));
         Some(Command::Open {
             socket: id,

@@ -311,6 +311,25 @@ fn failures_are_logged_once_come_less_often_and_leave_the_data_session_alone() {
     }
 }
 
+/// More connections than a slow line can replace in time. A client's bytes take turns with them.
+#[test]
+fn they_leave_a_slow_line_to_clients() {
+    for mode in MODES {
+        let tunnel = tunnel(mode, 8).limits(|limits| limits.warm.max_age = seconds(5));
+        let upload =
+            Connection::new(mode).at(seconds(30)).sends(Sends::Pattern(1_000_000)).far_end(Behaviour::sink());
+        let mut sim = Wiring::new().uart(9_600).connect(tunnel).connect(upload).start();
+        sim.run_until("the client is served", seconds(60), |sim| sim.fars[1].memory().opened == 1);
+        let (before, opens_before) = (sim.fars[1].memory().read.len(), opens(&sim));
+        sim.run_for(seconds(300));
+        let (sent, opened) = (sim.fars[1].memory().read.len() - before, opens(&sim) - opens_before);
+        println!("{mode:?}: {sent} bytes, {opened} opens");
+        assert!(opened > 20, "{mode:?}: {opened} opens");
+        // A message of 1460 bytes to each open.
+        assert!(sent >= 1_460 * (opened - 2), "{mode:?}: {sent} bytes, {opened} opens");
+    }
+}
+
 #[test]
 fn after_a_failure_they_come_back_by_themselves() {
     let mut wiring = Wiring::new().connect(tunnel(Mode::Push, 2));
