@@ -54,6 +54,15 @@ fn twelve_bulk_transfers_get_the_same() {
 }
 
 #[test]
+fn transfers_of_every_kind_get_the_same() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let index = figures::jains_index_of_kinds(mode);
+        println!("{mode:?}, TLS, TCP, DTLS and UDP: {index:.5}");
+        assert!(index >= 0.99, "{mode:?}: {index:.5}");
+    }
+}
+
+#[test]
 fn a_sparse_client_waits_for_two_chunks_at_most_and_costs_the_others_nothing() {
     for (mode, way) in [(Mode::Push, Way::Up), (Mode::Buffer, Way::Up), (Mode::Buffer, Way::Down)] {
         let sparse = figures::sparse_among_bulk(mode, way);

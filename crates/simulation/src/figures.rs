@@ -254,13 +254,37 @@ pub fn jains_index(mode: Mode, way: Way) -> f64 {
     equality(&mut wiring.start_quietly(), way)
 }
 
+/// Jain's index of bulk transfers up of every kind at once, over 60 s at 115200 baud: three each over TLS, plain TCP, DTLS
+/// and UDP. Datagrams are as long as what a stream sends at once.
+pub fn jains_index_of_kinds(mode: Mode) -> f64 {
+    let stream = near(endless(mode, Way::Up));
+    let mut wiring = wiring(BAUD, Modem::Instant).connect_many(3, &stream).connect_many(3, &stream.plain());
+    for security in [Security::Tls, Security::Plain] {
+        // More than there is room for: what finds none is dropped.
+        let says = || (0..400).map(|number| (millis(250) * number as u32, own(number, CHUNK as usize)));
+        wiring =
+            wiring.datagrams((0..3).fold(DatagramTunnel::new(mode, security), |it, _| it.sender(says())));
+    }
+    let echoed = |sim: &Simulation| {
+        let addresses = sim.addresses.all().iter();
+        addresses.map(|address| address.received.iter().map(Vec::len).sum()).collect::<Vec<usize>>()
+    };
+    let all = |sim: &Simulation| [carried(sim, Way::Up), echoed(sim)].concat();
+    equality_of(&mut wiring.start_quietly(), seconds(60), all)
+}
+
 /// Jain's index of what all connections get in 30 s.
 fn equality(sim: &mut Simulation, way: Way) -> f64 {
+    equality_of(sim, seconds(30), |sim| carried(sim, way))
+}
+
+/// The same of what is carried so far in this time, once all are open.
+fn equality_of(sim: &mut Simulation, time: Duration, carried: impl Fn(&Simulation) -> Vec<usize>) -> f64 {
     all_open(sim);
-    let before = carried(sim, way);
-    sim.run_for(seconds(30));
+    let before = carried(sim);
+    sim.run_for(time);
     let shares: Vec<f64> =
-        carried(sim, way).iter().zip(&before).map(|(after, before)| (after - before) as f64).collect();
+        carried(sim).iter().zip(&before).map(|(after, before)| (after - before) as f64).collect();
     let (sum, squares): (f64, f64) = (shares.iter().sum(), shares.iter().map(|share| share * share).sum());
     sum * sum / (shares.len() as f64 * squares)
 }
