@@ -179,30 +179,3 @@ impl std::fmt::Display for Cut {
         })
     }
 }
-
-/// A message for a line that has room for little: if it is long, without its last clauses, which explain and advise.
-pub(crate) fn shortened(message: &str) -> &str {
-    let Some((most, _)) = message.char_indices().nth(SHORT_MAX_CHARS) else { return message };
-    let ends = [": ", "; ", ", "].into_iter().filter_map(|mark| message[..most].rfind(mark));
-    &message[..ends.max().unwrap_or(most)]
-}
-
-/// With so much of it, the line about a connection that failed stays under 200 characters.
-const SHORT_MAX_CHARS: usize = 80;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_long_message_whole_clauses_are_left() {
-        let short = "the SIM cannot be used: CME error 10 SIM not inserted";
-        assert_eq!(shortened(short), short);
-        let long = "EG800Q has no room for the file: it needs 2,000 bytes, and 1,000 are left; delete others by qssl-tunnel cert";
-        assert_eq!(
-            shortened(long),
-            "EG800Q has no room for the file: it needs 2,000 bytes, and 1,000 are left"
-        );
-        assert_eq!(shortened(&"ä".repeat(300)).chars().count(), SHORT_MAX_CHARS);
-    }
-}

@@ -653,7 +653,11 @@ pub fn answers(data: &[u8]) {
     let mut hand =
         ByHand::new(&[Mode::Push, Mode::Buffer], 1, TRACED.load(Ordering::Relaxed), |configuration| {
             configuration.modem.ntp = Some(AtText::new("pool.ntp.org").expect("a text"));
-            if numbers.next_byte() & 1 == 0 {
+            let parts = numbers.next_byte();
+            if parts & 6 == 6 {
+                configuration.modem.cmux = settings::Cmux::On;
+            }
+            if parts & 1 == 0 {
                 // With a file to be stored, the core asks the modem for its files and its storage.
                 let pem = settings::Pem { source: "ca.pem".into(), bytes: b"a certificate".to_vec() };
                 for tunnel in &mut configuration.tunnels {
@@ -770,7 +774,7 @@ const EXTREMES: [&str; 24] = [
 ];
 
 /// Every answer from which numbers are parsed, with the beginning of its command.
-const NUMBERED: [(&str, &str); 32] = [
+const NUMBERED: [(&str, &str); 33] = [
     ("AT+CCLK?", "\r\n+CCLK: \"26/11/26,17:00:00#\"\r\n\r\nOK\r\n"),
     ("AT+CCLK?", "\r\n+CCLK: \"#/#/#,#:#:##\"\r\n\r\nOK\r\n"),
     ("AT+QNTP", "\r\nOK\r\n\r\n+QNTP: #,\"26/11/26,17:00:00+#\"\r\n"),
@@ -803,6 +807,7 @@ const NUMBERED: [(&str, &str); 32] = [
     ("AT+QMTCONN?", "\r\n+QMTCONN: #,#\r\n\r\nOK\r\n"),
     ("AT+CPINR", "\r\n+CPINR: SIM PIN,#,#\r\n\r\nOK\r\n"),
     ("AT+CREG?", "\r\n+CREG: #,#\r\n\r\nOK\r\n"),
+    ("AT+CMUX=?", "\r\n+CMUX: (#-#),(#),(#-#),(#-#),(#-#)\r\n\r\nOK\r\n"),
 ];
 
 /// URCs with numbers in them.

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use super::{Modem, SetupStep, UserCommand};
 use crate::channel::{Channel, ChannelState};
+use crate::error::Kind;
+use crate::failure::Failure;
 use crate::recorder::{Recorder, Side};
 
 /// A modem at one moment.
@@ -102,13 +104,25 @@ impl Modem {
         open.peek().is_some() && open.all(|channel| channel.stream().is_some())
     }
 
+    /// Why no socket can be opened now.
+    pub(crate) fn why_not_ready(&self) -> Failure {
+        let has_port = self.channels.iter().any(Channel::is_open);
+        match self.setup.reason_for_waiting() {
+            Some(reason) if has_port => reason.clone(),
+            _ => {
+                let status = if has_port { Kind::Failed } else { Kind::PortUnavailable };
+                Failure::new(status, format!("still {}", self.session_in_words()))
+            }
+        }
+    }
+
     /// What the set-up of the data session does, or why it waits; "up" when sockets can be opened.
     pub fn session_in_words(&self) -> String {
         if !self.channels.iter().any(Channel::is_open) {
             return "waiting for the port".into();
         }
         if let Some(reason) = self.setup.reason_for_waiting() {
-            return format!("waiting: {reason}");
+            return format!("waiting: {}", reason.message);
         }
         match self.setup.step() {
             SetupStep::Up => "up",

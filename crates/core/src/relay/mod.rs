@@ -17,7 +17,6 @@ use crate::at::{Command, CommandSet, ResultCode, SOCKET_COUNT, SocketId};
 use crate::cmux::CHANNELS_MAX;
 use crate::counted;
 use crate::error::Kind;
-use crate::failure::shortened;
 use crate::input::{ClientInput, Input};
 use crate::modem::{
     self, Cut, End, Event, Failure, GiveUp, Holder, Modem, OpenFailure, UserAnswer, UserCommand,
@@ -701,7 +700,7 @@ impl Relay {
                 if failure == OpenFailure::Code(ResultCode::NO_MEMORY) {
                     self.advise_on_memory(id);
                 }
-                self.cannot_connect(id, &probe::cause(&failure), failure.status(), now);
+                self.open_failed(id, &probe::cause(&failure), failure.status(), now);
             }
             Event::Ended(socket, end) => self.socket_ended(socket, end, now),
             Event::SentLate { tunnel, bytes } => {
@@ -834,13 +833,10 @@ impl Relay {
         if limit == Limit::Queue {
             self.actions.push_back(Action::ClientNotOpened(id, NotOpened::NoFreeSocket));
         }
-        let reason = match limit {
-            Limit::Queue if !self.modem.is_up() => {
-                format!("the modem was not ready in time (--queue-timeout): {}", self.cause_of_waiting())
-            }
-            _ => limit.to_string(),
-        };
-        self.reset(id, &reason, Kind::StreamCut, now);
+        if limit == Limit::Queue && !self.modem.is_up() {
+            return self.not_served(id, now);
+        }
+        self.reset(id, &limit.to_string(), Kind::StreamCut, now);
     }
 
     /// Counts what the module has taken from an attached client and given to it.
@@ -998,17 +994,9 @@ impl Relay {
         for index in 0..self.clients.len() {
             let id = ClientId(index);
             if self.get(id).is_some_and(Client::is_unserved) {
-                let reason =
-                    format!("shutting down, and the modem is not ready: {}", self.cause_of_waiting());
-                self.reset(id, &reason, Kind::StreamCut, now);
+                self.not_served(id, now);
             }
         }
-    }
-
-    /// What the modem waits for, in words.
-    fn cause_of_waiting(&self) -> String {
-        let state = self.modem.session_in_words();
-        shortened(state.strip_prefix("waiting: ").unwrap_or(&state)).to_owned()
     }
 
     fn begin_release(&mut self, status: Kind, now: Instant) {

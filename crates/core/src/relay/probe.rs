@@ -1,5 +1,5 @@
-//! Why an open failed, for `connect`: result code 566 stands for a refused connection and for every TLS failure
-//! alike, so a plain TCP connection to the same server is tried, and closed at once.
+//! Why a client could not be connected, in one line. For `connect` more is found out: result code 566 stands for a refused
+//! connection and for every TLS failure alike, so a plain TCP connection to the same server is tried, and closed at once.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,7 @@ use super::{Client, ClientId, Relay};
 use crate::at::{Command, ResultCode, SocketId};
 use crate::counted;
 use crate::error::Kind;
+use crate::failure::Failure;
 use crate::modem::{OpenFailure, UserAnswer, UserCommand};
 use crate::settings::Server;
 
@@ -66,12 +67,11 @@ impl Relay {
             true => ("the TLS handshake failed".to_owned(), Kind::TlsFailed),
             false => (cause(&OpenFailure::Code(ResultCode::CONNECT_FAILED)), Kind::ConnectFailed),
         };
-        self.cannot_connect(id, &reason, status, now);
+        self.open_failed(id, &reason, status, now);
     }
 
-    /// The client of an open that failed is reset, and told of in one line. What the tunnel's settings make likely is
-    /// logged with `-v`.
-    pub(super) fn cannot_connect(&mut self, id: ClientId, cause: &str, status: Kind, now: Instant) {
+    /// The client of an open that failed is reset. What the tunnel's settings make likely is logged with `-v`.
+    pub(super) fn open_failed(&mut self, id: ClientId, cause: &str, status: Kind, now: Instant) {
         let Some(client) = self.get(id) else { return };
         let server = client.server();
         if client.tunnel().tls().is_some() {
@@ -80,7 +80,19 @@ impl Relay {
                 self.modem.likely_causes(client.tunnel())
             );
         }
-        let line = account(client.peer(), client.age(now).as_secs_f64(), cause, &server);
+        self.cannot_connect(id, cause, status, now);
+    }
+
+    /// The client of a modem that is not ready is reset: nothing of it was sent, and it may be served elsewhere.
+    pub(super) fn not_served(&mut self, id: ClientId, now: Instant) {
+        let Failure { status, message } = self.modem.why_not_ready();
+        self.cannot_connect(id, &message, status, now);
+    }
+
+    /// A client that could not be connected is reset, and reported in one line.
+    fn cannot_connect(&mut self, id: ClientId, cause: &str, status: Kind, now: Instant) {
+        let Some(client) = self.get(id) else { return };
+        let line = account(client.peer(), client.age(now).as_secs_f64(), cause, &client.server(), status);
         self.reset_with(id, &line, status, now);
     }
 
@@ -98,24 +110,41 @@ impl Relay {
     }
 }
 
-/// The line of a client that could not be connected, with the server named once.
-fn account(peer: &str, seconds: f64, cause: &str, server: &Server) -> String {
-    format!("{peer}: {seconds:.1} s: cannot connect: {cause}; see: qssl-tunnel doctor {server}")
+/// The line of a client that could not be connected, with the server named once. `status` follows it.
+fn account(peer: &str, seconds: f64, cause: &str, server: &Server, status: Kind) -> String {
+    let with = |cause: &str| {
+        format!("{peer}: {seconds:.1} s: cannot connect: {cause}; see: qssl-tunnel doctor {server}")
+    };
+    let rest = with("").chars().count() + format!(" [{status}]").len();
+    with(&shortened(cause, LINE_CHARACTERS_MAX.saturating_sub(rest).max(CAUSE_CHARACTERS_MIN)))
 }
 
-/// Why an open failed, after "cannot connect": the manual's words for 566 would only repeat that. The advice is doctor's,
-/// and the line stays short whatever the module calls its error.
+/// Why an open failed, after "cannot connect": the manual's words for 566 would only repeat that. The advice is doctor's.
 pub(super) fn cause(failure: &OpenFailure) -> String {
     match failure {
         OpenFailure::Code(code) if *code == ResultCode::CONNECT_FAILED => {
             format!("{} {}", code.0, code.hint())
         }
-        other => other.in_short().chars().take(CAUSE_CHARACTERS_MAX).collect(),
+        other => other.in_short(),
     }
 }
 
-/// The longest cause in the line of a failed connection.
-const CAUSE_CHARACTERS_MAX: usize = 40;
+/// The message in at most `most` characters: without its last clauses, which explain and advise, or else without its last
+/// words.
+fn shortened(message: &str, most: usize) -> String {
+    let Some((end, _)) = message.char_indices().nth(most) else { return message.to_owned() };
+    let clauses = [": ", "; ", ", ", " ("].into_iter().filter_map(|mark| message[..end].rfind(mark));
+    if let Some(end) = clauses.max() {
+        return message[..end].to_owned();
+    }
+    let (end, _) = message.char_indices().nth(most - 1).unwrap_or_default();
+    format!("{}…", &message[..message[..end].rfind(' ').unwrap_or(end)])
+}
+
+/// With the time and the level in front of it, the line of a failed connection stays under 200 characters, unless the name
+/// of the server is so long that hardly a cause would be left.
+const LINE_CHARACTERS_MAX: usize = 168;
+const CAUSE_CHARACTERS_MIN: usize = 24;
 
 /// The highest of the numbers of plain TCP connections, which few programs reach.
 const PROBE_ID: usize = 11;
@@ -159,16 +188,46 @@ mod tests {
             .chain(cuts.map(OpenFailure::Lost))
             .chain([Distrust::NotAsWanted, Distrust::Changed].map(OpenFailure::Untrusted))
             .chain([OpenFailure::TimedOut]);
+        // What a set-up waits for.
+        let waits = [
+            (
+                Kind::NoRegistration,
+                "the modem does not report whether it is registered (AT+CREG?, AT+CGREG?, AT+CEREG?)",
+            ),
+            (Kind::NoRegistration, "the modem searches for a network"),
+            (
+                Kind::NoDataSession,
+                "no data session: the modem refused to activate PDP context 1 (CME error 148): check",
+            ),
+            (
+                Kind::SimFailed,
+                "the SIM has refused the PIN of --sim-pin-file before, and it is not tried again: give it",
+            ),
+            (Kind::PortUnavailable, "still waiting for the port"),
+        ];
         let name = "gateway-17.iot.customer-one.example.com:8883";
         let server: Server = name.parse().expect("a target");
-        for failure in failures {
-            let (cause, id) = (cause(&failure), failure.status());
-            let account = account("127.0.0.1:54321", 12.3, &cause, &server);
+        let failures = failures.map(|failure| (failure.status(), cause(&failure)));
+        for (id, cause) in failures.chain(waits.map(|(id, words)| (id, words.to_owned()))) {
+            let account = account("127.0.0.1:54321", 12.3, &cause, &server, id);
             let line = format!("{TIME_AND_LEVEL}{account} [{id}]");
-            assert!(line.len() < 200, "{} bytes: {line}", line.len());
+            assert!(line.chars().count() < 200, "{} characters: {line}", line.chars().count());
             assert!(line.contains("cannot connect: ") && !cause.is_empty(), "{line}");
             assert!(line.ends_with(&format!("; see: qssl-tunnel doctor {name} [{id}]")), "{line}");
             assert_eq!(line.matches(name).count(), 1, "once: {line}");
         }
+    }
+
+    #[test]
+    fn a_long_cause_loses_its_last_clauses_or_words() {
+        let cases = [
+            ("the modem searches for a network", "the modem searches for a network"),
+            ("the SIM requires a PIN: give --sim-pin-file", "the SIM requires a PIN"),
+            ("the modem on /dev/ttyUSB2 does not answer", "the modem on /dev/ttyUSB2 does not…"),
+        ];
+        for (message, left) in cases {
+            assert_eq!(shortened(message, 36), left);
+        }
+        assert_eq!(shortened(&"ä".repeat(300), 36).chars().count(), 36);
     }
 }

@@ -58,7 +58,6 @@ impl SetUp {
         if self.step != SetupStep::Up {
             return;
         }
-        self.refreshing = true;
         self.effects.push_back(Effect::TellTime);
         self.go_or_skip(given, SetupStep::LookAtClock);
     }
@@ -114,8 +113,8 @@ impl SetUp {
     /// Lines of AT+QFLST: what is there already is not stored again, if its bytes are the right ones.
     pub(super) fn files_listed(&mut self, lines: &[String], now: Instant) {
         if let Some(until) = self.files_may_change_until(now) {
-            let reason = "for the end of a file transfer that was given up on another port".to_owned();
-            return self.wait(reason, until);
+            let reason = "a file transfer that was given up on another port may not be over";
+            return self.wait(Failure::new(Kind::SetUpFailed, reason), until);
         }
         let files = &mut self.files;
         *files = Files::default();

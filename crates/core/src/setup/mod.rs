@@ -68,9 +68,9 @@ pub struct SetUp {
     /// Who activated the PDP context.
     activation: Activation,
     /// The reason for waiting that was logged last: it is logged once.
-    said: Option<String>,
-    /// There has been a session since the start, with this modem.
-    has_stood: bool,
+    said: Option<Failure>,
+    /// Whether there is one.
+    session: Session,
     /// Since when there has been no session.
     down_since: Instant,
     /// Failed attempts in a row.
@@ -93,8 +93,6 @@ pub struct SetUp {
     network_time: Option<NetworkTime>,
     /// The greatest of the answers for the services that were asked about so far.
     registration: Option<Registration>,
-    /// It is active, and files for new tunnels are being stored meanwhile.
-    refreshing: bool,
     /// A context of ours that is active must be deactivated: no traffic gets through.
     rebuild: bool,
     /// Whether it must be confirmed.
@@ -196,6 +194,26 @@ impl std::fmt::Display for Address {
     }
 }
 
+/// Whether there is a data session in which sockets can be open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Session {
+    /// There was none since the start, with this modem.
+    None,
+    /// There was one.
+    Lost,
+    /// There is. Files and TLS settings of further tunnels may be written meanwhile: then the step is not `Up`.
+    Stands,
+}
+
+impl Session {
+    /// There is none any more.
+    fn ends(&mut self) {
+        if *self == Session::Stands {
+            *self = Session::Lost;
+        }
+    }
+}
+
 /// What a step that is due waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pause {
@@ -249,7 +267,7 @@ impl SetUp {
             address: None,
             activation: Activation::Unknown,
             said: None,
-            has_stood: false,
+            session: Session::None,
             down_since: now,
             failures: 0,
             backoff: Backoff::new(RETRY_MIN, RETRY_MAX),
@@ -261,7 +279,6 @@ impl SetUp {
             look_at_host_clock: None,
             network_time: None,
             registration: None,
-            refreshing: false,
             rebuild: false,
             found: Found::default(),
             confirmation: Confirmation::Settled,
@@ -333,14 +350,12 @@ impl SetUp {
     /// Settings of a context cannot be established. If the set-up was waiting for them, it goes on with the others.
     pub fn go_on_without_context(&mut self) {
         if self.step == SetupStep::Contexts {
-            self.refreshing = false;
             self.go(SetupStep::Up);
         }
     }
 
     /// Other tunnels have other contexts, whose files are to be looked after.
     pub fn contexts_changed(&mut self) {
-        self.refreshing = true;
         self.go(SetupStep::ListFiles);
     }
 
@@ -382,7 +397,7 @@ impl SetUp {
 
     /// There was a session since the start, with this modem.
     pub fn has_stood(&self) -> bool {
-        self.has_stood
+        self.session != Session::None
     }
 
     /// Whether it puts back what it found, or has done so.
@@ -445,7 +460,7 @@ impl SetUp {
 
     /// Whether sockets may be open.
     pub fn is_serving(&self) -> bool {
-        self.is_up() || self.refreshing
+        self.session == Session::Stands
     }
 
     /// Whether there is a data session that can be lost.
@@ -456,8 +471,8 @@ impl SetUp {
     }
 
     /// Why the set-up waits, if it does.
-    pub fn reason_for_waiting(&self) -> Option<&str> {
-        self.said.as_deref().filter(|_| self.pause != Pause::None)
+    pub fn reason_for_waiting(&self) -> Option<&Failure> {
+        self.said.as_ref().filter(|_| self.pause != Pause::None)
     }
 
     /// When the present step is due, if that is in the future.
@@ -519,9 +534,9 @@ impl SetUp {
         self.pause = Pause::None;
     }
 
-    fn wait(&mut self, reason: String, until: Instant) {
-        if self.said.as_deref() != Some(&reason) {
-            log::info!("waiting: {reason}");
+    fn wait(&mut self, reason: Failure, until: Instant) {
+        if self.said.as_ref() != Some(&reason) {
+            log::info!("waiting: {}", reason.message);
             self.said = Some(reason);
         }
         self.pause = Pause::Until(until);
@@ -811,8 +826,8 @@ impl SetUp {
             }
             SetupStep::Ntp => match (refused, self.network_time, &given.settings.ntp) {
                 (None, Some(NetworkTime::Awaited), Some(server)) => {
-                    let reason = format!("for the time from {server}");
-                    self.wait(reason, now + NTP_RESULT_WAIT);
+                    let reason = format!("the time from {server} has not come");
+                    self.wait(Failure::new(Kind::Failed, reason), now + NTP_RESULT_WAIT);
                 }
                 (Some(refusal), ..) => {
                     log::warn!("the modem refused --ntp: {refusal}");
@@ -869,7 +884,7 @@ impl SetUp {
         match made {
             Ok(()) => self.go(SetupStep::Shared { alone: None }),
             // What worked before may have been garbled now.
-            Err(failure) => self.failed(given, failure, !self.has_stood, now),
+            Err(failure) => self.failed(given, failure, !self.has_stood(), now),
         }
     }
 

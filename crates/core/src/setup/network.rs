@@ -144,13 +144,16 @@ impl SetUp {
                 let busy = matches!(refusal, Refusal::Cme(error) if error.number() == Some(14));
                 let waited = now.saturating_duration_since(self.down_since);
                 if busy && waited < REGISTRATION_PATIENCE {
-                    self.wait("the SIM is busy".into(), now + POLL);
+                    self.wait(Failure::new(Kind::SimFailed, "the SIM is busy"), now + POLL);
                 } else {
                     let message = format!("the SIM cannot be used: {refusal}");
                     self.failed(given, Failure::new(Kind::SimFailed, message), false, now);
                 }
             }
-            (None, _) => self.wait("the modem does not report the state of its SIM".into(), now + POLL),
+            (None, _) => {
+                let reason = "the modem does not report the state of its SIM";
+                self.wait(Failure::new(Kind::SimFailed, reason), now + POLL);
+            }
         }
     }
 
@@ -234,7 +237,7 @@ impl SetUp {
             return;
         }
         self.go(SetupStep::Registration(0));
-        self.wait(words.into(), now + POLL);
+        self.wait(Failure::new(Kind::NoRegistration, words), now + POLL);
     }
 
     /// Lines of AT+QSSLSTATE and AT+QISTATE: which sockets are in use.

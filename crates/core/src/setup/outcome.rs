@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::network::Activation;
-use super::{Confirmation, Effect, Given, Pause, SetUp, SetupStep, UNANSWERED_MAX};
+use super::{Confirmation, Effect, Given, Pause, Session, SetUp, SetupStep, UNANSWERED_MAX};
 use crate::error::Kind;
 use crate::failure::{Cut, Failure};
 use crate::settings::Wait;
@@ -46,13 +46,14 @@ impl SetUp {
 
     /// The attempt failed. `final_word`: another attempt cannot end differently.
     pub fn failed(&mut self, given: &Given<'_>, failure: Failure, final_word: bool, now: Instant) {
-        if std::mem::take(&mut self.refreshing) {
+        if self.is_serving() && !self.is_up() {
             log::error!("{failure}; tunnels that need it cannot connect until that is fixed");
             self.go(SetupStep::Up);
             let lacking = self.contexts.iter().filter(|it| !it.files_stand()).map(|it| it.id).collect();
             self.effects.push_back(Effect::RefuseOpens(lacking));
             return;
         }
+        self.session.ends();
         self.failures += 1;
         let pause = self.backoff.next();
         if self.step != SetupStep::Unwanted {
@@ -73,11 +74,9 @@ impl SetUp {
             };
         if gives_up {
             self.effects.push_back(Effect::GaveUp(failure));
-        } else {
-            if self.said.as_deref() != Some(&failure.message) {
-                log::warn!("{failure}; trying again");
-                self.said = Some(failure.message);
-            }
+        } else if self.said.as_ref() != Some(&failure) {
+            log::warn!("{failure}; trying again");
+            self.said = Some(failure);
         }
     }
 
@@ -89,7 +88,7 @@ impl SetUp {
             self.backoff.reset();
             self.said = None;
         }
-        self.refreshing = false;
+        self.session.ends();
         for context in &mut self.contexts {
             context.forget();
         }
@@ -119,10 +118,10 @@ impl SetUp {
             return;
         }
         self.go(SetupStep::Up);
-        self.has_stood = true;
-        if std::mem::take(&mut self.refreshing) {
+        if self.is_serving() {
             return;
         }
+        self.session = Session::Stands;
         self.failures = 0;
         self.backoff.reset();
         self.said = None;
@@ -140,6 +139,7 @@ impl SetUp {
 
     /// Begins the end: settings are put back, and the data session is deactivated if we activated it.
     pub fn release(&mut self, given: &Given<'_>) {
+        self.session.ends();
         match self.step {
             SetupStep::Ended | SetupStep::Deactivate | SetupStep::Restore { .. } => {}
             // Whether there is something to be deactivated shows when the modem has answered.

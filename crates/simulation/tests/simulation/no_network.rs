@@ -60,7 +60,7 @@ fn out_of_coverage() {
     assert!(log.len() < 15, "{log:#?}");
     assert!(log.iter().any(|line| line.contains("searches for a network")), "{log:#?}");
     let clients = sim.logged().into_iter().filter(|line| line.contains("to s9.example"));
-    let why = "the modem was not ready in time (--queue-timeout): the modem searches for a network";
+    let why = "cannot connect: the modem searches for a network; see: qssl-tunnel doctor s9.example:443 [no-registration]";
     assert!(clients.clone().all(|line| line.contains(why)), "{:#?}", clients.collect::<Vec<_>>());
     assert!(served_after(&mut sim, seconds(10)) < seconds(5));
 }
@@ -124,8 +124,9 @@ fn a_client_that_waited_in_vain_hears_the_modems_reason_once() {
         Wiring::new().modem(|modem| modem.sim = Sim::Absent).connect(client.at(seconds(20))).start();
     sim.run_until("it gives up waiting", seconds(60), |sim| sim.outcome(0) == Some(Outcome::Reset));
     let lines: Vec<String> =
-        sim.logged().into_iter().filter(|line| line.contains("--queue-timeout")).collect();
+        sim.logged().into_iter().filter(|line| line.contains("cannot connect")).collect();
     let [line] = &lines[..] else { panic!("one line: {lines:#?}") };
-    let why = "(--queue-timeout): the SIM cannot be used: CME error 10 SIM not inserted [stream-cut]";
+    let why = "30.0 s: cannot connect: the SIM cannot be used: CME error 10 SIM not inserted; see: qssl-tunnel doctor \
+               s0.example:443 [sim-failed]";
     assert!(line.ends_with(why), "{line}");
 }
