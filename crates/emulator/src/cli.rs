@@ -133,9 +133,9 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub transcript: Option<PathBuf>,
     /// Play back a transcript, such as a flight recording, instead of being a modem; of the other options only
-    /// --link counts.
+    /// --link counts. May be repeated: recordings of channels (CMUX) share a line, others have a port each.
     #[arg(long, value_name = "FILE")]
-    pub replay: Option<PathBuf>,
+    pub replay: Vec<PathBuf>,
     /// Log more; twice for everything.
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,

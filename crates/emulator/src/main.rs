@@ -29,9 +29,11 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
-    if let Some(file) = &options.replay {
-        let mut player = Player::new(options, file)?;
-        println!("{}", player.path().display());
+    if !options.replay.is_empty() {
+        let mut player = Player::new(options, &options.replay)?;
+        for path in player.paths() {
+            println!("{}", path.display());
+        }
         std::io::stdout().flush()?;
         return player.run();
     }

@@ -6,12 +6,23 @@
 //! are sent. A line that is not in the recording is answered with `OK`. Payload that was left out of the
 //! recording is filled in.
 
+mod line;
+
+pub use line::ReplayLine;
+
 use std::time::{Duration, Instant};
+
+use crate::mux::frame::LONGEST_INFORMATION_BYTES;
+use crate::mux::state::CHANNELS;
 
 /// A recording and the position in it. It does no I/O, and time is an argument.
 #[derive(Debug)]
 pub struct Replay {
     steps: Vec<ReplayStep>,
+    /// The channel that its first line names, from 1.
+    channel: Option<u8>,
+    /// AT+CMUX was sent and not refused: most bytes of payload in a frame.
+    entered: Option<usize>,
     /// The next step.
     position: usize,
     line: Vec<u8>,
@@ -42,12 +53,20 @@ impl Replay {
     /// # Errors
     /// The number, from 1, of the first line that is not in the notation.
     pub fn new(text: &str) -> Result<Replay, usize> {
-        let mut steps = Vec::new();
+        let mut replay = Replay::empty();
         for (index, line) in text.lines().enumerate() {
-            add_steps(line, &mut steps).ok_or(index + 1)?;
+            add_steps(line, &mut replay.steps).ok_or(index + 1)?;
         }
-        Ok(Replay {
-            steps,
+        replay.channel = text.lines().next().and_then(channel_in);
+        Ok(replay)
+    }
+
+    /// Without a recording: every line is answered with `OK`.
+    fn empty() -> Replay {
+        Replay {
+            steps: Vec::new(),
+            channel: None,
+            entered: None,
             position: 0,
             line: Vec::new(),
             is_stream: false,
@@ -55,7 +74,22 @@ impl Replay {
             not_before: None,
             output: Vec::new(),
             unknown_lines: 0,
-        })
+        }
+    }
+
+    /// The channel of a multiplexer that this is a recording of, from 1, if its first line names one.
+    pub fn channel(&self) -> Option<u8> {
+        self.channel
+    }
+
+    /// Whether the port is a stream.
+    fn is_stream(&self) -> bool {
+        self.is_stream
+    }
+
+    /// Whether the host has entered the multiplexer since this was asked last: most bytes of payload in a frame.
+    fn take_entered(&mut self) -> Option<usize> {
+        self.entered.take()
     }
 
     /// The host has sent these bytes.
@@ -122,7 +156,9 @@ impl Replay {
         }
         let said = |step: &ReplayStep| matches!(step, ReplayStep::Host(text) if text == line);
         let ahead = self.steps[self.position..].iter().position(said).map(|index| self.position + index);
-        match ahead.or_else(|| self.steps.iter().position(said)) {
+        let found = ahead.or_else(|| self.steps.iter().position(said));
+        self.entered = frame_bytes(line).filter(|_| found.is_none_or(|index| !self.is_refused(index)));
+        match found {
             Some(index) => {
                 self.is_stream = false;
                 self.not_before = None;
@@ -137,6 +173,14 @@ impl Replay {
                 self.output.extend_from_slice(b"\r\nOK\r\n");
             }
         }
+    }
+
+    /// Whether the answer to this line of the host is an error.
+    fn is_refused(&self, index: usize) -> bool {
+        let answer = self.steps[index + 1..].iter().take_while(|step| !matches!(step, ReplayStep::Host(_)));
+        answer
+            .into_iter()
+            .any(|step| matches!(step, ReplayStep::Modem(text) if text.windows(5).any(|it| it == b"ERROR")))
     }
 
     /// Sends the modem's lines up to the next one of the host.
@@ -170,6 +214,23 @@ impl Replay {
             self.position += 1;
         }
     }
+}
+
+/// The channel in the first line of a recording: `# qssl-tunnel 0.1.0, EG800Q on /dev/ttyS1 channel 2, on request`.
+fn channel_in(line: &str) -> Option<u8> {
+    let (_, number) = line.strip_prefix('#')?.rsplit_once(" channel ")?;
+    number.split(',').next()?.parse().ok().filter(|number| (1..=CHANNELS as u8).contains(number))
+}
+
+/// The fourth value of a line that enters the multiplexer.
+fn frame_bytes(line: &str) -> Option<usize> {
+    let values = line.strip_prefix("AT+CMUX=").filter(|values| *values != "?")?;
+    let named = values.split(',').nth(3).and_then(|value| value.trim().parse().ok());
+    Some(
+        named
+            .filter(|count| *count > 0)
+            .map_or(FRAME_BYTES, |count: usize| count.min(LONGEST_INFORMATION_BYTES)),
+    )
 }
 
 /// Adds the steps of a line of a recording; `None` if the line is not in the notation.
@@ -259,6 +320,8 @@ fn unescaped(text: &str) -> Vec<u8> {
     bytes
 }
 
+/// Most bytes of payload in a frame where AT+CMUX does not name it.
+const FRAME_BYTES: usize = 127;
 /// A longer line of the host is not a line.
 const LINE_LIMIT_BYTES: usize = 4096;
 /// More than any message announces.

@@ -1,4 +1,4 @@
-//! A recording on a pseudoterminal.
+//! Recordings on pseudoterminals.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,14 @@ use mio::{Events, Poll, Token, Waker};
 use super::clock;
 use super::pty::Pty;
 use crate::cli::Options;
-use crate::replay::Replay;
+use crate::replay::{Replay, ReplayLine};
 
-/// A recording with its port, ready to be played.
+/// Recordings with their ports, ready to be played.
 pub struct Player {
     poll: Poll,
     waker: Arc<Waker>,
     stop: Arc<AtomicBool>,
-    pty: Pty,
-    replay: Replay,
+    ports: Vec<(Pty, ReplayLine)>,
 }
 
 /// Ends a [`Player`] that runs on another thread.
@@ -39,26 +38,31 @@ impl Stop {
 }
 
 impl Player {
-    /// Reads the recording that `--replay` names and makes the pseudoterminal, with the link if there is one.
+    /// Reads the recordings that `--replay` names and makes their pseudoterminals, with the links if there are any. If one
+    /// is of a channel, they all share a line.
     ///
     /// # Errors
-    /// The file cannot be read or is not a recording, or there is no pseudoterminal.
-    pub fn new(options: &Options, file: &Path) -> anyhow::Result<Player> {
-        let text =
-            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let replay = Replay::new(&text).map_err(|line| {
-            anyhow::anyhow!("{}:{line}: no line of a recording: it begins with > < @ or #", file.display())
-        })?;
+    /// A file cannot be read or is not a recording, or there is no pseudoterminal.
+    pub fn new(options: &Options, files: &[PathBuf]) -> anyhow::Result<Player> {
+        let recordings = files.iter().map(|file| recording(file)).collect::<anyhow::Result<Vec<Replay>>>()?;
+        let lines: Vec<ReplayLine> = match recordings.iter().any(|recording| recording.channel().is_some()) {
+            true => vec![ReplayLine::new(recordings)],
+            false => recordings.into_iter().map(|recording| ReplayLine::new([recording])).collect(),
+        };
         let poll = Poll::new().context("no poll")?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).context("no waker")?);
-        let pty = Pty::new(options.link.first().map(PathBuf::as_path), USUAL_BAUD)?;
-        pty.register(poll.registry(), [LINE, WATCH])?;
-        Ok(Player { poll, waker, stop: Arc::default(), pty, replay })
+        let mut ports = Vec::new();
+        for (index, line) in lines.into_iter().enumerate() {
+            let pty = Pty::new(options.link.get(index).map(PathBuf::as_path), USUAL_BAUD)?;
+            pty.register(poll.registry(), [Token(2 * index), Token(2 * index + 1)])?;
+            ports.push((pty, line));
+        }
+        Ok(Player { poll, waker, stop: Arc::default(), ports })
     }
 
-    /// Where the host finds it.
-    pub fn path(&self) -> &Path {
-        self.pty.path()
+    /// Where the host finds them.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.ports.iter().map(|(pty, _)| pty.path())
     }
 
     /// A handle that ends it.
@@ -74,37 +78,50 @@ impl Player {
         let mut events = Events::with_capacity(8);
         let mut buffer = [0; 4096];
         while !self.stop.load(Ordering::Acquire) {
-            loop {
-                self.replay.deadline_passed(clock());
-                let read = self.pty.read(&mut buffer);
-                if let Ok(count) = read {
-                    self.replay.received(&buffer[..count], clock());
-                }
-                let output = self.replay.output();
-                let wrote = if output.is_empty() { Ok(0) } else { self.pty.write(output) };
-                if let Ok(count) = wrote {
-                    self.replay.written(count);
-                }
-                if !matches!(read, Ok(1..)) && !matches!(wrote, Ok(1..)) {
-                    break;
-                }
+            for (pty, line) in &mut self.ports {
+                play(pty, line, &mut buffer);
             }
-            let timeout = self.replay.next_deadline().map(|at| at.saturating_duration_since(clock()));
+            let deadline = self.ports.iter().filter_map(|(_, line)| line.next_deadline()).min();
+            let timeout = deadline.map(|at| at.saturating_duration_since(clock()));
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => result.context("waiting failed")?,
             }
-            if events.iter().any(|event| event.token() == WATCH) {
-                self.pty.host_closed();
+            for event in events.iter().filter(|event| event.token() != WAKER && event.token().0 % 2 == 1) {
+                self.ports[event.token().0 / 2].0.host_closed();
             }
         }
         Ok(())
     }
 }
 
-const WAKER: Token = Token(0);
-const LINE: Token = Token(1);
-const WATCH: Token = Token(2);
+fn recording(file: &Path) -> anyhow::Result<Replay> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Replay::new(&text).map_err(|line| {
+        anyhow::anyhow!("{}:{line}: no line of a recording: it begins with > < @ or #", file.display())
+    })
+}
+
+/// Reads and writes what can be read and written now.
+fn play(pty: &mut Pty, line: &mut ReplayLine, buffer: &mut [u8]) {
+    loop {
+        line.deadline_passed(clock());
+        let read = pty.read(buffer);
+        if let Ok(count) = read {
+            line.received(&buffer[..count], clock());
+        }
+        let output = line.output();
+        let wrote = if output.is_empty() { Ok(0) } else { pty.write(output) };
+        if let Ok(count) = wrote {
+            line.written(count);
+        }
+        if !matches!(read, Ok(1..)) && !matches!(wrote, Ok(1..)) {
+            return;
+        }
+    }
+}
+
+const WAKER: Token = Token(usize::MAX);
 
 /// A pseudoterminal has no speed, but it reports one.
 const USUAL_BAUD: u32 = 115_200;

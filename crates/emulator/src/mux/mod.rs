@@ -7,9 +7,9 @@
 //! UART, `"cmux/urcport"` 0 means every open channel, a URC that finds no open channel waits for one, and DISC of
 //! channel 0 does what CLD does.
 
-mod frame;
-mod receiving;
-mod sending;
+pub(crate) mod frame;
+pub(crate) mod receiving;
+pub(crate) mod sending;
 pub(crate) mod state;
 #[cfg(test)]
 mod tests;

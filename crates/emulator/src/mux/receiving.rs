@@ -235,7 +235,7 @@ impl Modem {
 }
 
 /// The first message: its type, its value, and what follows.
-fn message(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(crate) fn message(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&kind, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let low = usize::from(first >> 1);
@@ -250,6 +250,6 @@ fn message(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// The C/R bit of a message's type.
-const COMMAND: u8 = 0x02;
+pub(crate) const COMMAND: u8 = 0x02;
 /// Messages of this length are taken whatever N1 is: a TEST of 127 octets.
-const LONGEST_MESSAGE_BYTES: usize = 129;
+pub(crate) const LONGEST_MESSAGE_BYTES: usize = 129;

@@ -253,8 +253,8 @@ pub(super) fn lines(v24: u8) -> ModemLines {
 }
 
 /// Types of messages, without their C/R bit (TS 27.010 5.4.6.3).
-pub(super) const MSC: u8 = 0xE1;
-pub(super) const CLD: u8 = 0xC1;
+pub(crate) const MSC: u8 = 0xE1;
+pub(crate) const CLD: u8 = 0xC1;
 pub(super) const TEST: u8 = 0x21;
 pub(super) const PSC: u8 = 0x41;
 pub(super) const FC_ON: u8 = 0xA1;
@@ -266,14 +266,14 @@ pub(super) const RLS: u8 = 0x51;
 pub(super) const SNC: u8 = 0xD1;
 const MESSAGE_COMMAND: u8 = 0x02;
 /// The bit beside the channel's number in a message, always set.
-const ADDRESS_COMMAND: u8 = 0x02;
+pub(crate) const ADDRESS_COMMAND: u8 = 0x02;
 
 /// Bits of the V.24 octet.
 pub(super) const FC: u8 = 0x02;
-pub(super) const RTC: u8 = 0x04;
-pub(super) const RTR: u8 = 0x08;
+pub(crate) const RTC: u8 = 0x04;
+pub(crate) const RTR: u8 = 0x08;
 const IC: u8 = 0x40;
-const DV: u8 = 0x80;
+pub(crate) const DV: u8 = 0x80;
 
 /// How long a module that waits for the answer to an MSC waits before it sends the MSC again.
 const MSC_ANSWER_TIME: Duration = Duration::from_secs(1);

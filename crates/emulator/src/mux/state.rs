@@ -188,4 +188,4 @@ impl Mux {
 
 /// The channels with a conversation.
 pub(crate) const CHANNELS: usize = 4;
-pub(super) const LAST_CHANNEL: u8 = CHANNELS as u8;
+pub(crate) const LAST_CHANNEL: u8 = CHANNELS as u8;
