@@ -146,3 +146,17 @@ fn files_go_to_the_modem_and_back() {
         other => panic!("{other:?}\n{}", daemon.log()),
     }
 }
+
+/// Commands that end at once leave the line as others expect it: with one channel.
+#[test]
+fn commands_of_a_moment_begin_no_channels() {
+    let site = Site::new(Behaviour::Echo, "--tcp 127.0.0.1:0 --baud 115200");
+    let device = site.modem.device(0);
+    for tool in [&["at", "AT+CSQ"][..], &["cert", "list"], &["doctor"], &["status"]] {
+        let mut command = tunnel_command(tool);
+        run(command.args(["-d", &device, "--cmux", "on"])).expect_success();
+        let mut plain = tunnel_command(&["at", "AT+CSQ", "-d", &device]);
+        let answer = run(plain.args(["--command-timeout", "3s"])).expect_success();
+        assert!(answer.text().contains("+CSQ: "), "after {tool:?}");
+    }
+}

@@ -132,6 +132,8 @@ pub enum Cmux {
     Auto,
     /// Wherever the module does not refuse it.
     On,
+    /// Never. A module that still has several channels of an earlier run leaves them.
+    Leave,
     /// Never.
     #[default]
     Off,

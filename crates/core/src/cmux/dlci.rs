@@ -501,10 +501,10 @@ impl Dlci {
         self.outgoing.consume(count);
     }
 
-    /// The user had the chance to consume: if as much as ever waits, the module is held.
-    pub fn hold_if_full(&mut self, due: Instant, now: Instant) -> Option<Effect> {
+    /// The user had the chance to consume, and too much waits: the module is held.
+    pub fn hold(&mut self, due: Instant, now: Instant) -> Option<Effect> {
         let DlciState::Open(open) = &mut self.state else { return None };
-        if open.taking != Taking::All || self.incoming.len() < HOLD_MARK_BYTES {
+        if open.taking != Taking::All {
             return None;
         }
         open.taking = Taking::Holding { since: now };

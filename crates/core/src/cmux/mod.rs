@@ -401,10 +401,12 @@ impl Mux {
         if !self.is_framed() {
             return 0;
         }
+        let total = self.incoming_bytes();
         for dlci in DlciNumber::first(self.channels) {
-            if self.incoming(dlci).len() >= HOLD_MARK_BYTES {
+            let waiting = self.incoming(dlci).len();
+            if waiting >= HOLD_MARK_BYTES || total >= HOLD_TOTAL_BYTES && waiting >= RELEASE_MARK_BYTES {
                 let due = self.answer_due(now);
-                let effect = self.dlcis[dlci.index()].hold_if_full(due, now);
+                let effect = self.dlcis[dlci.index()].hold(due, now);
                 self.apply(dlci, effect, now);
             }
         }
@@ -786,8 +788,13 @@ impl Mux {
     /// Whether a frame of any channel finds room, and none has reached the mark at which its module is held.
     fn has_room(&self) -> bool {
         let frame_max = self.frame_size + LONGER_MAX_BYTES;
-        let total: usize = self.dlcis.iter().map(|dlci| dlci.incoming().len()).sum();
-        total + frame_max <= INCOMING_TOTAL_BYTES && self.dlcis.iter().all(|dlci| dlci.may_take(frame_max))
+        self.incoming_bytes() + frame_max <= INCOMING_TOTAL_BYTES
+            && self.dlcis.iter().all(|dlci| dlci.may_take(frame_max))
+    }
+
+    /// How many bytes wait for the users of all channels.
+    fn incoming_bytes(&self) -> usize {
+        self.dlcis.iter().map(|dlci| dlci.incoming().len()).sum()
     }
 
     /// When the answer to what is sent now is due.
@@ -852,6 +859,10 @@ const LONGER_MAX_BYTES: usize = 64;
 /// The most bytes that wait for the users of all channels: three streams that are held, and what arrives before the
 /// module stops them.
 const INCOMING_TOTAL_BYTES: usize = 52 * 1024;
+
+/// From so many on, the module is held on every channel of which more waits than the mark at which it is released: as much
+/// again may be on its way.
+const HOLD_TOTAL_BYTES: usize = INCOMING_TOTAL_BYTES / 2;
 
 /// How long the line is left unread because one user does not read.
 const STALL_MAX: Duration = Duration::from_secs(2);

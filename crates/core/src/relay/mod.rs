@@ -664,7 +664,7 @@ impl Relay {
     fn settle_shared_port(&mut self, now: Instant) -> bool {
         let Some(shared) = &mut self.shared_port else { return false };
         if self.ending == Ending::Over {
-            shared.leave(now);
+            shared.leave(&mut self.modem, now);
         }
         shared.settle(&mut self.modem, now)
     }

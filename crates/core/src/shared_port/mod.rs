@@ -26,7 +26,7 @@ use crate::modem::{Action, Modem, PortFacts, Sharing};
 use crate::recorder::Side;
 use crate::settings::{self, Cmux};
 pub use report::{LineChannel, Multiplexer};
-use starting::{Changed, Starting};
+use starting::{Changed, SPEEDS, Starting};
 
 /// A port that may carry several channels.
 #[derive(Debug)]
@@ -40,6 +40,12 @@ pub struct SharedPort {
     facts: PortFacts,
     /// The speed of the line in bit/s.
     baud: u32,
+    /// The speed at which the port is opened.
+    opened_baud: u32,
+    /// The speeds at which a module that still has several channels is still to be looked for.
+    untried: Vec<u32>,
+    /// Whether the last search for the module found nothing, neither commands nor frames.
+    last_search: Search,
     /// Bytes that arrived and were not taken yet.
     input: ByteQueue,
     /// The settings that were changed for the channels, to be put back at the end.
@@ -52,6 +58,15 @@ pub struct SharedPort {
     now: Instant,
 }
 
+/// How the last search for the module ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Search {
+    /// It has answered, or was not looked for yet.
+    Answered,
+    /// Nothing did, at the speed of the port.
+    InVain,
+}
+
 /// How the line is in use.
 #[derive(Debug)]
 enum SharedPortState {
@@ -62,17 +77,17 @@ enum SharedPortState {
     /// The first channel has the line alone.
     Plain,
     /// The dialogue that begins the mode.
-    Starting(Starting, Vec<u8>),
+    Starting(Starting, Vec<u8>, Then),
     /// The line carries several channels.
     Muxed(Box<Mux>),
     /// The mode is being left.
     Leaving(Box<Mux>, Then),
 }
 
-/// What follows once the module has left the mode.
+/// What follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
-    /// The modem begins on the first channel.
+    /// The modem goes on, once the module has left the mode on the first channel.
     Begin,
     /// The program ends.
     End,
@@ -105,9 +120,12 @@ impl SharedPort {
             frame_bytes: settings.cmux_frame,
             facts: PortFacts::default(),
             baud: settings.baud,
+            opened_baud: settings.baud,
+            untried: Vec::new(),
+            last_search: Search::Answered,
             input: ByteQueue::new(READ_BYTES),
             changed: Vec::new(),
-            failures: 0,
+            failures: if settings.cmux == Cmux::Leave { FAILURES_MAX } else { 0 },
             actions: VecDeque::new(),
             now,
         })
@@ -145,7 +163,7 @@ impl SharedPort {
             SharedPortState::Closed => &[],
             SharedPortState::Plain => modem.port_output(FIRST),
             SharedPortState::Probing(Probe::Plain { output, .. }, _)
-            | SharedPortState::Starting(_, output) => output,
+            | SharedPortState::Starting(_, output, _) => output,
             SharedPortState::Probing(Probe::Framed(mux), _)
             | SharedPortState::Muxed(mux)
             | SharedPortState::Leaving(mux, _) => mux.output(),
@@ -158,7 +176,7 @@ impl SharedPort {
             SharedPortState::Closed => {}
             SharedPortState::Plain => modem.port_written(FIRST, count, now),
             SharedPortState::Probing(Probe::Plain { output, .. }, _)
-            | SharedPortState::Starting(_, output) => drop(output.drain(..count)),
+            | SharedPortState::Starting(_, output, _) => drop(output.drain(..count)),
             SharedPortState::Probing(Probe::Framed(mux), _)
             | SharedPortState::Muxed(mux)
             | SharedPortState::Leaving(mux, _) => {
@@ -179,10 +197,17 @@ impl SharedPort {
     pub fn happened(&mut self, input: PortInput, modem: &mut Modem, now: Instant) {
         match (&mut self.state, input) {
             (_, PortInput::Opened(facts)) => {
+                self.keep_changed();
                 self.facts = facts;
+                self.baud = self.opened_baud;
+                self.untried.clear();
+                if self.last_search == Search::InVain && (self.facts.is_uart || self.facts.is_remote) {
+                    self.untried.extend(SPEEDS.into_iter().filter(|baud| *baud != self.baud));
+                }
                 self.probe(Then::Begin, modem, now);
             }
             (_, PortInput::Lost) => {
+                self.keep_changed();
                 self.state = SharedPortState::Closed;
                 self.end_channels(modem, now);
                 // While the line belonged to no channel, the modem has lost none.
@@ -216,7 +241,7 @@ impl SharedPort {
         match &self.state {
             SharedPortState::Closed | SharedPortState::Plain => None,
             SharedPortState::Probing(Probe::Plain { due, .. }, _) => Some(*due),
-            SharedPortState::Starting(starting, _) => Some(starting.deadline()),
+            SharedPortState::Starting(starting, ..) => Some(starting.deadline()),
             SharedPortState::Probing(Probe::Framed(mux), _)
             | SharedPortState::Muxed(mux)
             | SharedPortState::Leaving(mux, _) => mux.next_deadline(),
@@ -241,7 +266,7 @@ impl SharedPort {
                 }
             }
             SharedPortState::Probing(Probe::Plain { .. }, _) => {}
-            SharedPortState::Starting(starting, _) => {
+            SharedPortState::Starting(starting, ..) => {
                 let next = starting.due(now);
                 self.started(next, modem, now);
             }
@@ -261,17 +286,27 @@ impl SharedPort {
         self.actions.pop_front()
     }
 
-    /// The program is about to end: the module is to leave the mode.
-    pub fn leave(&mut self, now: Instant) {
+    /// The program is about to end: the module is to leave the mode, and has its settings back.
+    pub fn leave(&mut self, modem: &mut Modem, now: Instant) {
         match std::mem::replace(&mut self.state, SharedPortState::Closed) {
             SharedPortState::Muxed(mux) => self.leave_by(mux, Then::End, now),
+            // It may be about to enter the mode.
+            SharedPortState::Starting(starting, output, _) => {
+                self.state = SharedPortState::Starting(starting, output, Then::End);
+            }
+            SharedPortState::Plain if !self.changed.is_empty() => self.probe(Then::End, modem, now),
             other => self.state = other,
         }
     }
 
     /// Whether nothing is left to be done before the program ends.
     pub fn has_left(&self) -> bool {
-        !matches!(self.state, SharedPortState::Leaving(..) | SharedPortState::Probing(_, Then::End))
+        !matches!(
+            self.state,
+            SharedPortState::Leaving(..)
+                | SharedPortState::Probing(_, Then::End)
+                | SharedPortState::Starting(.., Then::End)
+        )
     }
 
     // Inside.
@@ -347,13 +382,16 @@ impl SharedPort {
                 let count = bytes.len();
                 self.input.consume(count);
                 match then {
-                    Then::Begin if answer.is_some() => self.become_plain(modem, now),
+                    Then::Begin if answer.is_some() => {
+                        self.module_answers();
+                        self.become_plain(modem, now);
+                    }
                     Then::End if answer.is_some() => self.state = SharedPortState::Closed,
                     _ => {}
                 }
                 return true;
             }
-            SharedPortState::Starting(starting, _) => {
+            SharedPortState::Starting(starting, ..) => {
                 let mut lines = Vec::new();
                 let next = starting.received(bytes, &mut lines, now);
                 for line in lines {
@@ -440,27 +478,45 @@ impl SharedPort {
         modem.port(FIRST, PortInput::Opened(self.facts_of_line()), now);
     }
 
+    /// What the dialogue that begins the mode has changed is put back at the end.
+    fn keep_changed(&mut self) {
+        if let SharedPortState::Starting(starting, ..) = &mut self.state {
+            for setting in starting.take_changed() {
+                if !self.changed.iter().any(|known| known.is_same_key(&setting)) {
+                    self.changed.push(setting);
+                }
+            }
+        }
+    }
+
     /// What follows in the dialogue that begins the mode.
     fn started(&mut self, next: starting::Next, modem: &mut Modem, now: Instant) {
+        if next == starting::Next::Wait {
+            return;
+        }
+        let SharedPortState::Starting(_, output, then) = &mut self.state else { return };
+        let then = *then;
         match next {
             starting::Next::Wait => {}
-            starting::Next::Send(text) => {
+            starting::Next::Send(text) if then == Then::Begin => {
                 record(modem, Side::Host, text.as_bytes(), now);
-                if let SharedPortState::Starting(_, output) = &mut self.state {
-                    output.extend_from_slice(text.as_bytes());
-                }
+                output.extend_from_slice(text.as_bytes());
             }
             starting::Next::Started(frame_bytes) => {
-                if let SharedPortState::Starting(starting, _) = &mut self.state
-                    && self.changed.is_empty()
-                {
-                    self.changed = starting.take_changed();
-                }
+                self.keep_changed();
                 let mut mux = self.new_mux(frame_bytes, now);
                 mux.open(now);
-                self.state = SharedPortState::Muxed(mux);
+                match then {
+                    Then::Begin => self.state = SharedPortState::Muxed(mux),
+                    Then::End => self.leave_by(mux, Then::End, now),
+                }
             }
-            starting::Next::Refused => {
+            starting::Next::Send(_) | starting::Next::Refused if then == Then::End => {
+                self.keep_changed();
+                self.probe(Then::End, modem, now);
+            }
+            starting::Next::Send(_) | starting::Next::Refused => {
+                self.keep_changed();
                 match self.insists {
                     true => log::warn!(
                         "the modem on {} refuses AT+CMUX: going on with one channel",
@@ -483,9 +539,23 @@ impl SharedPort {
             modem.hand_over(FIRST);
             let (starting, text) = Starting::new(self.baud, self.frame_bytes, self.insists, now);
             record(modem, Side::Host, text.as_bytes(), now);
-            self.state = SharedPortState::Starting(starting, text.as_bytes().to_vec());
+            self.module_answers();
+            self.state = SharedPortState::Starting(starting, text.as_bytes().to_vec(), Then::Begin);
         }
         is_ready
+    }
+
+    /// The search for the module is over.
+    fn module_answers(&mut self) {
+        self.last_search = Search::Answered;
+        self.untried.clear();
+    }
+
+    fn set_baud(&mut self, baud: u32) {
+        if self.baud != baud {
+            self.baud = baud;
+            self.actions.push_back(Action::SetBaud(FIRST, baud));
+        }
     }
 
     fn leave_by(&mut self, mut mux: Box<Mux>, then: Then, now: Instant) {
@@ -522,10 +592,21 @@ impl SharedPort {
                         "the modem on {} still has several channels, of an earlier run",
                         self.facts.name
                     );
+                    self.module_answers();
                     self.leave_by(mux, Then::Begin, now);
                 }
             }
-            Event::NotFound => self.become_plain(modem, now),
+            Event::NotFound => match self.untried.pop() {
+                Some(baud) => {
+                    self.set_baud(baud);
+                    self.probe_by_frames(now);
+                }
+                None => {
+                    self.set_baud(self.opened_baud);
+                    self.last_search = Search::InVain;
+                    self.become_plain(modem, now);
+                }
+            },
             Event::Opened(dlci) => {
                 modem.port(dlci.index(), PortInput::Opened(self.facts_of(dlci)), now);
             }
@@ -551,7 +632,10 @@ impl SharedPort {
     /// The module takes commands again.
     fn left(&mut self, modem: &mut Modem, now: Instant) {
         match &self.state {
-            SharedPortState::Leaving(_, Then::Begin) => self.become_plain(modem, now),
+            SharedPortState::Leaving(_, Then::Begin) => {
+                self.set_baud(self.opened_baud);
+                self.become_plain(modem, now);
+            }
             SharedPortState::Leaving(_, Then::End) => self.probe(Then::End, modem, now),
             _ => {}
         }

@@ -38,6 +38,11 @@ pub struct Changed {
 }
 
 impl Changed {
+    /// Whether both are the same setting.
+    pub fn is_same_key(&self, other: &Changed) -> bool {
+        self.key == other.key
+    }
+
     /// What puts it back, without `AT`.
     pub fn line(&self) -> String {
         format!("+QCFG=\"{}\",{}", self.key, self.found)
@@ -273,7 +278,7 @@ const FRAMES_PER_SECOND_MIN: u32 = 4;
 const FRAME_BYTES_DEFAULT: u16 = 127;
 
 /// The speeds that AT+CMUX has numbers for, from 1 on, in bit/s.
-const SPEEDS: [u32; 8] = [9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600];
+pub const SPEEDS: [u32; 8] = [9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600];
 
 /// How long the answer to AT+CMUX=? may take.
 const ASK_WAIT: Duration = Duration::from_secs(1);

@@ -254,3 +254,37 @@ fn the_speed_is_raised_before_the_channels_begin() {
     assert_eq!(sim.modem.baud(0), 921_600);
     sim.assert_complete(0);
 }
+
+/// An earlier run that had raised the speed was killed.
+#[test]
+fn a_module_that_has_channels_at_another_speed_is_found() {
+    for (before, now) in [(921_600, 115_200), (115_200, 921_600), (9_600, 115_200)] {
+        let wiring = Wiring::new().uart(now).ports([Port::uart()]).cmux().modem(|modem| modem.baud = before);
+        let wiring =
+            wiring.typed_before(b"AT+CMUX=0\r").connect(download(Mode::Push, 5_000).at(seconds(100)));
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(200));
+        assert!(is_muxed(&sim), "{before} before, {now} now");
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{before} before, {now} now");
+        assert_eq!(sim.modem.baud(0), now);
+    }
+}
+
+/// SIGTERM may come at any time.
+#[test]
+fn the_module_takes_commands_again_if_the_end_comes_while_the_mode_begins() {
+    for at in (0..=1_500).step_by(10) {
+        for changes in [false, true] {
+            // A URC port that is not the first channel's has to be changed.
+            let set: &[u8] = if changes { b"AT+QCFG=\"cmux/urcport\",3\r" } else { b"AT\r" };
+            let mut sim = wiring().typed_before(set).start();
+            sim.run_for(millis(at));
+            sim.shutdown();
+            sim.run_until("the process ends", seconds(10), |sim| sim.stopped.is_some());
+            assert!(sim.modem.mux(0).is_none(), "stopped after {at} ms");
+            if sim.said("AT+QCFG=\"cmux/urcport\",1") > 0 && changes {
+                assert!(sim.said("AT+QCFG=\"cmux/urcport\",3") > 0, "stopped after {at} ms");
+            }
+        }
+    }
+}
