@@ -119,7 +119,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l month
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l dynamic-tls -d 'Connect to the targets by the modem\'s TLS, with the TLS options, instead of plain TCP'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l warm-server-first -d 'Keep what the server says on a connection opened ahead, up to 4096 bytes, for its client'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l warm-server-first -d 'Keep what the server sends on a connection opened ahead, up to 4096 bytes, for its client'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l insecure -d 'Do not authenticate the server: anyone on the way can read and alter everything'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l sni -d 'Send the server the host name (SNI); an error if the module cannot [default: if the module can]'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l no-sni -d 'Do not send the server the host name (SNI)'

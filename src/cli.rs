@@ -435,7 +435,7 @@ pub struct StreamOptions {
     /// How the modem hands over what it receives [default: push]
     ///
     /// push needs the fewest commands. With buffer, a slow client slows down only its own server. transparent
-    /// carries one connection per port, without any commands around the data.
+    /// carries one connection per port, or per channel of --cmux, without any commands around the data.
     #[arg(long, value_parser = choice::<Mode>(), value_name = "MODE", env = "QSSL_TUNNEL_MODE", hide_env = true)]
     pub mode: Option<Mode>,
 
@@ -532,7 +532,7 @@ pub struct ClientOptions {
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_WARM_MAX_AGE", hide_env = true)]
     pub warm_max_age: Option<Duration>,
 
-    /// Keep what the server says on a connection opened ahead, up to 4096 bytes, for its client
+    /// Keep what the server sends on a connection opened ahead, up to 4096 bytes, for its client
     ///
     /// Without it, such a connection is thrown away. It suits servers that greet their clients and then wait.
     #[arg(long, env = "QSSL_TUNNEL_WARM_SERVER_FIRST", hide_env = true)]

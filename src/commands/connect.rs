@@ -55,7 +55,7 @@ pub fn through_daemon(args: &ConnectArgs, verbosity: Verbosity) -> anyhow::Resul
     };
     if has_settings {
         let message = format!(
-            "the daemon's tunnel {} has settings of its own for TLS and connections: leave those options away",
+            "the daemon's tunnel {} has settings of its own for TLS and connections: leave out those options",
             tunnel.name
         );
         return Err(Failure::new(Kind::Usage, message).into());

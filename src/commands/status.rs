@@ -46,14 +46,14 @@ pub fn run(args: &StatusArgs, environment: &Environment) -> anyhow::Result<ExitS
     if let Some(number) = args.kill {
         return match client.ask(&Request::Kill { client: number }, REPLY_LIMIT)? {
             Reply::Done => Ok(ExitStatus::Done),
-            other => anyhow::bail!("the daemon answered something else than was asked: {other:?}"),
+            other => anyhow::bail!("the daemon's answer does not fit the question: {other:?}"),
         };
     }
     let mut before: Option<(Status, Instant)> = None;
     loop {
         let status = match client.ask(&Request::Status, REPLY_LIMIT)? {
             Reply::Status { status } => *status,
-            other => anyhow::bail!("the daemon answered something else than was asked: {other:?}"),
+            other => anyhow::bail!("the daemon's answer does not fit the question: {other:?}"),
         };
         let now = Instant::now();
         let since = before.as_ref().map(|(status, at)| (status, now.saturating_duration_since(*at)));
@@ -85,7 +85,7 @@ fn show(args: &StatusArgs, status: &Status, before: Option<(&Status, Duration)>)
 fn capture(client: &mut Client, file: Option<&Path>, payload: Option<bool>) -> anyhow::Result<()> {
     let ports = match client.ask(&Request::Transcript { payload }, REPLY_LIMIT)? {
         Reply::Transcript { ports } => ports,
-        other => anyhow::bail!("the daemon answered something else than was asked: {other:?}"),
+        other => anyhow::bail!("the daemon's answer does not fit the question: {other:?}"),
     };
     let Some(file) = file else { return Ok(()) };
     for (index, port) in ports.iter().enumerate() {

@@ -869,7 +869,7 @@ impl<'a> Checks<'a> {
 }
 
 /// Why an option about TLS has no place in a tunnel.
-const NO_TLS: &str = "a plain connection has no TLS: leave the TLS options away";
+const NO_TLS: &str = "a plain connection has no TLS: leave out the TLS options";
 
 /// Whether the modem's connections to it have TLS.
 fn has_tls(server: &Server) -> bool {
@@ -915,7 +915,7 @@ fn no_stream_options(stream: &StreamOptions, clients: &ClientOptions) -> Result<
         ("warm", clients.warm.is_some_and(|count| count > 0)),
     ];
     if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
-        return Err(Complaint::new(option, "means nothing for datagrams: leave it away"));
+        return Err(Complaint::new(option, "has no effect on datagrams: leave it out"));
     }
     match stream.idle_timeout {
         Some(time) if time.is_zero() || time > LONGEST_SESSION => Err(Complaint::new(
@@ -1186,7 +1186,7 @@ mod tests {
             let args = [&["listen", "8443", "--to", "tcp://a:1"], options].concat();
             assert_eq!(
                 checked(&args).unwrap_err(),
-                "--to: a plain connection has no TLS: leave the TLS options away"
+                "--to: a plain connection has no TLS: leave out the TLS options"
             );
         }
         let twice = checked(&["listen", "8443", "[::1]:8443", "--to", "a:1", "--insecure"]);
@@ -1213,7 +1213,7 @@ mod tests {
             "--warm=1",
         ] {
             let name = option.split('=').next().expect("an option");
-            let said = format!("{name}: means nothing for datagrams: leave it away");
+            let said = format!("{name}: has no effect on datagrams: leave it out");
             assert_eq!(datagrams(&[option]).unwrap_err(), said);
         }
         for (options, said) in [
@@ -1245,7 +1245,7 @@ mod tests {
             ),
             (
                 &["listen", "udp:1", "--to", "udp://a:1", "--insecure"],
-                "--to: a plain connection has no TLS: leave the TLS options away",
+                "--to: a plain connection has no TLS: leave out the TLS options",
             ),
             (&["connect", "udp://a:1"], "--to: standard input has no datagrams: listen on udp:PORT instead"),
         ] {

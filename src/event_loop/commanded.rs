@@ -26,7 +26,7 @@ impl Commanded {
     pub fn new(mut configuration: Configuration) -> anyhow::Result<Self> {
         debug_assert!(configuration.tunnels.is_empty(), "tunnels would set up a data session");
         if configuration.modem.cmux != Cmux::Off {
-            // Some commands need no channels, and whoever comes next would have to find the module in that mode.
+            // A few commands need no channels, and the next program would have to find the module in that mode.
             configuration.modem.cmux = Cmux::Leave;
         }
         let mut event_loop = EventLoop::new(configuration, &[SIGTERM, SIGINT])?;

@@ -1,4 +1,4 @@
-//! Why the modem cannot do what it was asked: words for people and an exit status for scripts.
+//! Why the modem cannot do what it was asked: words for people, and the kind for scripts.
 
 use crate::at::{Refusal, ResultCode};
 use crate::error::Kind;
@@ -14,7 +14,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with its exit status.
+    /// A failure with its kind.
     pub fn new(status: Kind, message: impl Into<String>) -> Self {
         Failure { status, message: message.into() }
     }
@@ -36,7 +36,7 @@ pub enum OpenFailure {
 }
 
 impl OpenFailure {
-    /// The exit status of `connect` after this.
+    /// The kind of failure.
     pub fn status(&self) -> Kind {
         let code = match self {
             OpenFailure::Code(_) | OpenFailure::Refused(_) => self.code(),

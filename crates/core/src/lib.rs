@@ -51,10 +51,11 @@
 //!
 //! # Words
 //!
-//! *Client*: a local connection that we accepted. *Tunnel*: listening addresses, their target, mode and TLS
-//! settings. *Datagram session*: a client whose messages keep their boundaries. *Port*: a way to reach the modem. *Channel*: one AT conversation, on one port. *Socket*: one TLS
-//! connection in the modem (Quectel's `clientID`). *Profile*: what this module can do. *Command*: what we
-//! send. *Message*: what the modem sends.
+//! *Client*: a local connection that we accepted. *Tunnel*: listening addresses, their target, mode and TLS settings.
+//! *Datagram session*: a client whose messages keep their boundaries. *Port*: a way to reach the modem. *Channel*: one AT
+//! conversation, on a whole port or on one channel of a line with several (CMUX). *Socket*: one connection in the modem
+//! (Quectel's `clientID` or `connectID`). *Stream*: a connection that has a channel to itself, in transparent mode.
+//! *Profile*: what this module can do. *Command*: what we send. *Message*: what the modem sends.
 //!
 //! # Code map
 //!
@@ -67,7 +68,7 @@
 //! | `channel` | One AT conversation: a port, at most one command in flight, and the bytes that wait to leave |
 //! | [`cmux`] | The multiplexer: up to four channels on one serial line (TS 27.010, basic option), the host's side |
 //! | `error` | Kinds of failure and of endings: how programs distinguish them |
-//! | `failure` | Why the modem cannot do what it was asked: words for people and an exit status for scripts |
+//! | `failure` | Why the modem cannot do what it was asked: words for people, and the kind for scripts |
 //! | `fair_queue` | Whose turn it is: start-time fair queueing over the flows of one modem |
 //! | `input` | What can happen to the core, beside bytes that move: the one entrance, for event loop, simulation and fuzzing alike |
 //! | [`modem`] | One modem: its channels and sockets, the data session that carries them, and which command is next |

@@ -505,7 +505,7 @@ impl Default for Warm {
     }
 }
 
-/// `--when-full`: what a client meets when all sockets are busy.
+/// `--when-full`: what happens to a new client when all sockets are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
     /// it waits

@@ -440,8 +440,7 @@ impl Channel {
 
     // Commands and their answers.
 
-    /// Whether a command may be sent now: nothing is in flight, nothing waits to leave, no message is half
-    /// received that would hide the answer's beginning.
+    /// Whether a command may be sent now: nothing is in flight, and nothing waits to leave.
     pub fn is_idle(&self) -> bool {
         self.takes_commands() && self.in_flight.is_none() && self.output.is_empty()
     }

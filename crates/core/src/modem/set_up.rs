@@ -211,7 +211,7 @@ impl Modem {
         let reading = self.setup.context_answered(index, refusal.as_deref(), lines, owns_chain, now);
         match reading {
             Reading::Unfinished => {}
-            Reading::Stands => self.context_stands(index, now),
+            Reading::InEffect => self.context_stands(index, now),
             Reading::Different(words) if self.setup.has_stood() => {
                 log::warn!(
                     "{} has {words}: another program has changed it; writing it again",

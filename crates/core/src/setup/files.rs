@@ -86,7 +86,7 @@ impl SetUp {
         if self.late_changes.iter().any(|change| is_settled(change) && change.wait == Wait::Over) {
             // What was stored meanwhile may have been written over.
             self.compared_at = None;
-            self.contexts.iter_mut().for_each(|context| context.files_doubted());
+            self.contexts.iter_mut().for_each(|context| context.files_become_unconfirmed());
         }
         self.late_changes.retain(|change| !is_settled(change));
         if self.late_changes.is_empty() && self.step == SetupStep::ListFiles {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!                 OK                    read back as wanted
-//!   Due ────────────────► Written ────────────────────────────► Stands
+//!   Due ────────────────► Written ────────────────────────────► InEffect
 //!    │ ▲                   │  ▲                                  │
 //!    │ └───────────────────┘  └──────────────────────────────────┘
 //!    │    another value            a connection was opened or closed
@@ -75,7 +75,7 @@ pub enum Reading {
     /// Nothing that matters yet: more is to be written or asked.
     Unfinished,
     /// All of it is in effect.
-    Stands,
+    InEffect,
     /// These were other than wanted, and are written again.
     Different(String),
     /// What is wanted cannot be had.
@@ -131,7 +131,7 @@ impl SslContext {
     }
 
     /// One of its files may have been changed.
-    pub(crate) fn files_doubted(&mut self) {
+    pub(crate) fn files_become_unconfirmed(&mut self) {
         self.files_stand = self.files.is_empty();
     }
 
@@ -175,8 +175,8 @@ impl SslContext {
     /// The line in flight was given up. What was read before it may be changed until the module answers again.
     pub(crate) fn interrupted(&mut self) {
         for setting in self.settings.iter_mut().filter(|setting| setting.is_checked) {
-            if setting.state == ContextState::Stands {
-                setting.state = ContextState::Written;
+            if setting.state == SyncState::InEffect {
+                setting.state = SyncState::Written;
             }
         }
         self.read_at = None;
@@ -315,12 +315,12 @@ impl SslContext {
         self.joined_unproven = false;
         self.read_at = Some(now);
         self.may_be_forgotten = false;
-        Reading::Stands
+        Reading::InEffect
     }
 
     fn written(&mut self, about: &[usize], refusal: Option<&str>, joins: &mut Joins) -> Reading {
         let Some(refusal) = refusal else {
-            about.iter().for_each(|at| self.settings[*at].state = ContextState::Written);
+            about.iter().for_each(|at| self.settings[*at].state = SyncState::Written);
             self.joined_unproven |= about.len() > 1;
             return Reading::Unfinished;
         };
@@ -335,8 +335,8 @@ impl SslContext {
             Need::Asked => {
                 return Reading::Failed(format!("refused the TLS setting {:?}: {refusal}", setting.key));
             }
-            Need::Trust => ContextState::Refused,
-            Need::IfItCan | Need::Wish => ContextState::Lacks,
+            Need::Trust => SyncState::Refused,
+            Need::IfItCan | Need::Wish => SyncState::Lacks,
         };
         log::debug!("the TLS setting {:?} is refused: {refusal}", setting.key);
         Reading::Unfinished
@@ -360,7 +360,7 @@ impl SslContext {
             let setting = &self.settings[at];
             let value = refusal.is_none().then(|| setting.value_in(self.id, lines, is_single)).flatten();
             match value {
-                Some(value) if setting.agrees(value) => self.settings[at].state = ContextState::Stands,
+                Some(value) if setting.agrees(value) => self.settings[at].state = SyncState::InEffect,
                 Some(value) => {
                     if let Some(why) = setting.cannot_be_changed(value, owns_chain) {
                         return Reading::Failed(why);
@@ -382,16 +382,16 @@ impl SslContext {
     /// The module does not report a setting, however it is asked. `Some`: it cannot do without.
     fn not_told(&mut self, at: usize, refusal: Option<&str>) -> Option<String> {
         let setting = &mut self.settings[at];
-        let is_refused = setting.state == ContextState::Refused;
+        let is_refused = setting.state == SyncState::Refused;
         if setting.is_chain_unknown() {
             // It has no such list at all.
             for setting in self.settings.iter_mut().filter(|setting| setting.is_chain_unknown()) {
-                setting.state = ContextState::Lacks;
+                setting.state = SyncState::Lacks;
             }
             return None;
         }
         if setting.need != Need::Trust || is_refused && setting.may_lack {
-            setting.state = ContextState::Lacks;
+            setting.state = SyncState::Lacks;
             return None;
         }
         let key = &setting.key;
@@ -408,7 +408,7 @@ impl SslContext {
             return Reading::Unfinished;
         };
         if is_soft(*at) && self.tries >= TRIES_MAX {
-            different.iter().for_each(|(at, _)| self.settings[*at].state = ContextState::Stands);
+            different.iter().for_each(|(at, _)| self.settings[*at].state = SyncState::InEffect);
             return Reading::Unfinished;
         }
         let setting = &self.settings[*at];
@@ -428,9 +428,9 @@ impl SslContext {
         let only_chain = different.iter().all(|(at, _)| self.settings[*at].ca_id.is_some());
         for (at, setting) in self.settings.iter_mut().enumerate() {
             // A context that has lost one has lost all.
-            let is_lost = setting.ca_id.is_none() && !only_chain && setting.state != ContextState::Lacks;
+            let is_lost = setting.ca_id.is_none() && !only_chain && setting.state != SyncState::Lacks;
             if is_lost || different.iter().any(|(other, _)| *other == at) {
-                setting.state = ContextState::Due;
+                setting.state = SyncState::Due;
             }
         }
         Reading::Different(words)
@@ -458,9 +458,9 @@ const READING_GAP_MAX: Duration = Duration::from_secs(30);
 /// How often settings that are not as they were written are written again.
 const TRIES_MAX: u32 = 2;
 
-/// How far a setting is.
+/// Whether a setting is in effect in the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ContextState {
+enum SyncState {
     /// It must be written.
     Due,
     /// The module has taken it, or had it once.
@@ -468,7 +468,7 @@ enum ContextState {
     /// The module did not take it: it may be as wanted all the same.
     Refused,
     /// It was read back as wanted.
-    Stands,
+    InEffect,
     /// The module has no such setting, and can do without.
     Lacks,
 }
@@ -504,7 +504,7 @@ pub struct Setting {
     is_unlisted: bool,
     /// A module without the key does as wanted anyway.
     may_lack: bool,
-    state: ContextState,
+    state: SyncState,
 }
 
 impl Setting {
@@ -519,7 +519,7 @@ impl Setting {
             is_checked: false,
             is_unlisted: false,
             may_lack: false,
-            state: ContextState::Due,
+            state: SyncState::Due,
         }
     }
 
@@ -539,8 +539,8 @@ impl Setting {
     }
 
     /// Where nothing is wanted in the common list, it is read first: the entry may be another program's.
-    fn initial_state(&self) -> ContextState {
-        if self.ca_id.is_some() && self.may_lack { ContextState::Written } else { ContextState::Due }
+    fn initial_state(&self) -> SyncState {
+        if self.ca_id.is_some() && self.may_lack { SyncState::Written } else { SyncState::Due }
     }
 
     /// The line that writes it.
@@ -586,15 +586,15 @@ impl Setting {
     }
 
     fn is_due(&self) -> bool {
-        self.state == ContextState::Due
+        self.state == SyncState::Due
     }
 
     fn is_unread(&self) -> bool {
-        self.is_checked && matches!(self.state, ContextState::Written | ContextState::Refused)
+        self.is_checked && matches!(self.state, SyncState::Written | SyncState::Refused)
     }
 
     fn is_refused(&self) -> bool {
-        self.state == ContextState::Refused
+        self.state == SyncState::Refused
     }
 
     /// Why its present value must stay. Our own files may be removed from the common list.

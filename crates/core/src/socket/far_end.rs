@@ -108,7 +108,7 @@ pub enum Verdict {
 impl FarEnd {
     /// That of a connection whose `closed` came before the result of its open: it may be another's, as one that the
     /// module's answer has contradicted.
-    pub(super) fn doubtful() -> Self {
+    pub(super) fn unconfirmed() -> Self {
         FarEnd::Unconfirmed { sign: Sign::Closed, question: Question { answers: 1, again_at: None } }
     }
 

@@ -433,7 +433,7 @@ impl Socket {
             _ => Flow::Buffer { readable: true },
         };
         let far_end = match closed {
-            Closed::BeforeResult => FarEnd::doubtful(),
+            Closed::BeforeResult => FarEnd::unconfirmed(),
             Closed::No | Closed::AfterResult => FarEnd::There,
         };
         self.becomes_open(flow, far_end);

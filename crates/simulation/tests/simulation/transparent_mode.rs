@@ -104,7 +104,7 @@ fn a_client_that_leaves_and_another_that_comes_after_it() {
 
 /// Anyone can send the modem an SMS that contains an `OK`, and another program may have it shown.
 #[test]
-fn a_text_with_an_ok_in_it_is_not_payload_when_it_comes_while_an_end_is_doubted() {
+fn a_text_with_an_ok_in_it_is_not_payload_when_it_comes_while_an_end_is_unconfirmed() {
     let text = b"\r\n+CMT: \"+490000000\",,\"26/11/26,17:00:00+04\"\r\n> \r\nOK\r\n";
     for port in ports() {
         for after in (0..3_500).step_by(50).map(millis) {
@@ -150,7 +150,7 @@ fn no_command_reaches_a_server_whose_connect_was_taken_for_another_programs_text
 
 /// The modem misses the escapes, so nothing comes back until it reports the real end with the same words.
 #[test]
-fn an_end_that_comes_while_the_same_words_in_the_payload_are_doubted_is_not_given_in_their_place() {
+fn an_end_that_comes_while_the_same_words_in_the_payload_are_unconfirmed_is_not_given_in_their_place() {
     for port in ports().into_iter().filter(|port| !port.has_dcd) {
         for ends_after in (0..9_000).step_by(100).map(millis) {
             let says = Says::Text(b"\r\nNO CARRIER\r\n".to_vec());
@@ -172,14 +172,14 @@ fn an_end_that_comes_while_the_same_words_in_the_payload_are_doubted_is_not_give
 }
 
 #[test]
-fn a_modem_that_stalls_while_an_end_is_doubted_breaks_the_stream() {
+fn a_modem_that_stalls_while_an_end_is_unconfirmed_breaks_the_stream() {
     for stall in [6, 10, 13] {
         let far = Behaviour { says: Says::Text(b"\r\nNO CARRIER\r\n".to_vec()), ..Behaviour::sink() };
         let far = Behaviour { ends: Ends::After(seconds(40)), ..far };
-        let doubted = stream().at(seconds(10)).far_end(far);
+        let unconfirmed = stream().at(seconds(10)).far_end(far);
         let later = stream().at(seconds(60)).far_end(Behaviour::source(20_000, 3));
         let port = Port { has_dcd: false, has_dtr: false, ..Port::uart() };
-        let mut sim = wiring(port).connect(doubted).connect(later);
+        let mut sim = wiring(port).connect(unconfirmed).connect(later);
         sim = sim.fault(millis(11_000), Fault::Stall(seconds(stall)));
         let mut sim = sim.start();
         sim.run_to_the_end(seconds(120));
@@ -199,8 +199,8 @@ fn a_server_that_ends_in_such_a_stall_is_no_end_if_it_got_an_escape() {
             let far = Behaviour { says: Says::Text(text.to_vec()), ..Behaviour::sink() };
             let far = Behaviour { ends: Ends::After(seconds(ends)), ..far };
             let port = Port { has_dcd: false, has_dtr: false, ..Port::uart() };
-            let doubted = wiring(port).connect(stream().at(seconds(10)).far_end(far));
-            let mut sim = doubted.fault(millis(11_000), Fault::Stall(seconds(stall))).start();
+            let unconfirmed = wiring(port).connect(stream().at(seconds(10)).far_end(far));
+            let mut sim = unconfirmed.fault(millis(11_000), Fault::Stall(seconds(stall))).start();
             sim.run_to_the_end(seconds(120));
             if !sim.fars[0].memory().read.is_empty() {
                 spoiled += 1;

@@ -105,7 +105,7 @@ enum Question {
     /// It has been asked.
     Asked,
     /// The same, and then came another sign of an end, which the answer may not know of.
-    Doubted,
+    AskedTooSoon,
 }
 
 /// The stage of the leave, as far as it decides what happens to received bytes.
@@ -234,20 +234,20 @@ impl Leaving {
 
     /// Whether another channel has been asked, and has not answered.
     pub fn is_asking_beside(&self) -> bool {
-        matches!(self.stage, Stage::Beside { question: Question::Asked | Question::Doubted, .. })
+        matches!(self.stage, Stage::Beside { question: Question::Asked | Question::AskedTooSoon, .. })
     }
 
     /// There is another sign of an end.
-    pub fn doubts(&mut self) {
+    pub fn another_sign_came(&mut self) {
         if let Stage::Beside { question: question @ Question::Asked, .. } = &mut self.stage {
-            *question = Question::Doubted;
+            *question = Question::AskedTooSoon;
         }
     }
 
     /// It has answered that the socket is connected. Returns whether it is asked again, since there was a sign of an end
     /// after the question.
-    pub fn asks_for_doubt(&mut self, now: Instant) -> bool {
-        let Stage::Beside { question: question @ Question::Doubted, .. } = &mut self.stage else {
+    pub fn asks_once_more(&mut self, now: Instant) -> bool {
+        let Stage::Beside { question: question @ Question::AskedTooSoon, .. } = &mut self.stage else {
             return false;
         };
         *question = Question::At(now + ASK_BESIDE_PAUSE);
@@ -288,7 +288,7 @@ impl Leaving {
 
     /// The words of an end have come by another channel.
     pub fn told_beside(&mut self, now: Instant) {
-        self.doubts();
+        self.another_sign_came();
         self.may_be_over(now);
         match &mut self.stage {
             Stage::Beside { is_told, .. } => *is_told = true,
@@ -379,7 +379,7 @@ impl Leaving {
         match self.stage {
             Stage::Flowing => None,
             Stage::Beside { question: Question::At(at), .. } => Some(at),
-            Stage::Beside { question: Question::Asked | Question::Doubted, .. } => None,
+            Stage::Beside { question: Question::Asked | Question::AskedTooSoon, .. } => None,
             Stage::Draining { since, .. } => Some(outgoing.drained_since().unwrap_or(since + DRAIN_LIMIT)),
             Stage::HungUp { .. } if self.may_wait_unread(incoming) => None,
             Stage::Guard { until, .. } | Stage::HungUp { until, .. } => Some(until),
@@ -697,14 +697,14 @@ mod tests {
 
     const AT: &str = "asks beside soon";
     const ASKED: &str = "asked beside";
-    const DOUBTED: &str = "asked beside in vain";
+    const ASKED_TOO_SOON: &str = "asked beside too soon";
 
     fn name(stage: &Stage) -> &'static str {
         match stage {
             Stage::Flowing => "flowing",
             Stage::Beside { question: Question::At(_), .. } => AT,
             Stage::Beside { question: Question::Asked, .. } => ASKED,
-            Stage::Beside { question: Question::Doubted, .. } => DOUBTED,
+            Stage::Beside { question: Question::AskedTooSoon, .. } => ASKED_TOO_SOON,
             Stage::Draining { .. } => "draining",
             Stage::Guard { .. } => "guard",
             Stage::Escaped { .. } => "escaped",
@@ -720,7 +720,7 @@ mod tests {
             Stage::Flowing,
             beside(Question::At(now)),
             beside(Question::Asked),
-            beside(Question::Doubted),
+            beside(Question::AskedTooSoon),
             Stage::Draining { since: now, least: 0 },
             Stage::Guard { until: now, tries: 1 },
             Stage::Escaped { since: now, tries: 1, by_dtr: false, from: 0 },
@@ -761,12 +761,17 @@ mod tests {
                 Leaving::may_be_over,
                 &[("flowing", AT)],
             ),
-            ("another sign of an end", Exit::Beside, |leaving, _| leaving.doubts(), &[(ASKED, DOUBTED)]),
+            (
+                "another sign of an end",
+                Exit::Beside,
+                |leaving, _| leaving.another_sign_came(),
+                &[(ASKED, ASKED_TOO_SOON)],
+            ),
             (
                 "the words of an end on another channel",
                 Exit::Beside,
                 Leaving::told_beside,
-                &[("flowing", AT), (ASKED, DOUBTED)],
+                &[("flowing", AT), (ASKED, ASKED_TOO_SOON)],
             ),
             (
                 "no answer on the other channel",
@@ -774,13 +779,13 @@ mod tests {
                 |leaving, now| {
                     leaving.asks_again(now);
                 },
-                &[(ASKED, AT), (DOUBTED, AT)],
+                &[(ASKED, AT), (ASKED_TOO_SOON, AT)],
             ),
             (
                 "still connected, by the other channel",
                 Exit::Beside,
                 |leaving, _| leaving.goes_on(),
-                &[(AT, "flowing"), (ASKED, "flowing"), (DOUBTED, "flowing")],
+                &[(AT, "flowing"), (ASKED, "flowing"), (ASKED_TOO_SOON, "flowing")],
             ),
             (
                 "DCD drops",
@@ -790,7 +795,7 @@ mod tests {
                     ("flowing", "hung up"),
                     (AT, "hung up"),
                     (ASKED, "hung up"),
-                    (DOUBTED, "hung up"),
+                    (ASKED_TOO_SOON, "hung up"),
                     ("draining", "hung up"),
                     ("guard", "hung up"),
                     ("escaped", "hung up"),
@@ -801,9 +806,9 @@ mod tests {
                 "still connected, after a sign that came later than the question",
                 Exit::Beside,
                 |leaving, now| {
-                    leaving.asks_for_doubt(now);
+                    leaving.asks_once_more(now);
                 },
-                &[(DOUBTED, AT)],
+                &[(ASKED_TOO_SOON, AT)],
             ),
         ];
         for (event, exit, happens, changes) in rows {

@@ -224,7 +224,7 @@ impl Stream {
     /// The state of DCD, or the last one reported.
     pub fn dcd_changed(&mut self, dcd: bool, now: Instant) {
         if self.incoming.dcd_changed(dcd) {
-            self.leaving.doubts();
+            self.leaving.another_sign_came();
         }
         self.hang_up_if_dropped(now);
     }
@@ -334,7 +334,7 @@ impl Stream {
             return Next::Wait;
         }
         match is_connected {
-            Some(true) if self.leaving.asks_for_doubt(now) => Next::Wait,
+            Some(true) if self.leaving.asks_once_more(now) => Next::Wait,
             Some(true) => {
                 self.incoming.dcd_is_wrong();
                 self.leaving.goes_on();
