@@ -76,7 +76,13 @@ fn each_channel_has_a_recording() {
     assert!(recorded.iter().any(|text| text.contains("> AT+QSSLSEND=")), "{recorded:?}");
     // How the mode was entered is with the first channel.
     let first = recorded.iter().find(|text| text.contains("channel 1,")).expect("it was found above");
-    for line in ["> AT+CMUX=?\n", "< +CMUX: ", "> AT+CMUX=0,0,5,512\n"] {
+    for line in [
+        "> AT+CMUX=?\n",
+        "< +CMUX: ",
+        "> AT+CMUX=0,0,5,512\n",
+        "# the channel is open\n",
+        "# lines of the modem: DSR CTS\n",
+    ] {
         assert!(first.contains(line), "{line} {first}");
     }
 }

@@ -95,6 +95,12 @@ impl Recorder {
         }
     }
 
+    /// Something happened to the channel that is no line of its conversation.
+    pub fn remark(&mut self, text: impl fmt::Display, now: Instant) {
+        log::trace!(target: "wire", "{}# {text}", self.label);
+        self.write_after('#', text, now);
+    }
+
     /// The prompt was seen.
     pub fn prompt(&mut self, now: Instant) {
         log::trace!(target: "wire", "{}< >", self.label);
@@ -162,13 +168,17 @@ impl Recorder {
     }
 
     fn write(&mut self, side: Side, text: impl fmt::Display, now: Instant) {
+        self.write_after(side.sign(), text, now);
+    }
+
+    fn write_after(&mut self, sign: char, text: impl fmt::Display, now: Instant) {
         let pause = self.last_line.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         self.last_line = Some(now);
         self.entry.clear();
         if pause >= WORTH_MENTIONING {
             let _ = writeln!(self.entry, "@ +{:.3}s", pause.as_secs_f64());
         }
-        let _ = writeln!(self.entry, "{} {text}", side.sign());
+        let _ = writeln!(self.entry, "{sign} {text}");
         self.keep();
     }
 

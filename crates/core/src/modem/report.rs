@@ -86,6 +86,13 @@ impl Modem {
         }
     }
 
+    /// Something happened to the channel of this port that is no line of its conversation.
+    pub(crate) fn remark(&mut self, port: usize, text: &str, now: Instant) {
+        if let Some(channel) = self.channels.get_mut(port) {
+            channel.recorder_mut().remark(text, now);
+        }
+    }
+
     /// From now on record what payload consists of, or only how much there is.
     pub fn record_payload(&mut self, wanted: bool) {
         for channel in &mut self.channels {

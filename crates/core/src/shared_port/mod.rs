@@ -568,6 +568,7 @@ impl SharedPort {
 
     /// The line has lost bytes, or carried wrong ones.
     fn line_damaged(&mut self, modem: &mut Modem, now: Instant) {
+        modem.remark(FIRST, "a frame, or what was between frames, is damaged", now);
         self.tell_channels(&PortInput::Garbled { lost: 1, wrong: 0 }, modem, now);
     }
 
@@ -608,14 +609,17 @@ impl SharedPort {
                 }
             },
             Event::Opened(dlci) => {
+                modem.remark(dlci.index(), "the channel is open", now);
                 modem.port(dlci.index(), PortInput::Opened(self.facts_of(dlci)), now);
             }
             Event::Closed(dlci) => {
+                modem.remark(dlci.index(), "the channel is closed", now);
                 modem.port(dlci.index(), PortInput::Lost, now);
                 // Where the modem closed it, it is opened again all the same.
                 modem.port(dlci.index(), PortInput::Failed { is_missing: false }, now);
             }
             Event::Lines(dlci, lines) => {
+                modem.remark(dlci.index(), &format!("lines of the modem: {}", report::lines_in(lines)), now);
                 modem.port(dlci.index(), PortInput::Lines { dcd: lines.dcd() }, now);
             }
             Event::Running => {
@@ -643,6 +647,7 @@ impl SharedPort {
 
     fn lost(&mut self, why: Lost, modem: &mut Modem, now: Instant) {
         log::warn!("{}: its channels (CMUX) are lost: {why}; opening them again", self.facts.name);
+        modem.remark(FIRST, &format!("the channels are lost: {why}"), now);
         if matches!(self.state, SharedPortState::Leaving(_, Then::End)) {
             self.state = SharedPortState::Closed;
             return;

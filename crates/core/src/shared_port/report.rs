@@ -79,10 +79,19 @@ fn channel(mux: &Mux, number: DlciNumber, modem: &Modem, now: Instant) -> LineCh
         number: number.get(),
         state: state.to_owned(),
         lines_out: dlci.our_lines().map_or_else(Vec::new, |lines| set(lines, ["DTR", "RTS"])),
-        lines_in: dlci.lines().map_or_else(Vec::new, |lines| set(lines, ["DSR", "CTS"])),
+        lines_in: dlci.lines().map_or_else(Vec::new, |lines| set(lines, OF_THE_MODEM)),
         held_by_module_seconds: held.by_module.as_secs_f64(),
         held_by_us_seconds: held.by_us.as_secs_f64(),
     }
+}
+
+/// What the modem calls RTC and RTR.
+const OF_THE_MODEM: [&str; 2] = ["DSR", "CTS"];
+
+/// The lines of the modem that are set, for people.
+pub(super) fn lines_in(lines: V24) -> String {
+    let set = set(lines, OF_THE_MODEM);
+    if set.is_empty() { "none".to_owned() } else { set.join(" ") }
 }
 
 /// The lines that are set. RTC and RTR are called by the side that shows them.
