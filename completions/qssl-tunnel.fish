@@ -81,7 +81,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s d -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX and several channels are useful'
 on\t'unless the modem refuses it (AT+CMUX)'
 off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
@@ -162,7 +162,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s d -l
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX and several channels are useful'
 on\t'unless the modem refuses it (AT+CMUX)'
 off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
@@ -218,7 +218,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s d -l dev
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX and several channels are useful'
 on\t'unless the modem refuses it (AT+CMUX)'
 off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
@@ -270,7 +270,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s d -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX and several channels are useful'
 on\t'unless the modem refuses it (AT+CMUX)'
 off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
@@ -314,7 +314,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s d -l devi
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX and several channels are useful'
 on\t'unless the modem refuses it (AT+CMUX)'
 off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
@@ -370,7 +370,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s d -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX and several channels are useful'
 on\t'unless the modem refuses it (AT+CMUX)'
 off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
@@ -423,7 +423,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s d -l de
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
 none\t'off on both sides (AT+IFC=0,0)'"
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX and several channels are useful'
 on\t'unless the modem refuses it (AT+CMUX)'
 off\t'never'"
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r

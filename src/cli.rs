@@ -674,8 +674,8 @@ pub struct ModemOptions {
     /// With it, commands, sends and up to three transparent connections run beside one another on a single
     /// UART, and opening and closing a transparent connection need no pauses. It helps where one UART carries
     /// several connections, or commands beside transfers; USB modems have several ports instead. It works on a
-    /// tty and through rfc2217:// and tcp://. It was tested with the emulated modem, not with real modules: try
-    /// "auto" on yours.
+    /// tty and through rfc2217:// and tcp://. "auto" leaves a single connection that is not transparent without
+    /// it. It was tested with the emulated modem, not with real modules: try "auto" on yours.
     #[arg(long, value_parser = choice::<Cmux>(), value_name = "WHEN", env = "QSSL_TUNNEL_CMUX", hide_env = true)]
     pub cmux: Option<Cmux>,
 

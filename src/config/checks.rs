@@ -1154,6 +1154,19 @@ mod tests {
     }
 
     #[test]
+    fn auto_wants_several_channels_where_they_are_useful() {
+        for (args, wanted) in [
+            (&["listen", "8443", "--to", "h:443"][..], Cmux::Auto),
+            (&["connect", "h:443"], Cmux::Leave),
+            (&["connect", "h:443", "--mode", "transparent"], Cmux::Auto),
+        ] {
+            let args = [args, &["--insecure", "-d", "/dev/ttyS1", "--cmux", "auto"]].concat();
+            let configuration = checked(&args).expect("it is right").configuration;
+            assert_eq!(configuration.settings().modem.cmux, wanted, "{args:?}");
+        }
+    }
+
+    #[test]
     fn options_that_contradict_or_need_each_other_are_named() {
         assert_eq!(error(&["--insecure", "--ca", ROOT]), "--insecure: contradicts --ca: give one of them");
         assert_eq!(error(&["--sni", "--no-sni"]), "--sni: contradicts --no-sni: give one of them");

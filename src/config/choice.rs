@@ -52,7 +52,7 @@ impl Choice for FlowControl {
 
 impl Choice for Cmux {
     const ALL: &'static [(Self, &'static str, &'static str)] = &[
-        (Cmux::Auto, "auto", "on a UART, if the modem lists AT+CMUX"),
+        (Cmux::Auto, "auto", "on a UART, if the modem lists AT+CMUX and several channels are useful"),
         (Cmux::On, "on", "unless the modem refuses it (AT+CMUX)"),
         (Cmux::Off, "off", "never"),
     ];

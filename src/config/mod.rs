@@ -117,12 +117,21 @@ impl Configuration {
                 _ => settings::Identity::Any,
             },
         };
+        let is_single = self.tunnels.iter().any(|tunnel| tunnel.listen.contains(&Listen::Stdio));
+        let has_streams =
+            self.tunnels.iter().any(|tunnel| tunnel.settings.mode == settings::Mode::Transparent);
+        let cmux = match self.modem.cmux {
+            // One connection has no use for a second channel, unless it is a stream.
+            settings::Cmux::Auto if is_single && !has_streams => settings::Cmux::Leave,
+            cmux => cmux,
+        };
+        let has_reset_command = self.reset_command.is_some();
         Settings {
             ports: self.devices.iter().map(port).collect(),
-            modem: settings::Modem { has_reset_command: self.reset_command.is_some(), ..self.modem.clone() },
+            modem: settings::Modem { has_reset_command, cmux, ..self.modem.clone() },
             tunnels: self.tunnels.iter().map(|tunnel| Arc::new(tunnel.settings.clone())).collect(),
             shutdown_timeout: self.process.shutdown_timeout,
-            is_single: self.tunnels.iter().any(|tunnel| tunnel.listen.contains(&Listen::Stdio)),
+            is_single,
         }
     }
 }
