@@ -36,6 +36,8 @@ pub enum Modem {
     Instant,
     /// 8 ms for the prompt, 16 ms for a send, 20 ms for a receive.
     AsInTheField,
+    /// 20 ms for every answer.
+    Slow,
 }
 
 /// The payload of one message, in bytes.
@@ -389,11 +391,11 @@ pub fn start_up(wiring: Wiring) -> StartUp {
 /// A UART at this speed.
 pub fn wiring(baud: u32, modem: Modem) -> Wiring {
     Wiring::new().uart(baud).modem(|config| {
-        if modem == Modem::AsInTheField {
-            config.prompt_latency = millis(8);
-            config.send_latency = millis(16);
-            config.receive_latency = millis(20);
-        }
+        (config.prompt_latency, config.send_latency, config.receive_latency) = match modem {
+            Modem::Instant => return,
+            Modem::AsInTheField => (millis(8), millis(16), millis(20)),
+            Modem::Slow => (millis(20), millis(20), millis(20)),
+        };
     })
 }
 
