@@ -131,7 +131,8 @@ fn channels_of_a_uart_carry_both_ways_at_once() {
     ] {
         let clients = Clients { up: senders, down: 1 };
         let (up, down) = figures::multiplexed(Mode::Push, clients, frame_bytes, modem);
-        let what = format!("push, {senders} senders, N1 {frame_bytes}, {modem:?}: {up:.3} up, {down:.3} down");
+        let what =
+            format!("push, {senders} senders, N1 {frame_bytes}, {modem:?}: {up:.3} up, {down:.3} down");
         println!("{what}");
         assert!(up >= up_min && down >= down_min, "{what}");
     }

@@ -43,7 +43,7 @@ use crate::settings::{self, Mode};
 use clock::NetworkTime;
 use files::{Files, LateChange};
 use found::{Found, SHARED};
-use network::Activation;
+use network::{Activation, Pin};
 use ssl_context::{Joins, Reading, SslContext};
 
 pub use clock::{CLOCK_TOLERANCE_SECONDS, ClockFinding, PLAUSIBLE_UNIX_SECONDS};
@@ -235,17 +235,6 @@ impl Pause {
     }
 }
 
-/// What the SIM has shown of the PIN that was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pin {
-    /// Nothing bad.
-    Untried,
-    /// It was entered with so many attempts left, where the module counts them, and its answer has not come.
-    Entered { attempts: Option<u8> },
-    /// It has refused it.
-    Refused,
-}
-
 /// Whether a data session that is in use may be gone, and is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirmation {
@@ -427,11 +416,6 @@ impl SetUp {
         self.look_at_host_clock = None;
     }
 
-    /// The SIM has refused the PIN when an earlier process tried it.
-    pub fn pin_is_refused(&mut self) {
-        self.pin = Pin::Refused;
-    }
-
     /// What was found in the modem.
     pub fn found(&self) -> &Found {
         &self.found
@@ -596,7 +580,7 @@ impl SetUp {
             SetupStep::PinAttempts(index) => line(PIN_ATTEMPTS[index].into()),
             SetupStep::EnterPin { attempts } => {
                 let pin = given.settings.sim_pin.as_ref()?;
-                self.pin = Pin::Entered { attempts };
+                self.pin_is_entered(attempts);
                 let text = format!("AT+CPIN=\"{}\"", pin.0);
                 Some(Command::Line(Line { text, patience: Some(PIN_WAIT), secret: true }))
             }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Address, Effect, Given, Pin, SetUp, SetupStep};
+use super::{Address, Effect, Given, SetUp, SetupStep};
 use crate::at::answers::{
     AccessPoint, Answer, PinAttempts, Registration, SimState, SocketState, SocketStatus,
 };
@@ -51,6 +51,17 @@ impl Activation {
     pub(super) fn is_ours(self) -> bool {
         matches!(self, Activation::Ours | Activation::Again)
     }
+}
+
+/// What the SIM has shown of the PIN that was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pin {
+    /// Nothing bad.
+    Untried,
+    /// It was entered with so many attempts left, where the module counts them, and its answer has not come.
+    Entered { attempts: Option<u8> },
+    /// It has refused it.
+    Refused,
 }
 
 impl SetUp {
@@ -183,6 +194,16 @@ impl SetUp {
             }
             (attempts, _) => self.go(SetupStep::EnterPin { attempts }),
         }
+    }
+
+    /// The SIM has refused the PIN when an earlier process tried it.
+    pub fn pin_is_refused(&mut self) {
+        self.pin = Pin::Refused;
+    }
+
+    /// It is being entered. `attempts`: how many were left before, where the module counts them.
+    pub(super) fn pin_is_entered(&mut self, attempts: Option<u8>) {
+        self.pin = Pin::Entered { attempts };
     }
 
     /// The SIM is ready, or has taken its PIN: if that was entered, it was the right one.
