@@ -299,6 +299,22 @@ fn a_name_that_cannot_be_resolved_is_told_from_a_server_that_refuses() {
 }
 
 #[test]
+fn a_plain_connection_is_made_by_a_number_of_ours_and_leaves_those_of_others() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = server.local_addr().expect("an address");
+    let modem = Modem::with_options(&format!("--clock host --map {NAME}:80={address}"));
+    let others = format!("AT+QIOPEN=1,3,\"TCP\",\"{NAME}\",80,0,0");
+    ask(&modem, &["AT+QIACT=1", &others]);
+    let target = format!("tcp://{NAME}:80");
+    failed(&doctor(&modem, &[&target, "--sockets", "3"]), 1, "tcp", &["563"]);
+    let finished = doctor(&modem, &[&target, "--sockets", "2-3"]);
+    assert_eq!(finished.status, 0, "{}", finished.text());
+    assert!(line(&finished.text(), "tcp").contains("server.test port 80 answers"), "{}", finished.text());
+    let states = ask(&modem, &["AT+QISTATE"]);
+    assert!(matches!(&states[..], [only] if only.starts_with("+QISTATE: 3,\"TCP\"")), "{states:?}");
+}
+
+#[test]
 fn a_port_behind_which_there_is_no_tls_is_recognised_as_such() {
     let mute = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let modem = Modem::start(mute.local_addr().expect("an address"), "--clock host");

@@ -89,6 +89,29 @@ fn what_is_not_allowed_or_not_there_is_answered_with_its_reason() {
     assert_eq!(answer, b"\x05\0\x05\x04\0\x01\0\0\0\0\0\0", "host unreachable");
 }
 
+/// A tunnel has many servers, and a connection one.
+#[test]
+fn status_shows_the_server_that_a_client_has_named() {
+    let directory = temporary_directory();
+    let control = directory.path().join("control");
+    let control = control.to_str().expect("temporary paths are text");
+    let server = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let address = server.local_addr().expect("a bound socket has an address");
+    let (_modem, tunnel) = proxy(address, &["--dynamic", "auto", "--control", control]);
+    let mut client = connect(tunnel.address());
+    client.write_all(format!("CONNECT {NAME}:80 HTTP/1.1\r\n\r\n").as_bytes()).expect("it is read");
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).expect("the connection is open");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let status = |form: &[&str]| {
+        run(&mut tunnel_command(&[&["status", "--control", control], form].concat())).expect_success().text()
+    };
+    let json = status(&["--json"]);
+    assert!(json.contains("\"server\": \"tcp://server.test:80\""), "{json}");
+    let table = status(&[]);
+    assert!(table.ends_with("\n  1: → tcp://server.test:80\n"), "{table}");
+}
+
 #[test]
 fn bytes_that_follow_the_request_at_once_reach_the_server() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");

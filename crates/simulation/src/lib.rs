@@ -1180,7 +1180,7 @@ fn settings(wiring: &Wiring) -> Settings {
         modem: wiring.settings.clone(),
         tunnels: tunnels.map(Arc::new).collect(),
         shutdown_timeout: wiring.shutdown_timeout,
-        is_single: false,
+        is_single: wiring.is_single,
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Wiring {
     pub tls: settings::Tls,
     /// The shutdown timeout of the whole process.
     pub shutdown_timeout: Duration,
+    /// The process ends with its only client, as `connect` does.
+    pub is_single: bool,
     /// Which modem the ports may lead to.
     pub identity: settings::Identity,
     /// One entry for each port of the modem that the core uses.
@@ -314,6 +316,7 @@ impl Wiring {
             settings: settings::Modem { sockets: IdSet::first(12), ..settings::Modem::default() },
             tls: settings::Tls::new(settings::Authentication::Insecure),
             shutdown_timeout: Duration::from_secs(30),
+            is_single: false,
             identity: settings::Identity::Any,
             ports: vec![Port::usb(port)],
             connections: Vec::new(),

@@ -8,9 +8,7 @@ use crate::commands::cert::LARGEST_FILE_BYTES;
 use crate::config::{self, Authentication, Target};
 use crate::daemon::exit_status::ExitStatus;
 use qssl_core::at::answers::{Answer, ListedFile, SocketStatus, Storage, TlsSetting};
-use qssl_core::at::{
-    AccessMode, AtText, Command, CommandSet, ResultCode, SOCKET_COUNT, Security, SocketId, SslContextId,
-};
+use qssl_core::at::{AccessMode, AtText, Command, CommandSet, ResultCode, Security, SocketId, SslContextId};
 use qssl_core::counted;
 use qssl_core::modem::ssl_context::{self, CaStorage, File, Setting, Upload};
 use qssl_core::modem::{CommandOutcome, Failure, OpenFailure};
@@ -125,24 +123,42 @@ impl Doctor<'_> {
         datagrams: bool,
         limit: Duration,
     ) -> Result<u16, Failure> {
-        let service = if datagrams { "UDP" } else { "TCP" };
         let states = self.say("AT+QISTATE")?;
-        let is_used =
-            |id: u8| SocketStatus::all(&states.lines).any(|socket| socket.id.index() == usize::from(id));
-        let Some(id) = (0..SOCKET_COUNT as u8).rev().find(|id| !is_used(*id)) else {
-            return Ok(ResultCode::IDENTITY_IN_USE.0);
+        let used: Vec<SocketStatus<'_>> = SocketStatus::all(&states.lines).collect();
+        for socket in self.sockets_beside(&used) {
+            let open = Command::Open {
+                socket,
+                pdp: self.modem.pdp.context,
+                security: if datagrams { Security::PlainDatagrams } else { Security::Plain },
+                host: target.host.clone(),
+                port: target.port,
+                mode: AccessMode::Buffer,
+                patience: limit,
+            };
+            let close = Command::Close { set: CommandSet::Ip, socket, timeout_seconds: Some(0) };
+            self.conversation.forget_opens();
+            self.undo.push(close.clone());
+            let answer = self.conversation.insist(open)?;
+            let code = self.open_result(CommandSet::Ip, socket.index() as u8, answer.outcome, limit)?;
+            self.undo.pop();
+            // A number in use is another program's, and must not be closed.
+            if code != ResultCode::IDENTITY_IN_USE.0 {
+                // Also after a failure: the number may still be in use, and closing a free one does no harm.
+                self.insist(close)?;
+                return Ok(code);
+            }
+        }
+        Ok(ResultCode::IDENTITY_IN_USE.0)
+    }
+
+    /// The numbers of `--sockets` that the module has and that are not among these, the highest first.
+    fn sockets_beside(&self, used: &[SocketStatus<'_>]) -> Vec<SocketId> {
+        let is_free = |id: &SocketId| {
+            self.modem.sockets.contains(id.index())
+                && self.profile.sockets.contains(id.index() as u32)
+                && !used.iter().any(|socket| socket.id == *id)
         };
-        let pdp = self.modem.pdp.context;
-        let open = format!("AT+QIOPEN={pdp},{id},\"{service}\",\"{}\",{},0,0", target.host, target.port);
-        let close = Command::patient_line(format!("AT+QICLOSE={id},0"), QUICK);
-        self.conversation.forget_opens();
-        self.undo.push(close.clone());
-        let answer = self.conversation.insist(Command::line(open))?;
-        let code = self.open_result(CommandSet::Ip, id, answer.outcome, limit)?;
-        self.undo.pop();
-        // Also after a failure: the id may still be in use, and closing a free one does no harm.
-        self.insist(close)?;
-        Ok(code)
+        SocketId::all().rev().filter(is_free).collect()
     }
 
     pub(super) fn judge_plain(&mut self, target: &Target, datagrams: bool, code: u16) {
@@ -328,15 +344,7 @@ impl Doctor<'_> {
     fn spare(&mut self) -> Result<Option<Spare>, Failure> {
         let states = self.say("AT+QSSLSTATE")?;
         let used: Vec<SocketStatus<'_>> = SocketStatus::all(&states.lines).collect();
-        let sockets: Vec<SocketId> = SocketId::all()
-            .rev()
-            .filter(|id| {
-                let number = id.index() as u32;
-                self.modem.sockets.contains(id.index())
-                    && self.profile.sockets.contains(number)
-                    && !used.iter().any(|socket| socket.id == *id)
-            })
-            .collect();
+        let sockets = self.sockets_beside(&used);
         let contexts: Vec<SslContextId> = SslContextId::all()
             .rev()
             .filter(|id| {
@@ -569,7 +577,6 @@ const COPIED_KEYS: [&str; 19] = [
 
 /// How long a module may take to send close_notify and to hear the server's.
 const CLOSE_SECONDS: u64 = 3;
-const QUICK: Duration = Duration::from_secs(15);
 
 /// The limit if `--connect-timeout` is off: the manuals' maximum for an open, without the negotiation.
 const OPEN_LIMIT: Duration = Duration::from_secs(150);

@@ -34,7 +34,7 @@ pub struct Status {
     pub modem: Modem,
     /// The ports in the order of the configuration.
     pub ports: Vec<Port>,
-    /// How many TLS connections of the modem are in each state: free, opening, open, warm (open ahead of a client),
+    /// How many connections of the modem are in each state: free, opening, open, warm (open ahead of a client),
     /// closing, foreign (not in --sockets, or opened by a command of `at` or doctor), unknown.
     pub sockets: BTreeMap<String, usize>,
     /// The tunnels in the order of the configuration.
@@ -123,7 +123,7 @@ pub struct Counts {
     /// What has happened on the modem.
     #[serde(flatten)]
     pub modem: Counters,
-    /// Clients that wait for a TLS connection.
+    /// Clients that wait for a connection.
     pub waiting_clients: usize,
     /// Commands from outside that wait for their turn.
     pub waiting_commands: usize,
@@ -234,6 +234,7 @@ mod tests {
                 id: 12,
                 tunnel: "web".into(),
                 peer: "127.0.0.1:50312".into(),
+                server: "example.org:443".into(),
                 state: "open".into(),
                 age_seconds: 61.0,
                 up_bytes: 1_500,

@@ -34,7 +34,7 @@ pub fn metrics(status: &Status) -> String {
     }
     let Some(counts) = &status.counters else { return page.text };
     let counters = &counts.modem;
-    page.family("sockets", "gauge", "TLS connections of the modem by state.");
+    page.family("sockets", "gauge", "Connections of the modem by state.");
     for (state, count) in &status.sockets {
         page.sample("sockets", &[("state", state)], *count as f64);
     }
@@ -52,9 +52,9 @@ pub fn metrics(status: &Status) -> String {
         }
     }
     channels(&mut page, status);
-    page.family("opens_total", "counter", "TLS connections opened.");
+    page.family("opens_total", "counter", "Connections opened.");
     page.sample("opens_total", none, counters.opens as f64);
-    page.family("open_failures_total", "counter", "TLS connections that could not be opened, by cause.");
+    page.family("open_failures_total", "counter", "Connections that could not be opened, by cause.");
     for (cause, count) in &counters.open_failures {
         page.sample("open_failures_total", &[("cause", cause)], *count as f64);
     }
@@ -77,7 +77,7 @@ pub fn metrics(status: &Status) -> String {
         page.family(name, "counter", help);
         page.sample(name, none, count as f64);
     }
-    page.family("waiting_clients", "gauge", "Clients that wait for a TLS connection.");
+    page.family("waiting_clients", "gauge", "Clients that wait for a connection.");
     page.sample("waiting_clients", none, counts.waiting_clients as f64);
     page.family("waiting_commands", "gauge", "AT commands from outside that wait for the modem.");
     page.sample("waiting_commands", none, counts.waiting_commands as f64);
@@ -102,7 +102,7 @@ pub fn metrics(status: &Status) -> String {
             "Clients refused, or left waiting because there were no descriptors.",
             |tunnel| tunnel.counters.refused,
         ),
-        ("tunnel_opens_total", "counter", "TLS connections opened.", |tunnel| tunnel.counters.opens),
+        ("tunnel_opens_total", "counter", "Connections opened.", |tunnel| tunnel.counters.opens),
         ("tunnel_warm", "gauge", "Connections open ahead of their clients.", |tunnel| tunnel.warm as u64),
         ("tunnel_served_warm_total", "counter", "Clients that got a connection opened ahead.", |tunnel| {
             tunnel.counters.served_warm

@@ -262,10 +262,18 @@ fn connections(status: &Status, before: Option<(&Status, Duration)>) -> String {
     }
     // Most peers differ in their last digits, and tunnels in their first letters.
     let mut out = columns(&rows, &[2, 1]).join("\n") + "\n";
-    for Connection { id, up_bytes, delivered_bytes, .. } in &status.connections {
-        if let Some(delivered) = delivered_bytes.filter(|delivered| delivered < up_bytes) {
-            // Writing to a String cannot fail.
-            let _ = writeln!(out, "  {id}: {} of {} up delivered", size(delivered), size(*up_bytes));
+    for Connection { id, tunnel, server, up_bytes, delivered_bytes, .. } in &status.connections {
+        // The others have that of their tunnel.
+        let has_own = |of: &Tunnel| of.name == *tunnel && !of.allow_target.is_empty() && !server.is_empty();
+        let server = status.tunnels.iter().any(has_own).then(|| format!("→ {server}"));
+        let delivered = delivered_bytes.filter(|delivered| delivered < up_bytes);
+        let delivered =
+            delivered.map(|delivered| format!("{} of {} up delivered", size(delivered), size(*up_bytes)));
+        let facts: Vec<String> = server.into_iter().chain(delivered).collect();
+        if !facts.is_empty() {
+            let text = facts.join(", ");
+            out.push_str(&wrapped(&printable(&text), Some(COLUMNS), &format!("  {id}: "), "    "));
+            out.push('\n');
         }
     }
     out
@@ -454,6 +462,30 @@ mod tests {
         let shown = table(&status, None);
         assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
         assert!(shown.contains("\n  12345: 998 MB of 999 MB up delivered\n"), "{shown}");
+    }
+
+    #[test]
+    fn the_server_that_a_client_has_named_is_shown() {
+        let mut status = example();
+        let tunnel = status.tunnels[0].clone();
+        let dynamic = vec!["*:443".to_owned()];
+        status.tunnels.push(Tunnel { name: "proxy".into(), allow_target: dynamic, ..tunnel });
+        let named = status.connections[0].clone();
+        status.connections.push(Connection {
+            id: 13,
+            tunnel: "proxy".into(),
+            server: "tcp://registry.npmjs.example:443".into(),
+            delivered_bytes: Some(700),
+            ..named
+        });
+        let shown = table(&status, None);
+        let rows: Vec<&str> = shown.lines().rev().take(3).collect();
+        assert_eq!(
+            rows[0], "  13: → tcp://registry.npmjs.example:443, 700 B of 1.5 kB up delivered",
+            "{shown}"
+        );
+        assert!(rows[1].starts_with("13  proxy ") && rows[2].starts_with("12  web "), "{shown}");
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::failure::OpenFailure;
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Counters {
-    /// TLS connections opened.
+    /// Connections opened.
     pub opens: u64,
     /// Opens that failed, by their cause.
     pub open_failures: BTreeMap<String, u64>,

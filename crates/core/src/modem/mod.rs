@@ -631,6 +631,11 @@ impl Modem {
         self.run(now);
     }
 
+    /// Whether no connection of ours has this number, and none of another program as far as is known.
+    pub(crate) fn is_free(&self, id: SocketId) -> bool {
+        self.sockets[id.index()].is_free()
+    }
+
     /// How many numbers will be free soon; `None`: some are free now.
     pub(crate) fn numbers_to_come(&self) -> Option<usize> {
         let is_full = self.free_socket().is_none();

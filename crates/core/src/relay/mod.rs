@@ -633,10 +633,15 @@ impl Relay {
             while let Some(event) = self.modem.poll_event() {
                 self.event(event, now);
             }
-            if self.serve_waiting(now) || self.evict(now) {
+            if self.serve_waiting(now) {
                 continue;
             }
-            self.keep_warm(now);
+            // A connection that no client has gives way before a session.
+            self.clear_ahead(now);
+            if self.evict(now) {
+                continue;
+            }
+            self.fill_ahead(now);
             self.modem.want_sockets(!self.waiting.is_empty(), now);
             let changed = self.modem.take_changed();
             for index in 0..SOCKET_COUNT {

@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use super::{Client, ClientId, Relay};
-use crate::at::{Command, ResultCode, SocketId};
+use crate::at::{AccessMode, Command, CommandSet, IdSet, ResultCode, Security, SocketId};
 use crate::counted;
 use crate::error::Kind;
 use crate::failure::Failure;
-use crate::modem::{OpenFailure, UserAnswer, UserCommand};
+use crate::modem::{CommandOutcome, OpenFailure, UserAnswer, UserCommand};
 use crate::settings::Server;
 
 /// A plain TCP connection that is being tried for a client whose TLS connection failed.
@@ -18,6 +18,10 @@ pub struct Probe {
     pub client: ClientId,
     /// The AT+QIOPEN.
     command: UserCommand,
+    /// Its number.
+    socket: SocketId,
+    /// The numbers that were tried, this one among them: another program uses the others.
+    tried: IdSet,
     /// When it counts as failed.
     pub until: Instant,
 }
@@ -30,34 +34,65 @@ impl Relay {
         }
         let is_tls_stream =
             |client: &&Client| client.tunnel().tls().is_some() && !client.tunnel().carries_datagrams();
-        let Some(of) = self.get(client).filter(is_tls_stream) else {
-            return false;
+        self.get(client).is_some_and(|client| is_tls_stream(&client))
+            && self.probe_by_another(client, IdSet::empty(), now + PROBE_LIMIT, now)
+    }
+
+    /// Tries it with another number than these. Returns whether there is one.
+    fn probe_by_another(&mut self, id: ClientId, mut tried: IdSet, until: Instant, now: Instant) -> bool {
+        let settings = &self.settings.modem;
+        let is_left = |id: &SocketId| settings.sockets.contains(id.index()) && !tried.contains(id.index());
+        // The highest first, which few programs reach. Only the module knows which plain connections others have.
+        let best = SocketId::all().filter(is_left).max_by_key(|id| (self.modem.is_free(*id), *id));
+        let (Some(socket), Some(client)) = (best, self.get(id)) else { return false };
+        let open = Command::Open {
+            socket,
+            pdp: settings.pdp.context,
+            security: Security::Plain,
+            host: client.target().host.clone(),
+            port: client.target().port,
+            mode: AccessMode::Buffer,
+            patience: Duration::ZERO,
         };
-        let (pdp, target) = (self.settings.modem.pdp.context, of.target());
-        let open = format!("AT+QIOPEN={pdp},{PROBE_ID},\"TCP\",\"{}\",{},0,0", target.host, target.port);
-        let until = now + PROBE_LIMIT;
-        let command = self.modem.command(Command::line(open), now);
-        self.probe = command.map(|command| Probe { client, command, until });
-        self.probe.is_some()
+        tried.insert(socket.index());
+        // As a line it is about none of the sockets that clients have.
+        let Some(command) = self.modem.command(Command::line(open.to_string()), now) else { return false };
+        self.probe = Some(Probe { client: id, command, socket, tried, until });
+        true
     }
 
     /// The modem has answered AT+QIOPEN itself. Returns whether it was ours.
     pub(super) fn probe_answered(&mut self, id: UserCommand, answer: &UserAnswer, now: Instant) -> bool {
-        let ours = self.probe.is_some_and(|probe| probe.command == id);
-        if ours && answer.outcome != Some(crate::modem::CommandOutcome::Ok) {
-            self.end_probe(false, now);
+        let Some(probe) = self.probe.filter(|probe| probe.command == id) else { return false };
+        match &answer.outcome {
+            Some(CommandOutcome::Ok) => {}
+            Some(CommandOutcome::Refused(refusal)) => self.probe_failed(probe, refusal.result_code(), now),
+            _ => self.end_probe(false, now),
         }
-        ours
+        true
     }
 
     /// The plain TCP connection came to be, or not. Returns whether it was ours.
     pub(super) fn probe_opened(&mut self, id: SocketId, result: u16, now: Instant) -> bool {
-        let ours = id.index() == PROBE_ID && self.probe.is_some();
-        if ours {
-            self.modem.command(Command::line(format!("AT+QICLOSE={PROBE_ID},0")), now);
-            self.end_probe(result == 0, now);
+        let Some(probe) = self.probe.filter(|probe| probe.socket == id) else { return false };
+        // A number in use is another program's, and must not be closed.
+        if ResultCode(result) != ResultCode::IDENTITY_IN_USE {
+            let close = Command::Close { set: CommandSet::Ip, socket: id, timeout_seconds: Some(0) };
+            self.modem.command(Command::line(close.to_string()), now);
         }
-        ours
+        match result {
+            0 => self.end_probe(true, now),
+            result => self.probe_failed(probe, Some(ResultCode(result)), now),
+        }
+        true
+    }
+
+    fn probe_failed(&mut self, probe: Probe, code: Option<ResultCode>, now: Instant) {
+        // A refusal without a code may mean that as well.
+        let may_be_in_use = code.is_none_or(|code| code == ResultCode::IDENTITY_IN_USE);
+        if !may_be_in_use || !self.probe_by_another(probe.client, probe.tried, probe.until, now) {
+            self.end_probe(false, now);
+        }
     }
 
     /// The client is given the reason.
@@ -145,9 +180,6 @@ fn shortened(message: &str, most: usize) -> String {
 /// of the server is so long that hardly a cause would be left.
 const LINE_CHARACTERS_MAX: usize = 168;
 const CAUSE_CHARACTERS_MIN: usize = 24;
-
-/// The highest of the numbers of plain TCP connections, which few programs reach.
-const PROBE_ID: usize = 11;
 
 /// How long a plain TCP connection may take; TLS has been tried before it.
 const PROBE_LIMIT: Duration = Duration::from_secs(20);

@@ -131,7 +131,7 @@ mod by_name {
     }
 }
 
-/// Payload that a tunnel moved, and connections that it opened.
+/// Payload that a tunnel moved, and what its connections cost besides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     /// Bytes from clients that the module has taken.
@@ -165,6 +165,8 @@ pub struct Connection {
     pub tunnel: String,
     /// Who the client is.
     pub peer: String,
+    /// The server that it is for, as `--to` would have it.
+    pub server: String,
     /// silent, waiting, opening, open, ending.
     pub state: String,
     /// How long ago the client was accepted.
@@ -203,7 +205,7 @@ impl Account {
 
     pub fn opened(&mut self) {
         self.counters.opens += 1;
-        self.untold.opens += 1;
+        self.untold.opens += u64::from(self.tunnel.tls().is_some());
     }
 
     pub fn moved_up(&mut self, bytes: u64) {
@@ -266,6 +268,7 @@ impl Relay {
                 id: client.number(),
                 tunnel: client.tunnel().name.clone(),
                 peer: client.peer().to_owned(),
+                server: client.server().to_string(),
                 state: client.state_name().to_owned(),
                 age_seconds: client.age(now).as_secs_f64(),
                 up_bytes: client.up_bytes(),

@@ -163,7 +163,7 @@ impl Warm {
         let ages = self.tunnels.iter().flat_map(|keeper| {
             let (renewal, end) = (keeper.renewal_age(), keeper.tunnel.limits.warm.max_age);
             let open = keeper.kept.iter().filter_map(Kept::opened);
-            open.flat_map(move |open| [open.since + renewal, open.since + end])
+            open.flat_map(move |open| [open.since + renewal, open.since + end]).chain(keeper.next_turn())
         });
         // What was due then and was not done waits for something else, not for the time.
         let own = again.chain(ages).chain(self.head_start_until);
@@ -269,15 +269,21 @@ impl Warm {
         }
     }
 
+    /// Looks which connections have been read.
+    pub fn note_read(&mut self, ahead: impl Fn(SocketId) -> Ahead) {
+        for kept in self.tunnels.iter_mut().flat_map(|keeper| &mut keeper.kept) {
+            if let Stage::Unread(opened) = kept.stage
+                && ahead(kept.socket).is_fresh
+            {
+                kept.stage = Stage::Ready(opened);
+            }
+        }
+    }
+
     /// Looks whether this connection may still be given to a client. Returns whether it is to be closed; it is not known
     /// here from then on.
     pub fn must_close(&mut self, socket: SocketId, ahead: Ahead, now: Instant) -> bool {
         let Some((keeper, index)) = self.index_of(socket) else { return false };
-        if let Stage::Unread(opened) = keeper.kept[index].stage
-            && ahead.is_fresh
-        {
-            keeper.kept[index].stage = Stage::Ready(opened);
-        }
         let Some(why) = keeper.verdict(&keeper.kept[index], ahead, now) else { return false };
         let kept = keeper.kept.swap_remove(index);
         keeper.dropped(kept, why, now);
@@ -357,14 +363,15 @@ impl Relay {
         }
     }
 
-    /// Closes what no client may have or others need, and opens what is missing once nobody waits.
-    pub(super) fn keep_warm(&mut self, now: Instant) {
+    /// Closes what no client may have or others need.
+    pub(super) fn clear_ahead(&mut self, now: Instant) {
         if !self.warm.is_used() {
             return;
         }
         if self.ending != Ending::Not {
             self.close_ahead_but(&[], now);
         }
+        self.warm.note_read(|socket| self.modem.ahead(socket));
         for socket in SocketId::all() {
             if !self.warm.keeps(socket) {
                 continue;
@@ -375,6 +382,13 @@ impl Relay {
             }
         }
         self.make_room(now);
+    }
+
+    /// Opens what is missing once nobody waits.
+    pub(super) fn fill_ahead(&mut self, now: Instant) {
+        if !self.warm.is_used() {
+            return;
+        }
         while let Some(tunnel) = self.due_ahead(now) {
             let Some(target) = &tunnel.target else { break };
             let Some(socket) = self.modem.open(&tunnel, target, Holder::Ahead, now) else { break };
@@ -454,11 +468,20 @@ impl Keeper {
         max_age - RENEWAL_TIME_MAX.min(max_age / 4)
     }
 
-    /// How many are not due to be replaced, of those that are open or of all.
-    fn young_count(&self, is_open: bool, now: Instant) -> usize {
-        let is_young =
-            |kept: &&Kept| kept.opened().map_or(!is_open, |opened| now < opened.since + self.renewal_age());
-        self.kept.iter().filter(is_young).count()
+    /// When the oldest is replaced even if it is younger than that: one after the other, so that they do not all become
+    /// old at once, where numbers are missing for as many new ones. `None`: some are still being opened, or replaced.
+    fn next_turn(&self) -> Option<Instant> {
+        let count = self.tunnel.limits.warm.count;
+        let is_whole = self.kept.len() == count && self.kept.iter().all(|kept| kept.opened().is_some());
+        let last_begun = self.kept.iter().map(|kept| kept.begun).max().filter(|_| is_whole)?;
+        Some(last_begun + self.renewal_age() / u32::try_from(count).ok()?)
+    }
+
+    /// How many are ready that were opened after this one.
+    fn newer_count(&self, kept: &Kept) -> usize {
+        let order = |kept: &Kept| kept.opened().map(|opened| (opened.since, kept.socket));
+        let is_newer = |other: &&Kept| matches!(other.stage, Stage::Ready(_)) && order(other) > order(kept);
+        self.kept.iter().filter(is_newer).count()
     }
 
     fn wants_another(&self, now: Instant) -> bool {
@@ -468,7 +491,10 @@ impl Keeper {
                 again_at <= now && self.kept.iter().all(|kept| kept.opened().is_some())
             }
         };
-        may_try && self.young_count(false, now) < self.tunnel.limits.warm.count
+        let is_young =
+            |kept: &&Kept| kept.opened().is_none_or(|opened| now < opened.since + self.renewal_age());
+        let is_turn = || self.next_turn().is_some_and(|at| at <= now);
+        may_try && (self.kept.iter().filter(is_young).count() < self.tunnel.limits.warm.count || is_turn())
     }
 
     /// Why this one may not be given to a client any more.
@@ -482,9 +508,7 @@ impl Keeper {
             Some(Dropped::ServerSpoke)
         } else if ahead.generation != generation {
             Some(Dropped::SettingsChanged)
-        } else if now >= since + warm.max_age
-            || now >= since + self.renewal_age() && self.young_count(true, now) >= warm.count
-        {
+        } else if now >= since + warm.max_age || self.newer_count(kept) >= warm.count {
             Some(Dropped::Old)
         } else {
             None
@@ -494,6 +518,8 @@ impl Keeper {
     /// One that was open is closed.
     fn dropped(&mut self, kept: Kept, why: Dropped, now: Instant) {
         let what = match why {
+            // One whose turn has come early has shown nothing.
+            Dropped::Old if kept.open_for(now) < self.tunnel.limits.warm.max_age / 2 => return,
             Dropped::Old => return self.works(true),
             Dropped::SettingsChanged => {
                 let (name, socket) = (&self.tunnel.name, kept.socket);
@@ -615,8 +641,8 @@ mod tests {
         for number in 0..ready {
             warm.begun(tunnel, id(number), now);
             assert!(warm.opened(id(number), FRESH.generation, now).is_some());
-            assert!(!warm.must_close(id(number), FRESH, now));
         }
+        warm.note_read(|_| FRESH);
         warm
     }
 
@@ -671,10 +697,10 @@ mod tests {
         warm.begun(&tunnel, id(0), begin);
         warm.opened(id(0), FRESH.generation, begin);
         let unread = Ahead { is_fresh: false, ..FRESH };
-        assert!(!warm.must_close(id(0), unread, begin));
+        warm.note_read(|_| unread);
         assert_eq!(warm.ready_count(&tunnel), 0);
         assert_eq!(warm.find(&tunnel, |_| unread, begin), Some(Found::Open(id(0))));
-        assert!(!warm.must_close(id(0), FRESH, begin));
+        warm.note_read(|_| FRESH);
         assert_eq!(warm.ready_count(&tunnel), 1);
         assert_eq!(warm.find(&tunnel, |_| unread, begin), None, "something was announced later");
     }
@@ -691,6 +717,8 @@ mod tests {
         assert_eq!(warm.due(renewal).count(), 0);
         assert!(!warm.must_close(id(0), FRESH, renewal), "it serves meanwhile");
         warm.opened(id(1), FRESH.generation, renewal);
+        assert!(!warm.must_close(id(0), FRESH, renewal), "the next is not ready");
+        warm.note_read(|_| FRESH);
         assert!(warm.must_close(id(0), FRESH, renewal));
         assert_eq!([warm.keeps(id(0)), warm.keeps(id(1))], [false, true]);
     }

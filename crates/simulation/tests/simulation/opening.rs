@@ -1,5 +1,6 @@
 //! Goal of this test: opens run in parallel, are repeated where that helps, and fail so that the client notices.
 
+use qssl_core::at::IdSet;
 use qssl_core::settings::{Mode, WhenFull};
 use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
@@ -130,4 +131,36 @@ fn where_all_sockets_are_busy_a_client_can_be_reset_at_once() {
     let mut sim = Wiring::new().connect_many(12, &busy).connect(late).start();
     sim.run_until("it is reset", seconds(12), |sim| sim.outcome(12).is_some());
     assert_eq!(sim.outcome(12), Some(Outcome::Reset));
+}
+
+/// After 566, `connect` tries a plain connection.
+#[test]
+fn the_cause_of_a_failed_open_is_looked_for_by_a_number_that_is_ours_and_free() {
+    let only = |number| {
+        let mut ours = IdSet::empty();
+        ours.insert(number);
+        ours
+    };
+    let cases = [
+        (IdSet::first(12), &["AT+QIOPEN=1,11,", "AT+QIOPEN=1,10,"][..]),
+        (IdSet::first(4), &["AT+QIOPEN=1,3,", "AT+QIOPEN=1,2,"]),
+        (only(5), &["AT+QIOPEN=1,5,"]),
+        (only(3), &["AT+QIOPEN=1,3,"]),
+    ];
+    for ((ours, tried), is_at_once) in cases.into_iter().flat_map(|case| [(case, false), (case, true)]) {
+        let refused = Opening::Fails(seconds(1), OpenFailure::Refused);
+        let mut wiring = Wiring::new()
+            .typed_before(b"AT+QIACT=1\r")
+            .typed_before(b"AT+QIOPEN=1,3,\"TCP\",\"elsewhere.example\",443,0,1\r")
+            .typed_before(b"AT+QIOPEN=1,11,\"TCP\",\"elsewhere.example\",443,0,1\r")
+            .modem(|modem| modem.quirks.used_socket_refused_at_once = is_at_once)
+            .settings(|modem| modem.sockets = ours)
+            .connect(Connection::new(Mode::Push).opening(refused));
+        wiring.is_single = true;
+        let mut sim = wiring.start();
+        sim.run_until("the process ends", seconds(60), |sim| sim.stopped.is_some());
+        assert_eq!(sim.modem.plain_sockets_in_use(), [3, 11], "{tried:?}: they are another program's");
+        assert_eq!(sim.said("AT+QIOPEN="), tried.len(), "{tried:?}");
+        assert!(tried.iter().all(|open| sim.said(open) == 1), "{tried:?}");
+    }
 }

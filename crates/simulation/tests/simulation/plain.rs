@@ -6,7 +6,10 @@ use qssl_modem_emulator::Family;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Reads};
 
 use qssl_simulation::Outcome;
-use qssl_simulation::wiring::{Connection, FAMILIES, Fault, Leaves, Sends, Wiring, millis, seconds};
+use qssl_simulation::datagrams::{DatagramTunnel, own};
+use qssl_simulation::wiring::{
+    Connection, FAMILIES, Fault, Leaves, Security, Sends, Wiring, millis, seconds,
+};
 
 const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
 
@@ -52,6 +55,30 @@ fn a_broken_connection_is_a_reset() {
         sim.run_until("the client ends", seconds(60), |sim| sim.outcome(0).is_some());
         assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{family:?}, {mode:?}");
     }
+}
+
+/// The budget charges 7 kB for each handshake.
+#[test]
+fn what_is_opened_without_tls_is_no_handshake() {
+    let served = |connection: Connection| connection.far_end(Behaviour::source(100, 1));
+    let warm = Connection::new(Mode::Push).plain().far_end(Behaviour::echo()).warm(2).at(seconds(1_000));
+    let mut wiring = Wiring::eg800q()
+        .connect(served(Connection::new(Mode::Push)))
+        .connect(served(Connection::new(Mode::Push)).plain())
+        .connect(warm);
+    for security in [Security::Tls, Security::Plain] {
+        let tunnel = DatagramTunnel::new(Mode::Push, security).sender([(seconds(5), own(1, 100))]);
+        wiring = wiring.datagrams(tunnel);
+    }
+    let mut sim = wiring.start();
+    sim.run_for(seconds(20));
+    let opens = sim.relay.tunnel_reports().iter().map(|report| report.counters.opens).collect::<Vec<_>>();
+    assert_eq!(opens[..2], [1, 1]);
+    assert!(opens[2] >= 2 && opens[3..] == [1, 1], "{opens:?}");
+    let moved = sim.relay.take_moved();
+    let handshakes: Vec<(&str, u64)> =
+        moved.iter().map(|(name, moved)| (&**name, moved.opens)).filter(|(_, opens)| *opens > 0).collect();
+    assert_eq!(handshakes, [("t0", 1), ("d0", 1)]);
 }
 
 #[test]

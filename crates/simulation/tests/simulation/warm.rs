@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use qssl_core::at::IdSet;
-use qssl_core::settings::{Mode, Settings, Tunnel, WhenFull};
+use qssl_core::settings::{Limits, Mode, Settings, Tunnel, WhenFull};
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Opening, Says};
 
+use qssl_simulation::datagrams::{DatagramTunnel, own};
 use qssl_simulation::wiring::{
-    Connection, FAMILIES, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds,
+    Connection, FAMILIES, Fault, Leaves, Port, Reads, Security, Sends, Wiring, millis, seconds,
 };
 use qssl_simulation::{Outcome, Simulation};
 
@@ -169,6 +170,26 @@ fn one_is_replaced_before_it_is_too_old_and_serves_until_the_next_is_there() {
     }
 }
 
+/// With eight, four numbers are free for those that take their places. With eleven there is one, which does not suffice:
+/// eleven handshakes of five seconds take longer than a connection is kept.
+#[test]
+fn many_are_replaced_one_after_the_other_though_few_numbers_are_free() {
+    for (mode, count, least) in MODES.into_iter().flat_map(|mode| [(mode, 8, 8), (mode, 11, 10)]) {
+        let mut sim = Wiring::new().connect(tunnel(mode, count).opening(Opening::Opens(seconds(5)))).start();
+        sim.run_until("all are ready", seconds(60), |sim| ready(sim, 0) == count);
+        let mut fewest = count;
+        for _ in 0..4_000 {
+            sim.run_for(millis(100));
+            fewest = fewest.min(ready(&sim, 0));
+        }
+        println!("{mode:?}: at least {fewest} of {count}, {} opens", opens(&sim));
+        assert!(fewest >= least, "{mode:?}: {fewest} of {count}");
+        // Each serves for three quarters of its time or longer.
+        let most = count * 400 / 37 + 2 * count;
+        assert!(opens(&sim) <= most, "{mode:?}: {} opens, not {most}", opens(&sim));
+    }
+}
+
 #[test]
 fn a_client_of_another_tunnel_gets_the_number() {
     for mode in MODES {
@@ -186,6 +207,28 @@ fn a_client_of_another_tunnel_gets_the_number() {
             assert_eq!(sim.clients[1].received.len() as u64, BYTES, "{mode:?}, {when_full:?}");
             sim.run_until("both are ready again", seconds(60), |sim| ready(sim, 0) == 2);
         }
+    }
+}
+
+#[test]
+fn one_that_no_client_has_gives_way_before_a_session() {
+    for (mode, security) in
+        MODES.into_iter().flat_map(|mode| [(mode, Security::Tls), (mode, Security::Plain)])
+    {
+        let evicts = |limits: &mut Limits| limits.when_full = WhenFull::Evict;
+        let mut sessions = DatagramTunnel::new(mode, security).limits(evicts);
+        for number in 0..12 {
+            let at = if number < 11 { seconds(10) } else { seconds(20) };
+            sessions = sessions.sender([(at, own(number, 100))]);
+        }
+        let mut sim = Wiring::eg800q().connect(tunnel(mode, 1)).datagrams(sessions).start();
+        sim.run_until("one is ready", seconds(9), |sim| ready(sim, 0) == 1);
+        sim.run_for(seconds(19) - sim.elapsed());
+        assert_eq!(ready(&sim, 0), 1, "{mode:?}, {security:?}: there are numbers for all");
+        sim.run_for(seconds(10));
+        let has_session = sim.addresses.all().iter().filter(|address| address.id.is_some()).count();
+        assert_eq!((has_session, ready(&sim, 0)), (12, 0), "{mode:?}, {security:?}");
+        assert!(!sim.logged().iter().any(|line| line.contains("--when-full evict")), "none was ended");
     }
 }
 
