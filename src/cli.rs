@@ -535,7 +535,7 @@ pub struct ClientOptions {
     /// Keep what the server sends on a connection opened ahead, up to 4096 bytes, for its client
     ///
     /// Without it, such a connection is thrown away. It suits servers that greet their clients and then wait.
-    #[arg(long, env = "QSSL_TUNNEL_WARM_SERVER_FIRST", hide_env = true)]
+    #[arg(long, env = "QSSL_TUNNEL_WARM_SERVER_FIRST", hide_env = true, value_parser = BoolishValueParser::new())]
     pub warm_server_first: bool,
 }
 
@@ -984,6 +984,32 @@ mod tests {
                 let long = option.get_long().expect("every option has a long name");
                 let name = format!("QSSL_TUNNEL_{}", long.to_uppercase().replace('-', "_"));
                 assert_eq!(option.get_env().and_then(|env| env.to_str()), Some(name.as_str()), "--{long}");
+            }
+        }
+    }
+
+    /// A variable gives its value to the parser of its option, as if that took one.
+    #[test]
+    fn every_switch_can_be_set_in_the_environment_by_1_and_0() {
+        for subcommand in Cli::command().get_subcommands() {
+            let is_switch = |option: &&clap::Arg| {
+                option.get_env().is_some()
+                    && option.get_possible_values().iter().any(|value| value.matches("true", false))
+            };
+            let switches: Vec<_> = subcommand.get_arguments().filter(is_switch).collect();
+            for option in switches {
+                let alone = clap::Arg::new("switch").long("switch").num_args(1);
+                let parser =
+                    clap::Command::new("x").arg(alone.value_parser(option.get_value_parser().clone()));
+                for (value, expected) in
+                    [("1", true), ("yes", true), ("on", true), ("0", false), ("no", false)]
+                {
+                    let words = ["x".to_owned(), format!("--switch={value}")];
+                    let name = option.get_id();
+                    let matches = parser.clone().try_get_matches_from(words);
+                    let matches = matches.unwrap_or_else(|error| panic!("{name}: {error}"));
+                    assert_eq!(matches.get_one::<bool>("switch"), Some(&expected), "{name}={value}");
+                }
             }
         }
     }

@@ -107,6 +107,11 @@ pub struct Configuration {
 }
 
 impl Configuration {
+    /// How clients of the tunnel with this name choose their targets, if they do.
+    pub fn dynamic(&self, name: &str) -> Option<&Arc<Dynamic>> {
+        self.tunnels.iter().find(|tunnel| tunnel.settings.name == name)?.dynamic.as_ref()
+    }
+
     /// The part that the core takes.
     pub fn settings(&self) -> Settings {
         let port = |device: &Device| settings::Port {
@@ -163,6 +168,18 @@ pub struct Dynamic {
     pub allowed: Vec<AllowedTarget>,
     /// `--proxy-user-file`: who may use it; `None`: anyone who can connect.
     pub users: Option<Arc<Credentials>>,
+}
+
+impl Dynamic {
+    /// Whether clients may name this target.
+    pub fn allows(&self, target: &Target) -> bool {
+        self.allowed.iter().any(|allowed| allowed.allows(target))
+    }
+
+    /// Whether clients are let in as under `old`.
+    pub fn greets_like(&self, old: &Dynamic) -> bool {
+        (self.protocol, &self.users) == (old.protocol, &old.users)
+    }
 }
 
 /// A way to reach the modem, as typed after `--device`.

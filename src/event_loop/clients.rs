@@ -137,11 +137,11 @@ impl EventLoop {
             let socket = socket.clone();
             return self.read_datagrams(index, &socket);
         }
-        let is_full = self.listeners[index].dynamic.is_some() && self.greetings_are_full();
-        let slot = &mut self.listeners[index];
-        if !slot.ready || slot.paused_until.is_some() || is_full || !self.relay.wants_clients(&slot.tunnel) {
+        let slot = &self.listeners[index];
+        if !slot.ready || slot.paused_until.is_some() || !self.wants_clients(&slot.tunnel) {
             return false;
         }
+        let slot = &mut self.listeners[index];
         let tunnel = slot.tunnel.clone();
         match slot.listener.accept() {
             Ok(None) => {
@@ -234,7 +234,7 @@ impl EventLoop {
                     log::warn!("{peer} {why}; its datagram is dropped");
                     return self.relay.datagram_refused(&tunnel);
                 }
-                if !self.relay.wants_clients(&tunnel) {
+                if !self.wants_clients(&tunnel) {
                     return self.relay.datagram_refused(&tunnel);
                 }
                 let id = self.relay.client_accepted(&tunnel, peer.to_string(), self.now);

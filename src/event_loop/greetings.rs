@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{ClientSlot, EventLoop, Source};
 use crate::clients::peer::Peer;
 use crate::clients::stream::ClientStream;
-use crate::config::Dynamic;
+use crate::config::{Configuration, Dynamic};
 use qssl_core::at::ResultCode;
 use qssl_core::modem::OpenFailure;
 use qssl_core::relay::{ClientId, NotOpened};
@@ -120,9 +120,10 @@ impl EventLoop {
         }
     }
 
-    /// Whether no more clients may name their servers at the same time.
-    pub(super) fn greetings_are_full(&self) -> bool {
-        self.greetings.iter().flatten().count() >= GREETINGS_MAX
+    /// Whether this tunnel accepts another client. Those that have not named their server yet count as if they had.
+    pub(super) fn wants_clients(&self, tunnel: &Arc<Tunnel>) -> bool {
+        let coming = self.greetings.iter().flatten().map(|greeting| &greeting.tunnel);
+        self.relay.wants_clients_beside(tunnel, coming)
     }
 
     /// When the next client counts as silent.
@@ -158,10 +159,8 @@ impl EventLoop {
         let step = greeting.handshake.receive(&self.buffer[..count]);
         match step.then {
             Then::Refused(reason) => return self.refuse_greeting(index, reason, &step.answer),
-            Then::Request(target)
-                if !greeting.dynamic.allowed.iter().any(|allowed| allowed.allows(&target)) =>
-            {
-                let answer = greeting.handshake.reply(RequestOutcome::NotAllowed);
+            Then::Request(target) if !greeting.dynamic.allows(&target) => {
+                let answer = [step.answer, greeting.handshake.reply(RequestOutcome::NotAllowed)].concat();
                 let reason = format!("{target} is not allowed (--allow-target)");
                 return self.refuse_greeting(index, &reason, &answer);
             }
@@ -205,6 +204,25 @@ impl EventLoop {
         true
     }
 
+    /// Clients that have not named their server yet go on under the new configuration. They are refused where it would
+    /// have greeted them in another way.
+    pub(super) fn move_greetings(&mut self, new: &Configuration) {
+        for index in 0..self.greetings.len() {
+            let Some(greeting) = &mut self.greetings[index] else { continue };
+            let mut tunnels = self.relay.tunnels().iter().zip(&new.tunnels);
+            let heir = tunnels.find(|(tunnel, _)| tunnel.is_heir_of(&greeting.tunnel));
+            match heir.and_then(|(tunnel, wanted)| Some((tunnel, wanted.dynamic.as_ref()?))) {
+                Some((tunnel, dynamic)) if dynamic.greets_like(&greeting.dynamic) => {
+                    greeting.tunnel = tunnel.clone();
+                    greeting.dynamic = dynamic.clone();
+                }
+                _ => {
+                    self.refuse_greeting(index, "its tunnel was changed", &[]);
+                }
+            }
+        }
+    }
+
     /// At the end, clients that have not named their server are reset.
     pub(super) fn drop_greetings(&mut self) {
         let count = self.greetings.iter().flatten().count();
@@ -221,6 +239,7 @@ impl EventLoop {
 pub(super) fn outcome(why: &NotOpened) -> RequestOutcome {
     match why {
         NotOpened::NoFreeSocket => RequestOutcome::Busy,
+        NotOpened::NotReady => RequestOutcome::NotReady,
         NotOpened::Failed(OpenFailure::TimedOut | OpenFailure::Code(ResultCode::TIMED_OUT)) => {
             RequestOutcome::TimedOut
         }
@@ -236,18 +255,67 @@ pub(super) fn outcome(why: &NotOpened) -> RequestOutcome {
 /// How long a client may take to name its server.
 const GREETING_LIMIT: Duration = Duration::from_secs(10);
 
-/// How many clients may be about to name their server at once. Further ones wait in the kernel.
-pub(super) const GREETINGS_MAX: usize = 256;
-
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+
+    use mio::Events;
+
     use super::*;
+    use crate::config::{self, At, Control, Listen, Process, Transport};
+    use qssl_core::settings;
+    use qssl_proxy::Protocol;
+
+    #[test]
+    fn a_client_that_does_not_name_its_target_in_time_is_reset_and_counted() {
+        let settings = settings::Tunnel {
+            name: "proxy".into(),
+            target: None,
+            mode: settings::Mode::Push,
+            transport: Transport::Tcp,
+            limits: settings::Limits::default(),
+        };
+        let allowed = vec!["*:443".parse().expect("a pattern")];
+        let dynamic = Some(Arc::new(Dynamic { protocol: Protocol::Auto, allowed, users: None }));
+        let listen = vec![Listen::Tcp(At::Address(([127, 0, 0, 1], 0).into()))];
+        let configuration = Configuration {
+            devices: vec!["/nonexistent/modem".parse().expect("a device")],
+            reset_command: None,
+            modem: settings::Modem::default(),
+            tunnels: vec![config::Tunnel { listen, allow: Vec::new(), dynamic, settings }],
+            process: Process { control: Control::Off, ..Process::default() },
+        };
+        let mut event_loop = EventLoop::new(configuration, &[]).expect("nothing that could be missing");
+        let mut client = TcpStream::connect(event_loop.listeners[0].listener.name()).expect("it listens");
+        client.set_read_timeout(Some(Duration::from_secs(60))).expect("it is a socket");
+        client.write_all(b"\x05\x01\0\x05").expect("the kernel takes it");
+        event_loop.drain();
+        let accepted = event_loop.now;
+        // It goes on saying something, which gives it no more time.
+        let mut events = Events::with_capacity(8);
+        event_loop.turn(&mut events, Some(accepted + Duration::from_secs(1))).expect("waiting works");
+        event_loop.drain();
+        let mut answer = [0; 2];
+        client.read_exact(&mut answer).expect("it was greeted");
+        for (after, left) in [(9_999, 1), (10_000, 0)] {
+            event_loop.now = accepted + Duration::from_millis(after);
+            let is_due = event_loop.greetings_deadline().is_some_and(|at| at <= event_loop.now);
+            assert_eq!(is_due, left == 0, "after {after} ms");
+            event_loop.end_greetings();
+            assert_eq!(event_loop.greetings.iter().flatten().count(), left, "after {after} ms");
+        }
+        let end = client.read(&mut answer).expect_err("no end in order");
+        assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(event_loop.relay.tunnel_reports()[0].counters.refused, 1);
+    }
 
     #[test]
     fn each_failure_has_its_outcome() {
         let code = |code| NotOpened::Failed(OpenFailure::Code(ResultCode(code)));
         for (why, expected) in [
             (NotOpened::NoFreeSocket, RequestOutcome::Busy),
+            (NotOpened::NotReady, RequestOutcome::NotReady),
             (code(564), RequestOutcome::HostUnreachable),
             (code(565), RequestOutcome::HostUnreachable),
             (code(566), RequestOutcome::Refused),

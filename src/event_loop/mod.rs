@@ -44,12 +44,12 @@ use crate::terminal::upload_bar::UploadBar;
 use clients::{ClientSlot, ListenerSlot};
 use commanded::{OPENED_MAX, Outside};
 use daemon::Daemon;
-use greetings::{GREETINGS_MAX, Greeting};
+use greetings::Greeting;
 use ports::PortSlot;
 use qssl_core::Kind;
 use qssl_core::at::CommandSet;
 use qssl_core::modem::{self, Failure};
-use qssl_core::relay::{Action, CLIENTS_MAX, ClientId, Relay};
+use qssl_core::relay::{Action, CLIENTS_MAX, ClientId, Relay, WAITING_MAX};
 use qssl_core::{ClientInput, Input, PortInput};
 use qssl_proxy::RequestOutcome;
 
@@ -559,7 +559,8 @@ const FIRST_SIGNAL: usize = 1_000;
 const FIRST_CONTROL: usize = 1_500;
 const FIRST_CLIENT: usize = 2_000;
 const FIRST_GREETING: usize = FIRST_CLIENT + CLIENTS_MAX;
-const FIRST_LISTENER: usize = FIRST_GREETING + GREETINGS_MAX;
+/// Clients that have not named their server yet are among those that wait.
+const FIRST_LISTENER: usize = FIRST_GREETING + WAITING_MAX;
 
 /// The most that one read of a port or a client takes, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;

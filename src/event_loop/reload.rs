@@ -8,6 +8,7 @@ use crate::config::{Configuration, Listen, Tunnel};
 use crate::daemon::notify::monotonic_usec;
 use qssl_core::Kind;
 use qssl_core::modem::Reluctance;
+use qssl_core::settings::{self, Target};
 
 impl EventLoop {
     /// Reads the configuration again and applies it, as a whole or not at all.
@@ -60,7 +61,12 @@ impl EventLoop {
         let unchanged: usize =
             self.configuration.tunnels.iter().filter(|tunnel| new.tunnels.contains(tunnel)).count();
         let moved = self.relay.take_moved();
-        match self.relay.reconfigure(new.settings(), self.now) {
+        let (before, after) = (&self.configuration, &new);
+        let may_have = |tunnel: &settings::Tunnel, target: &Target| {
+            let both = before.dynamic(&tunnel.name).zip(after.dynamic(&tunnel.name));
+            both.is_some_and(|(old, new)| new.greets_like(old) && new.allows(target))
+        };
+        match self.relay.reconfigure(new.settings(), may_have, self.now) {
             Ok(()) => {}
             Err(Reluctance::Never(why)) => return Err(why),
             Err(Reluctance::NotNow) => {
@@ -71,6 +77,7 @@ impl EventLoop {
             }
         }
         self.rearrange_listeners(&new, &heirs, bound);
+        self.move_greetings(&new);
         self.say_what_waits(&new);
         let added = new.tunnels.iter().filter(|tunnel| !old.contains(&tunnel.settings.name)).count();
         let gone = old

@@ -143,6 +143,27 @@ pub fn tunnel(name: &str, more: &str) -> String {
     )
 }
 
+/// A `[[tunnel]]` section whose clients name their targets, which the modem gives TLS, and further lines for it.
+pub fn proxy(name: &str, more: &str) -> String {
+    let allowed = if more.contains("allow-target") { "" } else { "allow-target = \"*:443\"" };
+    let dynamic = format!("dynamic = \"auto\"\ndynamic-tls = true\n{allowed}");
+    tunnel(name, more).replace("to = \"server.test:443\"", &dynamic)
+}
+
+/// A client of [`proxy`] begins.
+pub const SOCKS_GREETING: &[u8] = b"\x05\x01\0";
+
+/// It names the site's server.
+pub const SOCKS_REQUEST: &[u8] = b"\x05\x01\0\x03\x0bserver.test\x01\xbb";
+
+/// The answer to a greeting.
+pub const SOCKS_GREETED: [u8; 2] = *b"\x05\0";
+
+/// The answer to a request, with this code.
+pub fn socks_reply(code: u8) -> [u8; 10] {
+    [5, code, 0, 1, 0, 0, 0, 0, 0, 0]
+}
+
 fn text(directory: &TempDir, modem: &str, tunnels: &str, process: &str) -> String {
     let path = directory.path().display();
     let place =

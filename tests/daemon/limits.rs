@@ -11,7 +11,7 @@ use std::time::Duration;
 use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getgid, getuid, prlimit};
 
-use crate::daemon::{Daemon, tunnel};
+use crate::daemon::{Daemon, SOCKS_GREETING, SOCKS_REQUEST, proxy, tunnel};
 use qssl_test_common::harness::{
     Ended, PATIENCE, Site, connect, echo, read_to_end, run, temporary_directory, tunnel_command,
 };
@@ -51,6 +51,24 @@ fn no_more_clients_of_a_tunnel_are_accepted_than_it_may_have() {
     assert_eq!(daemon.status().tunnels[0].counters.accepted, 2, "the third waits outside");
     drop(clients.remove(0));
     echo(&mut clients[1], b"hello");
+}
+
+/// A client that has only begun to name its target is one as well.
+#[test]
+fn clients_that_name_their_own_targets_count_from_the_first() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::with(&site, &proxy("small", "max-clients = 1"), "", |_| ());
+    let (mut first, mut second) = (connect(daemon.address()), connect(daemon.address()));
+    let request = [SOCKS_GREETING, SOCKS_REQUEST].concat();
+    second.write_all(&request).expect("the kernel takes it");
+    first.write_all(&request).expect("the kernel takes it");
+    let mut answer = [0; 12];
+    first.read_exact(&mut answer).expect("the first is served");
+    echo(&mut first, b"hello");
+    assert_eq!(daemon.status().tunnels[0].counters.accepted, 1, "the second waits outside");
+    drop(first);
+    second.read_exact(&mut answer).expect("the second is served");
+    echo(&mut second, b"hello");
 }
 
 #[test]

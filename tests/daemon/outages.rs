@@ -14,10 +14,35 @@ use std::thread::{self, JoinHandle};
 use qssl_modem_emulator::test_server::{Behaviour, fill_pattern};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::daemon::{Daemon, tunnel};
+use crate::daemon::{Daemon, SOCKS_GREETED, SOCKS_GREETING, SOCKS_REQUEST, proxy, socks_reply, tunnel};
 use qssl_test_common::harness::{
     Ended, Modem, PATIENCE, Pty, Running, Site, connect, program, read_to_end, run, temporary_directory,
 };
+
+#[test]
+fn at_the_end_clients_that_named_their_targets_learn_that_the_modem_is_not_ready() {
+    let site = Site::new(Behaviour::Echo, "--registration-denied");
+    let daemon = Daemon::launch(&site, &proxy("web", ""), "", |_| ());
+    daemon.wait_for("denied");
+    let asked = |request: &[u8]| {
+        let mut client = connect(daemon.address());
+        client.write_all(request).expect("it is read");
+        client
+    };
+    let by_socks = asked(&[SOCKS_GREETING, SOCKS_REQUEST].concat());
+    let by_http = asked(b"CONNECT server.test:443 HTTP/1.1\r\n\r\n");
+    daemon.wait_until("both wait", |status| status.counts().waiting_clients == 2);
+    daemon.signal(rustix::process::Signal::TERM);
+    let answer = |mut client: TcpStream| {
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).expect("the proxy closes in order");
+        answer
+    };
+    let (unreachable, unready) = (socks_reply(3), "HTTP/1.1 503 The modem is not ready\r\n");
+    assert_eq!(answer(by_socks), [&SOCKS_GREETED[..], &unreachable].concat(), "{}", daemon.log());
+    assert!(answer(by_http).starts_with(unready.as_bytes()), "{}", daemon.log());
+    daemon.ends_with(0);
+}
 
 #[test]
 fn unplugged_and_plugged_in_under_another_name() {

@@ -1,13 +1,15 @@
 //! Goal of this test: SIGHUP applies a new configuration as a whole or not at all, and open connections go on.
 
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use qssl_modem_emulator::test_server::Behaviour;
 
-use crate::daemon::{Daemon, tunnel};
-use qssl_test_common::harness::{EG800Q, Site, connect, echo};
+use crate::daemon::{Daemon, SOCKS_GREETED, SOCKS_GREETING, SOCKS_REQUEST, proxy, socks_reply, tunnel};
+use qssl_test_common::harness::{EG800Q, Ended, Site, connect, echo, read_to_end, temporary_directory};
 
 #[test]
 fn tunnels_come_and_go_and_connections_stay() {
@@ -46,6 +48,79 @@ fn a_changed_tunnel_serves_new_clients_under_new_settings_at_the_same_address() 
     echo(&mut old, b"push still");
     daemon.wait_for("+QSSLCFG=\"alpn\",1,\"h2\"");
     assert_eq!(daemon.status().tunnels[0].mode, "buffer");
+}
+
+/// A client that has named its target gets that or nothing, and only if it still may.
+#[test]
+fn a_client_that_is_not_connected_yet_is_never_connected_to_what_it_did_not_ask_for() {
+    let site = Site::new(Behaviour::Echo, "");
+    let users = temporary_directory();
+    fs::write(users.path().join("users"), "user:secret\n").expect("the directory is ours");
+    let users = format!("proxy-user-file = \"{}\"", users.path().join("users").display());
+    let plain = proxy("web", "").replace("dynamic-tls = true", "");
+    let plain: String =
+        plain.lines().filter(|line| !line.starts_with("ca =")).map(|line| format!("{line}\n")).collect();
+    // What the one that waits and the one that has only greeted then get; `None` for the latter: a reset.
+    let cases = [
+        (proxy("web", "idle-timeout = 99"), 0, Some(0)),
+        (proxy("web", "allow-target = [\"server.test:443\", \"*:80\"]"), 0, Some(0)),
+        (proxy("web", "allow-target = \"*.example:443\""), 1, Some(2)),
+        (proxy("web", &users), 1, None),
+        (plain, 1, None),
+        (tunnel("web", ""), 1, None),
+        (String::new(), 1, None),
+    ];
+    for (after, waiting_gets, greeted_gets) in cases {
+        let other = tunnel("other", "");
+        let before = other.clone() + &proxy("web", "");
+        let daemon = Daemon::on(&site.modem.device(0), "sockets = \"3\"", &before, "", |_| ());
+        daemon.wait_for("ready");
+        let mut served = connect(daemon.address());
+        echo(&mut served, b"the only socket");
+        let greet = || {
+            let (mut client, mut answer) = (connect(daemon.address_of(1)), SOCKS_GREETED);
+            client.write_all(SOCKS_GREETING).expect("it is read");
+            client.read_exact(&mut answer).expect("it is answered");
+            client
+        };
+        let (mut waiting, mut greeted) = (greet(), greet());
+        waiting.write_all(SOCKS_REQUEST).expect("it is read");
+        daemon.wait_until("it waits", |status| status.counts().waiting_clients == 1);
+        daemon.rewrite(&(other + &after), "");
+        daemon.reload("configuration reloaded");
+        drop(served);
+        let gets = |client: &mut TcpStream| {
+            let mut reply = [0; 10];
+            client.read_exact(&mut reply).map(|()| reply).map_err(|error| error.kind())
+        };
+        assert_eq!(gets(&mut waiting), Ok(socks_reply(waiting_gets)), "{after}{}", daemon.log());
+        if waiting_gets == 0 {
+            echo(&mut waiting, b"connected");
+        }
+        drop(waiting);
+        if greeted_gets.is_some() {
+            greeted.write_all(SOCKS_REQUEST).expect("it is read");
+        }
+        let expected = greeted_gets.map(socks_reply).ok_or(ErrorKind::ConnectionReset);
+        assert_eq!(gets(&mut greeted), expected, "{after}{}", daemon.log());
+    }
+}
+
+#[test]
+fn a_client_that_waits_for_tls_is_not_given_to_a_proxy() {
+    let site = Site::new(Behaviour::Echo, "");
+    let (other, before) = (tunnel("other", ""), tunnel("web", ""));
+    let device = site.modem.device(0);
+    let daemon = Daemon::on(&device, "sockets = \"3\"", &(other.clone() + &before), "", |_| ());
+    daemon.wait_for("ready");
+    let mut served = connect(daemon.address());
+    echo(&mut served, b"the only socket");
+    let mut waiting = connect(daemon.address_of(1));
+    daemon.wait_until("it waits", |status| status.counts().waiting_clients == 1);
+    daemon.rewrite(&(other + &proxy("web", "")), "");
+    daemon.reload("configuration reloaded");
+    drop(served);
+    assert_eq!(read_to_end(&mut waiting).2, Ended::Reset, "{}", daemon.log());
 }
 
 #[test]

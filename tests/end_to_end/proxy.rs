@@ -112,6 +112,52 @@ fn status_shows_the_server_that_a_client_has_named() {
     assert!(table.ends_with("\n  1: → tcp://server.test:80\n"), "{table}");
 }
 
+/// A client that speaks without waiting for answers must find each of them all the same.
+#[test]
+fn a_target_that_is_not_allowed_is_the_last_of_the_answers_to_what_came_in_one_piece() {
+    let folder = temporary_directory();
+    let users = folder.path().join("users");
+    fs::write(&users, "user:secret\n").expect("the folder can be written");
+    let users = users.to_str().expect("text");
+    let cases: [(&[&str], &[u8], &[u8]); 2] = [
+        (&[], b"\x05\x01\0", b"\x05\0"),
+        (&["--proxy-user-file", users], b"\x05\x01\x02\x01\x04user\x06secret", b"\x05\x02\x01\0"),
+    ];
+    for (arguments, greeting, answers) in cases {
+        let (_modem, tunnel) = proxy(plain_page(), &[&["--dynamic", "socks5"], arguments].concat());
+        let mut client = connect(tunnel.address());
+        let said = [greeting, b"\x05\x01\0\x03\x0dother.example\x01\xbb"].concat();
+        client.write_all(&said).expect("it is read");
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).expect("the proxy closes in order");
+        assert_eq!(answer, [answers, b"\x05\x02\0\x01\0\0\0\0\0\0"].concat(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_client_of_a_modem_that_is_not_ready_is_told_so() {
+    let modem = Modem::with_options("--registration-denied");
+    let device = modem.device(0);
+    let answer = |tunnel: &Tunnel, request: &[u8]| {
+        let (mut client, mut answer) = (connect(tunnel.address()), Vec::new());
+        client.write_all(request).expect("it is read");
+        client.read_to_end(&mut answer).expect("the proxy closes in order");
+        answer
+    };
+    let socks = b"\x05\x01\0\x05\x01\0\x03\x0bserver.test\0\x50";
+    let unreachable = b"\x05\0\x05\x03\0\x01\0\0\0\0\0\0";
+    let http = format!("CONNECT {NAME}:80 HTTP/1.1\r\n\r\n");
+    let unready = "HTTP/1.1 503 The modem is not ready\r\n";
+    let usual = ["--dynamic", "auto", "--allow-target", "*.test:80", "-d", &device];
+    for arguments in [["--queue-timeout", "300ms"], ["--when-full", "reset"]] {
+        let tunnel = Tunnel::listen(&[&usual[..], &arguments].concat());
+        assert_eq!(answer(&tunnel, socks), unreachable, "{arguments:?}: {}", tunnel.log());
+        let by_http = answer(&tunnel, http.as_bytes());
+        assert!(by_http.starts_with(unready.as_bytes()), "{arguments:?}: {}", tunnel.log());
+        assert!(!tunnel.log().contains("sockets are busy"), "{}", tunnel.log());
+    }
+}
+
 #[test]
 fn bytes_that_follow_the_request_at_once_reach_the_server() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");

@@ -261,6 +261,14 @@ impl Tunnel {
         self.transport.tls()
     }
 
+    /// Whether clients of `old` that are not connected yet may wait for this tunnel instead. What they sent must not
+    /// lose its encryption, and a client must get the server that it has named, or none if it has named none.
+    pub fn is_heir_of(&self, old: &Tunnel) -> bool {
+        self.name == old.name
+            && self.transport.scheme() == old.transport.scheme()
+            && self.target.is_some() == old.target.is_some()
+    }
+
     /// Whether messages keep their boundaries, so that each client is a datagram session.
     pub fn carries_datagrams(&self) -> bool {
         self.transport.carries_datagrams()

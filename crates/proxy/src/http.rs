@@ -18,6 +18,7 @@ pub enum Status {
     TooLarge,
     BadGateway,
     Busy,
+    NotReady,
     TimedOut,
 }
 
@@ -147,6 +148,7 @@ pub fn reply(outcome: RequestOutcome, answer: &mut Vec<u8>) {
         | RequestOutcome::Failed => Status::BadGateway,
         RequestOutcome::TimedOut => Status::TimedOut,
         RequestOutcome::Busy => Status::Busy,
+        RequestOutcome::NotReady => Status::NotReady,
     };
     self::answer(status, answer);
 }
@@ -165,6 +167,7 @@ pub fn answer(status: Status, answer: &mut Vec<u8>) {
         Status::TooLarge => (431, "Request Header Fields Too Large", ""),
         Status::BadGateway => (502, "Cannot connect", ""),
         Status::Busy => (503, "No free connection", ""),
+        Status::NotReady => (503, "The modem is not ready", ""),
         Status::TimedOut => (504, "Connecting timed out", ""),
     };
     let head = format!("HTTP/1.1 {code} {reason}\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n");

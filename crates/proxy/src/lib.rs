@@ -73,6 +73,8 @@ pub enum RequestOutcome {
     TimedOut,
     /// No connection is free.
     Busy,
+    /// The modem is not ready.
+    NotReady,
     /// Anything else.
     Failed,
 }

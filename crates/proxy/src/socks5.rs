@@ -129,7 +129,7 @@ pub fn reply(outcome: RequestOutcome, answer: &mut Vec<u8>) {
         RequestOutcome::Open => SUCCEEDED,
         RequestOutcome::NotAllowed => NOT_ALLOWED,
         RequestOutcome::HostUnreachable => HOST_UNREACHABLE,
-        RequestOutcome::NetworkUnreachable => NETWORK_UNREACHABLE,
+        RequestOutcome::NetworkUnreachable | RequestOutcome::NotReady => NETWORK_UNREACHABLE,
         RequestOutcome::Refused => CONNECTION_REFUSED,
         // "TTL expired" is what clients show as a time-out.
         RequestOutcome::TimedOut => TTL_EXPIRED,

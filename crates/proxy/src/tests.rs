@@ -70,6 +70,7 @@ fn a_socks5_client_gets_the_target_that_it_names() {
         (RequestOutcome::Refused, 5),
         (RequestOutcome::TimedOut, 6),
         (RequestOutcome::Busy, 1),
+        (RequestOutcome::NotReady, 3),
         (RequestOutcome::Failed, 1),
     ] {
         assert_eq!(outcome.reply(how), [5, code, 0, 1, 0, 0, 0, 0, 0, 0], "{how:?}");
@@ -135,6 +136,7 @@ fn an_http_client_gets_the_target_that_it_names() {
         (RequestOutcome::Refused, "502"),
         (RequestOutcome::TimedOut, "504"),
         (RequestOutcome::Busy, "503"),
+        (RequestOutcome::NotReady, "503"),
         (RequestOutcome::Failed, "502"),
     ] {
         let reply = String::from_utf8(asked.reply(how)).expect("text");

@@ -88,6 +88,8 @@ pub enum NotOpened {
     Failed(OpenFailure),
     /// All sockets are in use.
     NoFreeSocket,
+    /// The modem is not ready.
+    NotReady,
 }
 
 /// What the event loop must do.
@@ -198,16 +200,29 @@ impl Relay {
     /// Whether this tunnel accepts another client; the rest waits in the kernel's backlog. While there are actions to be done
     /// it does not.
     pub fn wants_clients(&self, tunnel: &Arc<Tunnel>) -> bool {
+        self.wants_clients_beside(tunnel, std::iter::empty())
+    }
+
+    /// The same where clients of these tunnels have connected that will be accepted once they have named their servers
+    /// ([`Relay::client_accepted_for`]).
+    pub fn wants_clients_beside<'a>(
+        &self,
+        tunnel: &Arc<Tunnel>,
+        coming: impl Iterator<Item = &'a Arc<Tunnel>> + Clone,
+    ) -> bool {
         let limit = tunnel.limits.max_clients;
-        let is_its = |client: &&Client| Arc::ptr_eq(client.tunnel(), tunnel);
-        let of_tunnel = || self.clients.iter().flatten().filter(is_its).count();
+        let of_tunnel = || {
+            let known =
+                self.clients.iter().flatten().map(Client::tunnel).filter(|of| Arc::ptr_eq(of, tunnel));
+            known.count() + coming.clone().filter(|of| Arc::ptr_eq(of, tunnel)).count()
+        };
         let makes_room =
             || tunnel.limits.when_full == WhenFull::Evict && self.idlest_session(Some(tunnel)).is_some();
         // Actions for an old client must not reach a new one with the same id.
         self.ending == Ending::Not
             && self.actions.is_empty()
-            && self.waiting.len() < WAITING_MAX
-            && self.client_count() < CLIENTS_MAX
+            && self.waiting.len() + coming.clone().count() < WAITING_MAX
+            && self.client_count() + coming.clone().count() < CLIENTS_MAX
             && limit.is_none_or(|limit| of_tunnel() < limit || makes_room())
     }
 
@@ -311,8 +326,7 @@ impl Relay {
         let is_full = tunnel.limits.when_full == WhenFull::Reset && self.waiting.contains(&id);
         if is_full && !self.has_made_room() {
             account_of(&mut self.accounts, tunnel).counters.refused += 1;
-            self.actions.push_back(Action::ClientNotOpened(id, NotOpened::NoFreeSocket));
-            self.reset(id, "all sockets are busy (--when-full reset)", Kind::Failed, now);
+            self.no_socket(id, "all sockets are busy (--when-full reset)", Kind::Failed, now);
         }
         self.settle(now);
         id
@@ -718,6 +732,7 @@ impl Relay {
                 }
             }
             Event::GaveUp(failure) => {
+                self.serve_nobody(now);
                 self.reset_all("the modem cannot be used", now);
                 self.stop(failure.status);
                 self.failure = Some(failure);
@@ -835,13 +850,10 @@ impl Relay {
             let how = if limit == Limit::HalfClosed { GiveUp::Orderly } else { GiveUp::Abort };
             self.leave_socket(socket, how, now);
         }
-        if limit == Limit::Queue {
-            self.actions.push_back(Action::ClientNotOpened(id, NotOpened::NoFreeSocket));
+        match limit {
+            Limit::Queue => self.no_socket(id, &limit.to_string(), Kind::StreamCut, now),
+            _ => self.reset(id, &limit.to_string(), Kind::StreamCut, now),
         }
-        if limit == Limit::Queue && !self.modem.is_up() {
-            return self.not_served(id, now);
-        }
-        self.reset(id, &limit.to_string(), Kind::StreamCut, now);
     }
 
     /// Counts what the module has taken from an attached client and given to it.
@@ -993,9 +1005,13 @@ impl Relay {
     /// Once the process is to end, a client without a socket waits for no modem that is not ready: nothing of the client
     /// has been sent, and it may be served elsewhere.
     fn reset_unserved(&mut self, now: Instant) {
-        if !matches!(self.ending, Ending::Draining { .. }) || self.modem.is_serving() {
-            return;
+        if matches!(self.ending, Ending::Draining { .. }) && !self.modem.is_serving() {
+            self.serve_nobody(now);
         }
+    }
+
+    /// Resets the clients without a socket: the modem is not ready.
+    fn serve_nobody(&mut self, now: Instant) {
         for index in 0..self.clients.len() {
             let id = ClientId(index);
             if self.get(id).is_some_and(Client::is_unserved) {
@@ -1023,7 +1039,7 @@ impl Relay {
 const EVICTED: &str = "idle longest, and its place is needed (--when-full evict)";
 
 /// The most clients that wait for a socket; further ones wait in the kernel's backlog.
-const WAITING_MAX: usize = 64;
+pub const WAITING_MAX: usize = 64;
 
 /// The most clients at all.
 pub const CLIENTS_MAX: usize = 512;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Client, ClientId, Relay};
+use super::{Action, Client, ClientId, NotOpened, Relay};
 use crate::at::{AccessMode, Command, CommandSet, IdSet, ResultCode, Security, SocketId};
 use crate::counted;
 use crate::error::Kind;
@@ -121,7 +121,17 @@ impl Relay {
     /// The client of a modem that is not ready is reset: nothing of it was sent, and it may be served elsewhere.
     pub(super) fn not_served(&mut self, id: ClientId, now: Instant) {
         let Failure { status, message } = self.modem.why_not_ready();
+        self.actions.push_back(Action::ClientNotOpened(id, NotOpened::NotReady));
         self.cannot_connect(id, &message, status, now);
+    }
+
+    /// A client is reset because there is no socket for it: the modem is not ready, or all are in use.
+    pub(super) fn no_socket(&mut self, id: ClientId, reason: &str, status: Kind, now: Instant) {
+        if !self.modem.is_up() {
+            return self.not_served(id, now);
+        }
+        self.actions.push_back(Action::ClientNotOpened(id, NotOpened::NoFreeSocket));
+        self.reset(id, reason, status, now);
     }
 
     /// A client that could not be connected is reset, and reported in one line.

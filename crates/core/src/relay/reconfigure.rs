@@ -8,17 +8,23 @@ use super::report::Account;
 use super::{ClientId, Ending, Relay};
 use crate::error::Kind;
 use crate::modem::Reluctance;
-use crate::settings::{Settings, Tunnel};
+use crate::settings::{Settings, Target, Tunnel};
 
 impl Relay {
     /// Takes this configuration in place of the present one. A tunnel that is unchanged stays the one that it is, with
     /// its counters: [`Relay::tunnels`] has the new list. Clients of a tunnel that is changed go on under the old
-    /// settings if they have a socket, else they wait under the new ones. Those of a tunnel that is gone go on if
-    /// they have a socket, else they are reset.
+    /// settings if they have a socket, else they wait under the new ones. Those of a tunnel that is gone, or of another
+    /// kind than before, go on if they have a socket, else they are reset; and so is a client that named its server and
+    /// for which `may_have` has become false.
     ///
     /// # Errors
     /// Nothing has changed then.
-    pub fn reconfigure(&mut self, mut new: Settings, now: Instant) -> Result<(), Reluctance> {
+    pub fn reconfigure(
+        &mut self,
+        mut new: Settings,
+        may_have: impl Fn(&Tunnel, &Target) -> bool,
+        now: Instant,
+    ) -> Result<(), Reluctance> {
         if self.ending != Ending::Not {
             return Err(Reluctance::Never("the daemon is about to end".into()));
         }
@@ -37,7 +43,7 @@ impl Relay {
         self.modem.reconfigure(modem, new.tunnels.clone(), now)?;
 
         self.warm.configure(&new.tunnels);
-        self.move_waiting_clients(&new.tunnels, now);
+        self.move_waiting_clients(&new.tunnels, may_have, now);
         self.settings = new;
         self.rearrange_accounts();
         self.settle(now);
@@ -45,23 +51,26 @@ impl Relay {
     }
 
     /// Clients without a socket go where their tunnel is now.
-    fn move_waiting_clients(&mut self, tunnels: &[Arc<Tunnel>], now: Instant) {
+    fn move_waiting_clients(
+        &mut self,
+        tunnels: &[Arc<Tunnel>],
+        may_have: impl Fn(&Tunnel, &Target) -> bool,
+        now: Instant,
+    ) {
         for index in 0..self.clients.len() {
             let Some(client) = &mut self.clients[index] else { continue };
             if !client.is_unserved() {
                 continue;
             }
-            let is_its_heir = |tunnel: &&Arc<Tunnel>| {
-                let old = client.tunnel();
-                tunnel.name == old.name && tunnel.carries_datagrams() == old.carries_datagrams()
-            };
-            match tunnels.iter().find(is_its_heir) {
-                Some(tunnel) => client.moves_to(tunnel),
-                None => {
-                    let reason = "its tunnel is no longer configured";
-                    self.reset(ClientId(index), reason, Kind::StreamCut, now);
+            let reason = match tunnels.iter().find(|tunnel| tunnel.is_heir_of(client.tunnel())) {
+                Some(heir) if heir.target.is_some() || may_have(heir, client.target()) => {
+                    client.moves_to(heir);
+                    continue;
                 }
-            }
+                Some(_) => "it may not have its target any more",
+                None => "its tunnel is no longer configured, or has become another",
+            };
+            self.reset(ClientId(index), reason, Kind::StreamCut, now);
         }
     }
 

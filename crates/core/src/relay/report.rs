@@ -13,8 +13,9 @@ use crate::settings::Tunnel;
 pub struct TunnelCounters {
     /// Clients accepted since the start.
     pub accepted: u64,
-    /// Clients turned away by `--allow`, `--when-full reset` or a spent budget, and clients that found all file
-    /// descriptors in use and had to wait: each once; of a Unix socket the first of each shortage.
+    /// Clients turned away by `--allow`, `--when-full reset` or a spent budget, those of `--dynamic` that did not name a
+    /// target of `--allow-target` in time or had no valid password, and clients that found all file descriptors in use
+    /// and had to wait: each once; of a Unix socket the first of each shortage.
     pub refused: u64,
     /// Connections opened since the start.
     pub opens: u64,

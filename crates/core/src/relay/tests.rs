@@ -4,6 +4,25 @@ use super::*;
 use crate::settings::test_tunnel;
 use crate::test_clock::now;
 
+/// The program waits for events of so many, and no more.
+#[test]
+fn clients_that_have_not_named_their_servers_yet_count_for_each_limit() {
+    let mut tunnel = test_tunnel();
+    tunnel.limits.open_on = crate::settings::OpenOn::FirstByte;
+    tunnel.limits.first_byte_timeout = Duration::ZERO;
+    let (tunnel, other) = (Arc::new(tunnel), Arc::new(test_tunnel()));
+    let settings = Settings { tunnels: vec![tunnel.clone(), other.clone()], ..Settings::default() };
+    let mut relay = Relay::new(settings, now());
+    let wants =
+        |relay: &Relay, coming| relay.wants_clients_beside(&tunnel, std::iter::repeat_n(&other, coming));
+    assert!(wants(&relay, WAITING_MAX - 1) && !wants(&relay, WAITING_MAX));
+    while relay.client_count() < CLIENTS_MAX - 1 {
+        relay.client_accepted(&tunnel, "a client".to_owned(), now());
+    }
+    while relay.poll_action().is_some() {}
+    assert!(wants(&relay, 0) && !wants(&relay, 1));
+}
+
 /// A client whose number was given to the next one was closed after that had come: the new client read an end of file.
 #[test]
 fn the_number_of_a_client_is_not_given_again_before_it_has_been_closed() {

@@ -454,7 +454,7 @@ fn on_a_reload_those_of_changed_tunnels_are_closed_and_others_are_kept() {
         sim.run_until("all are ready", seconds(60), |sim| ready(sim, 0) == 2 && ready(sim, 1) == 1);
         sim.run_for(seconds(1));
         let (before, new, now) = (opens(&sim), changed(&sim, change), sim.now);
-        sim.relay.reconfigure(new, now).expect("a change that can be made at once");
+        sim.relay.reconfigure(new, |_, _| true, now).expect("a change that can be made at once");
         sim.run_for(seconds(10));
         let is_kept = index == 0;
         assert_eq!(sim.said("AT+QSSLCLOSE="), if is_kept { 0 } else { 2 }, "change {index}");
