@@ -211,6 +211,8 @@ impl Relay {
         coming: impl Iterator<Item = &'a Arc<Tunnel>> + Clone,
     ) -> bool {
         let limit = tunnel.limits.max_clients;
+        // Silent clients of a proxy keep no others waiting.
+        let about_to_wait = if tunnel.target.is_none() { coming.clone().count() } else { 0 };
         let of_tunnel = || {
             let known =
                 self.clients.iter().flatten().map(Client::tunnel).filter(|of| Arc::ptr_eq(of, tunnel));
@@ -221,7 +223,7 @@ impl Relay {
         // Actions for an old client must not reach a new one with the same id.
         self.ending == Ending::Not
             && self.actions.is_empty()
-            && self.waiting.len() + coming.clone().count() < WAITING_MAX
+            && self.waiting.len() + about_to_wait < WAITING_MAX
             && self.client_count() + coming.clone().count() < CLIENTS_MAX
             && limit.is_none_or(|limit| of_tunnel() < limit || makes_room())
     }

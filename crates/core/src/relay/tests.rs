@@ -10,12 +10,17 @@ fn clients_that_have_not_named_their_servers_yet_count_for_each_limit() {
     let mut tunnel = test_tunnel();
     tunnel.limits.open_on = crate::settings::OpenOn::FirstByte;
     tunnel.limits.first_byte_timeout = Duration::ZERO;
-    let (tunnel, other) = (Arc::new(tunnel), Arc::new(test_tunnel()));
-    let settings = Settings { tunnels: vec![tunnel.clone(), other.clone()], ..Settings::default() };
+    let mut proxy = test_tunnel();
+    proxy.target = None;
+    let (tunnel, proxy) = (Arc::new(tunnel), Arc::new(proxy));
+    let settings = Settings { tunnels: vec![tunnel.clone(), proxy.clone()], ..Settings::default() };
     let mut relay = Relay::new(settings, now());
-    let wants =
-        |relay: &Relay, coming| relay.wants_clients_beside(&tunnel, std::iter::repeat_n(&other, coming));
-    assert!(wants(&relay, WAITING_MAX - 1) && !wants(&relay, WAITING_MAX));
+    let wants_beside = |relay: &Relay, of: &Arc<Tunnel>, coming| {
+        relay.wants_clients_beside(of, std::iter::repeat_n(&proxy, coming))
+    };
+    assert!(wants_beside(&relay, &proxy, WAITING_MAX - 1) && !wants_beside(&relay, &proxy, WAITING_MAX));
+    assert!(wants_beside(&relay, &tunnel, WAITING_MAX), "they keep no clients of other tunnels waiting");
+    let wants = |relay: &Relay, coming| wants_beside(relay, &tunnel, coming);
     while relay.client_count() < CLIENTS_MAX - 1 {
         relay.client_accepted(&tunnel, "a client".to_owned(), now());
     }
