@@ -1161,8 +1161,10 @@ mod tests {
             (&["connect", "h:443", "--mode", "transparent"], Cmux::Auto),
         ] {
             let args = [args, &["--insecure", "-d", "/dev/ttyS1", "--cmux", "auto"]].concat();
-            let configuration = checked(&args).expect("it is right").configuration;
+            let mut configuration = checked(&args).expect("it is right").configuration;
             assert_eq!(configuration.settings().modem.cmux, wanted, "{args:?}");
+            configuration.tunnels.clear();
+            assert_eq!(configuration.settings().modem.cmux, Cmux::Leave, "commands alone need none");
         }
     }
 

@@ -126,6 +126,9 @@ impl Configuration {
         let has_streams =
             self.tunnels.iter().any(|tunnel| tunnel.settings.mode == settings::Mode::Transparent);
         let cmux = match self.modem.cmux {
+            settings::Cmux::Off => settings::Cmux::Off,
+            // A few commands need no channels, and the next program would have to find the module in that mode.
+            _ if self.tunnels.is_empty() => settings::Cmux::Leave,
             // One connection has no use for a second channel, unless it is a stream.
             settings::Cmux::Auto if is_single && !has_streams => settings::Cmux::Leave,
             cmux => cmux,

@@ -10,7 +10,6 @@ use crate::config::Configuration;
 use qssl_core::Kind;
 use qssl_core::at::{Command, CommandSet};
 use qssl_core::modem::{Failure, UserAnswer, UserCommand};
-use qssl_core::settings::Cmux;
 
 /// A modem that only answers commands: no tunnels and no data session. Only the ports and their wire format are set up.
 pub struct Commanded {
@@ -23,12 +22,8 @@ impl Commanded {
     ///
     /// # Errors
     /// The event loop itself cannot be set up.
-    pub fn new(mut configuration: Configuration) -> anyhow::Result<Self> {
+    pub fn new(configuration: Configuration) -> anyhow::Result<Self> {
         debug_assert!(configuration.tunnels.is_empty(), "tunnels would set up a data session");
-        if configuration.modem.cmux != Cmux::Off {
-            // A few commands need no channels, and the next program would have to find the module in that mode.
-            configuration.modem.cmux = Cmux::Leave;
-        }
         let mut event_loop = EventLoop::new(configuration, &[SIGTERM, SIGINT])?;
         event_loop.outside = Some(Outside::default());
         Ok(Commanded { event_loop, events: Events::with_capacity(16) })

@@ -21,54 +21,62 @@ pub enum Way {
 pub struct FairQueue {
     /// The latest start tag of a flow that was served, in bytes.
     virtual_time: u64,
-    /// Where each flow's last service ended, in bytes of virtual time.
-    finish: [[u64; 2]; SOCKET_COUNT],
     /// A count of services, so that equals take turns.
     services: u64,
-    last_service: [[u64; 2]; SOCKET_COUNT],
-    /// The same two of the connections that are opened ahead.
-    ahead: (u64, u64),
+    /// By socket and way.
+    flows: [[Flow; 2]; SOCKET_COUNT],
+    /// The connections that are opened ahead.
+    ahead: Flow,
+}
+
+/// What one flow has had.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flow {
+    /// Where its last service ended, in bytes of virtual time.
+    finish: u64,
+    last_service: u64,
 }
 
 impl FairQueue {
     /// Orders flows: the smallest goes first.
     pub fn rank(&self, socket: SocketId, way: Way) -> (u64, u64) {
-        let (socket, way) = (socket.index(), way as usize);
-        (self.finish[socket][way].max(self.owed()), self.last_service[socket][way])
+        self.rank_of(self.flows[socket.index()][way as usize])
     }
 
     /// The rank of the next connection that is opened ahead.
     pub fn rank_ahead(&self) -> (u64, u64) {
-        let (finish, last_service) = self.ahead;
-        (finish.max(self.owed()), last_service)
-    }
-
-    /// The least that a start tag can be.
-    fn owed(&self) -> u64 {
-        self.virtual_time.saturating_sub(CREDIT_BYTES)
-    }
-
-    /// A connection is opened ahead.
-    pub fn served_ahead(&mut self) {
-        let (start, _) = self.rank_ahead();
-        self.virtual_time = self.virtual_time.max(start);
-        self.services += 1;
-        self.ahead = (start + CHUNK_MAX as u64 + MESSAGE_COST_BYTES, self.services);
+        self.rank_of(self.ahead)
     }
 
     /// The flow is served with a message of `bytes` bytes.
     pub fn served(&mut self, socket: SocketId, way: Way, bytes: usize) {
-        let (start, _) = self.rank(socket, way);
         let (socket, way) = (socket.index(), way as usize);
-        self.virtual_time = self.virtual_time.max(start);
-        self.finish[socket][way] = start + bytes as u64 + MESSAGE_COST_BYTES;
-        self.services += 1;
-        self.last_service[socket][way] = self.services;
+        self.flows[socket][way] = self.serve(self.flows[socket][way], bytes);
+    }
+
+    /// A connection is opened ahead.
+    pub fn served_ahead(&mut self) {
+        self.ahead = self.serve(self.ahead, CHUNK_MAX);
     }
 
     /// The socket has a new user, who does not inherit the old one's account.
     pub fn forget(&mut self, socket: SocketId) {
-        self.finish[socket.index()] = [0; 2];
+        for flow in &mut self.flows[socket.index()] {
+            flow.finish = 0;
+        }
+    }
+
+    fn rank_of(&self, flow: Flow) -> (u64, u64) {
+        let owed = self.virtual_time.saturating_sub(CREDIT_BYTES);
+        (flow.finish.max(owed), flow.last_service)
+    }
+
+    /// The flow after this service.
+    fn serve(&mut self, flow: Flow, bytes: usize) -> Flow {
+        let (start, _) = self.rank_of(flow);
+        self.virtual_time = self.virtual_time.max(start);
+        self.services += 1;
+        Flow { finish: start + bytes as u64 + MESSAGE_COST_BYTES, last_service: self.services }
     }
 }
 

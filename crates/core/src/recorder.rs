@@ -98,7 +98,7 @@ impl Recorder {
     /// Something happened to the channel that is no line of its conversation.
     pub fn remark(&mut self, text: impl fmt::Display, now: Instant) {
         log::trace!(target: "wire", "{}# {text}", self.label);
-        self.write_after('#', text, now);
+        self.write('#', text, now);
     }
 
     /// The prompt was seen.
@@ -153,9 +153,9 @@ impl Recorder {
         // A part of it would be read as the whole.
         if recorded == length && length > 0 {
             unmistakable(&mut text);
-            self.write(side, format_args!("[{length}] {text}"), now);
+            self.write(side.sign(), format_args!("[{length}] {text}"), now);
         } else {
-            self.write(side, format_args!("[{length}]"), now);
+            self.write(side.sign(), format_args!("[{length}]"), now);
         }
     }
 
@@ -164,14 +164,10 @@ impl Recorder {
         if self.unfinished.as_ref().is_some_and(|it| it.side == side) {
             self.finish(now);
         }
-        self.write(side, text, now);
+        self.write(side.sign(), text, now);
     }
 
-    fn write(&mut self, side: Side, text: impl fmt::Display, now: Instant) {
-        self.write_after(side.sign(), text, now);
-    }
-
-    fn write_after(&mut self, sign: char, text: impl fmt::Display, now: Instant) {
+    fn write(&mut self, sign: char, text: impl fmt::Display, now: Instant) {
         let pause = self.last_line.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         self.last_line = Some(now);
         self.entry.clear();

@@ -82,16 +82,6 @@ impl Replay {
         self.channel
     }
 
-    /// Whether the port is a stream.
-    fn is_stream(&self) -> bool {
-        self.is_stream
-    }
-
-    /// Whether the host has entered the multiplexer since this was asked last: most bytes of payload in a frame.
-    fn take_entered(&mut self) -> Option<usize> {
-        self.entered.take()
-    }
-
     /// The host has sent these bytes.
     pub fn received(&mut self, bytes: &[u8], now: Instant) {
         for &byte in bytes {

@@ -400,26 +400,27 @@ impl Modem {
                 true => self.port_for_transparent() == Some(port),
                 false => opener.is_none_or(|opener| opener == port),
             };
-            let socket = &self.sockets[id.index()];
-            port_fits
-                && socket.open_is_due(|| others_open(*id), now)
-                && (!socket.is_ahead() || self.may_open_ahead(now))
+            port_fits && self.sockets[id.index()].open_is_due(|| others_open(*id), now)
         };
+        let is_ahead = |id: &SocketId| self.sockets[id.index()].is_ahead();
         let due = SocketId::all().filter(|_| self.channels[port].takes_commands()).filter(is_due);
-        due.min_by_key(|id| (self.sockets[id.index()].is_ahead(), !self.context_stands_for(*id)))
+        let first = due.min_by_key(|id| (is_ahead(id), !self.context_stands_for(*id)));
+        // One that no client waits for takes turns with the bytes that wait.
+        first.filter(|id| {
+            let least = || self.flows_that_wait(now).map(|(id, way)| self.fair.rank(id, way)).min();
+            !is_ahead(id) || least().is_none_or(|least| self.fair.rank_ahead() < least)
+        })
     }
 
-    /// Whether it is the turn of a connection that no client waits for, among the bytes that wait.
-    fn may_open_ahead(&self, now: Instant) -> bool {
-        let waiting = SocketId::all().flat_map(|id| [(id, Way::Up), (id, Way::Down)]).filter(|(id, way)| {
+    /// The flows that have something to be sent or read.
+    fn flows_that_wait(&self, now: Instant) -> impl Iterator<Item = (SocketId, Way)> {
+        SocketId::all().flat_map(|id| [(id, Way::Up), (id, Way::Down)]).filter(move |(id, way)| {
             let socket = &self.sockets[id.index()];
             match way {
                 Way::Up => socket.wants_to_send(now),
                 Way::Down => socket.wants_to_receive() > 0,
             }
-        });
-        let ranks = waiting.into_iter().map(|(id, way)| self.fair.rank(id, way));
-        ranks.min().is_none_or(|least| self.fair.rank_ahead() < least)
+        })
     }
 
     fn is_for_stream(&self, id: SocketId) -> bool {
@@ -466,17 +467,11 @@ impl Modem {
     /// A send or a receive: the flow that has had the least of the line comes first.
     fn byte_command(&mut self, port: usize, now: Instant) -> Option<Command> {
         let speaking = self.speaking_channels();
-        let (_, way, id) = SocketId::all()
-            .flat_map(|id| [(Way::Up, id), (Way::Down, id)])
-            .filter(|(way, id)| {
-                let socket = &self.sockets[id.index()];
-                match way {
-                    Way::Up => socket.wants_to_send(now),
-                    Way::Down => socket.wants_to_receive() > 0 && socket.reads_in_order(port, speaking),
-                }
-            })
-            .map(|(way, id)| (self.fair.rank(id, way), way, id))
-            .min_by_key(|(rank, _, _)| *rank)?;
+        let is_in_order = |(id, way): &(SocketId, Way)| {
+            *way == Way::Up || self.sockets[id.index()].reads_in_order(port, speaking)
+        };
+        let waiting = self.flows_that_wait(now).filter(is_in_order);
+        let (id, way) = waiting.min_by_key(|(id, way)| self.fair.rank(*id, *way))?;
         let socket = &self.sockets[id.index()];
         Some(match way {
             Way::Up => {

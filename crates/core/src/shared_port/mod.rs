@@ -87,7 +87,7 @@ enum SharedPortState {
 /// What follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
-    /// The modem goes on, once the module has left the mode on the first channel.
+    /// The modem uses the line, or its channels.
     Begin,
     /// The program ends.
     End,
@@ -511,12 +511,11 @@ impl SharedPort {
                     Then::End => self.leave_by(mux, Then::End, now),
                 }
             }
-            starting::Next::Send(_) | starting::Next::Refused if then == Then::End => {
-                self.keep_changed();
-                self.probe(Then::End, modem, now);
-            }
             starting::Next::Send(_) | starting::Next::Refused => {
                 self.keep_changed();
+                if then == Then::End {
+                    return self.probe(Then::End, modem, now);
+                }
                 match self.insists {
                     true => log::warn!(
                         "the modem on {} refuses AT+CMUX: going on with one channel",

@@ -55,7 +55,7 @@ impl ReplayLine {
             Framing::Plain => {
                 self.channels[0].received(bytes, now);
                 self.collect();
-                if let Some(longest) = self.channels[0].take_entered() {
+                if let Some(longest) = self.channels[0].entered.take() {
                     let (decoder, told) = (Decoder::default(), [None; CHANNELS]);
                     self.framing = Framing::Framed { decoder, longest, told };
                 }
@@ -151,7 +151,7 @@ impl ReplayLine {
             let Some(told) = told else { continue };
             let dlci = index as u8 + 1;
             let channel = &mut self.channels[index];
-            let v24 = EA | RTC | RTR | if channel.is_stream() { DV } else { 0 };
+            let v24 = EA | RTC | RTR | if channel.is_stream { DV } else { 0 };
             let bytes = channel.output().to_vec();
             channel.written(bytes.len());
             for piece in bytes.chunks(longest) {
