@@ -371,6 +371,10 @@ fn draw_warm(wiring: &mut Wiring, chance: &mut Chance) {
         warm.max_age = seconds(chance.within(5..=60));
         warm.server_first = chance.once_in(2);
         connection.client.sends = Sends::Pattern(chance.within(20..=3_000));
+        // A long answer to each byte would be megabytes, which a module may push one byte at a time.
+        if let Says::Reply { request_bytes, .. } = &mut connection.far_end.says {
+            *request_bytes = (*request_bytes).max(1_000);
+        }
         for _ in 0..chance.within(1..=6) {
             let mut client = connection.client.clone();
             client.at = millis(chance.below(100_000));
