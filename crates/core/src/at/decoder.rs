@@ -181,9 +181,14 @@ enum DecoderState {
         left: usize,
         framing: usize,
     },
-    /// All of that, which turned out to be payload.
+    /// What of that turned out to be payload, up to `end`.
     SettledPayload {
         framing: usize,
+        end: usize,
+    },
+    /// What of it was read beyond the payload, from here on: it begins a line.
+    Overread {
+        from: usize,
     },
     /// Text that another program has the modem send, and how much of our last line has come back straight
     /// after what may be its end.
@@ -254,6 +259,7 @@ impl Decoder {
             | DecoderState::LateLine
             | DecoderState::AfterPayload { .. }
             | DecoderState::SettledPayload { .. }
+            | DecoderState::Overread { .. }
             | DecoderState::ForeignText(..)
             | DecoderState::Discarding => 0,
         }
@@ -290,7 +296,7 @@ impl Decoder {
     pub(crate) fn settle_late_payload(&mut self) -> bool {
         let framing = self.late_payload_framing();
         if let Some(framing) = framing {
-            self.state = DecoderState::SettledPayload { framing };
+            self.state = DecoderState::SettledPayload { framing, end: self.line.len() };
         }
         framing.is_some()
     }
@@ -346,11 +352,18 @@ impl Decoder {
             | DecoderState::Payload { .. }
             | DecoderState::LatePayload { .. }
             | DecoderState::SettledPayload { .. }
+            | DecoderState::Overread { .. }
             | DecoderState::Discarding => true,
             DecoderState::ForeignText(text, _) => !text.may_be_over(),
             // Nothing need follow.
             DecoderState::AfterPayload { .. } => false,
         }
+    }
+
+    /// Whether payload may be followed by this without a line end between them.
+    fn may_follow_payload(&self, beginning: &[u8]) -> bool {
+        let echoes = self.echoes.iter().map(Vec::as_slice);
+        echoes.chain(OPENED).any(|line| line.starts_with(beginning))
     }
 
     /// Skips a byte that may come before an echo and that no line begins with: a line end, the blank of a
@@ -504,11 +517,19 @@ impl Decoder {
                         }
                         Boot::No => {}
                     }
-                    self.line_done = true;
                     if count > left + 1 {
+                        let end = framing + left;
+                        // A name looked like one of a module that has booted until it went on as what may follow payload.
+                        if self.may_follow_payload(&self.line[end..]) {
+                            *input = rest;
+                            self.state = DecoderState::SettledPayload { framing, end };
+                            continue;
+                        }
+                        self.line_done = true;
                         self.state = DecoderState::Discarding;
                         return Some(Message::Malformed(MISFRAMED));
                     }
+                    self.line_done = true;
                     if count <= left {
                         *input = rest;
                     }
@@ -517,10 +538,18 @@ impl Decoder {
                     let bytes = &self.line[framing..framing + count];
                     return Some(Message::Payload { bytes, left: left - count });
                 }
-                DecoderState::SettledPayload { framing } => {
-                    self.line_done = true;
-                    self.state = after_payload(0, Owner::Ours);
-                    return Some(Message::Payload { bytes: &self.line[framing..], left: 0 });
+                DecoderState::SettledPayload { framing, end } => {
+                    self.line_done = end == self.line.len();
+                    self.state = match self.line_done {
+                        true => after_payload(0, Owner::Ours),
+                        false => DecoderState::Overread { from: end },
+                    };
+                    return Some(Message::Payload { bytes: &self.line[framing..end], left: 0 });
+                }
+                DecoderState::Overread { from } => {
+                    self.line.drain(..from);
+                    self.follows_payload = true;
+                    self.state = DecoderState::Line;
                 }
                 DecoderState::ForeignText(mut text_state, came_back) => {
                     let &byte = input.first()?;
@@ -1058,6 +1087,42 @@ mod tests {
             let is_malformed = all.iter().any(|message| message.starts_with("Malformed"));
             assert_eq!(is_malformed, !is_one, "{all:?}");
             assert!(!is_one || all.last().is_some_and(|message| message == "Prompt"), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn an_echo_may_stand_straight_after_payload_that_comes_late() {
+        let echo = b"AT+QSSLSEND=0,4";
+        let announced = b"\r\n+QSSLURC: \"recv\",0,";
+        for byte in (0x21..0x7F).chain([b'\r', b'\n']) {
+            let rest = [&b"1\r\n"[..], &[byte], echo, b"\r\r\n> "].concat();
+            for split in 0..=rest.len() {
+                let mut decoder = Decoder::new();
+                decoder.expect_echo(echo);
+                decoder.expect_prompt(true);
+                let mut all = Vec::new();
+                for (is_late, mut piece) in
+                    [(false, &announced[..]), (true, &rest[..split]), (true, &rest[split..])]
+                {
+                    if is_late {
+                        decoder.resumes();
+                    }
+                    while let Some(message) = decoder.decode(&mut piece) {
+                        all.push(format!("{message:?}"));
+                    }
+                }
+                let payload = format!("{:?}", Message::Payload { bytes: &[byte], left: 0 });
+                assert_eq!(
+                    all[1..].iter().filter(|message| **message == payload).count(),
+                    1,
+                    "{split}: {all:?}"
+                );
+                assert!(
+                    !all.iter().any(|message| message.starts_with("Malformed")),
+                    "{byte:#x}, {split}: {all:?}"
+                );
+                assert_eq!(all.last().map(String::as_str), Some("Prompt"), "{byte:#x}, {split}: {all:?}");
+            }
         }
     }
 
