@@ -173,6 +173,15 @@ impl Listener {
         }
     }
 
+    /// How many datagrams the kernel has dropped because the socket had no room for them; 0 where it does not report
+    /// that.
+    pub fn unread_datagrams(&self) -> u64 {
+        match &self.kind {
+            Kind::Udp(socket) => dropped_by_kernel(socket.as_fd()).unwrap_or(0),
+            Kind::Tcp(_) | Kind::Unix(_) => 0,
+        }
+    }
+
     /// How many clients wait in the kernel to be accepted; `None` if the kernel does not report it, as for a Unix
     /// socket.
     pub fn waiting(&self) -> Option<usize> {
@@ -212,25 +221,35 @@ impl AsFd for Listener {
 /// listeners.
 fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<usize> {
     // `struct tcp_info` (linux/tcp.h): eight bytes, five words, of which the last is tcpi_unacked.
-    let mut info = [0_u32; 7];
-    let mut size = libc::socklen_t::try_from(size_of_val(&info)).expect("28 bytes");
-    // SAFETY: the descriptor is open, and the kernel writes at most `size` bytes, which `info` has.
+    let [.., unacked]: [u32; 7] = words_of_option(listener, libc::IPPROTO_TCP, libc::TCP_INFO)?;
+    Ok(usize::try_from(unacked).unwrap_or(0))
+}
+
+/// SK_MEMINFO_DROPS of SO_MEMINFO (linux/sock_diag.h): what a socket had no room for.
+fn dropped_by_kernel(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let [.., drops]: [u32; 9] = words_of_option(socket, libc::SOL_SOCKET, libc::SO_MEMINFO)?;
+    Ok(drops.into())
+}
+
+/// The first words of an option of a socket.
+fn words_of_option<const N: usize>(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+) -> io::Result<[u32; N]> {
+    let mut words = [0_u32; N];
+    let mut size = libc::socklen_t::try_from(size_of_val(&words)).expect("some bytes");
+    // SAFETY: the descriptor is open, and the kernel writes at most `size` bytes, which `words` has.
     let result = unsafe {
-        libc::getsockopt(
-            listener.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            info.as_mut_ptr().cast(),
-            &raw mut size,
-        )
+        libc::getsockopt(socket.as_raw_fd(), level, name, words.as_mut_ptr().cast(), &raw mut size)
     };
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
-    if usize::try_from(size).unwrap_or(0) < size_of_val(&info) {
+    if usize::try_from(size).unwrap_or(0) < size_of_val(&words) {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(usize::try_from(info[6]).unwrap_or(0))
+    Ok(words)
 }
 
 /// Why a client could not be accepted.

@@ -245,7 +245,7 @@ impl EventLoop {
                 true => slot.finder.device().to_string(),
                 false => port.name.clone(),
             },
-            state: port.state.to_owned(),
+            state: port.state.to_string(),
             baud: port.baud,
             overruns: slot.port.as_ref().and_then(|port| port.line_counters().map(|line| line.lost)),
             utilisation: port.baud.and(utilisation),
@@ -270,6 +270,11 @@ impl EventLoop {
         };
         let tunnels = self.relay.tunnel_reports().into_iter().map(|tunnel| {
             let settings = tunnel.settings;
+            let mut counters = tunnel.counters;
+            if let Some(datagrams) = &mut counters.datagrams {
+                let own = self.listeners.iter().filter(|slot| Arc::ptr_eq(&slot.tunnel, settings));
+                datagrams.dropped.unread = own.map(|slot| slot.listener.unread_datagrams()).sum();
+            }
             let (today_bytes, month_bytes) = daemon.data_usage.of_tunnel(&settings.name, today);
             status::Tunnel {
                 name: settings.name.clone(),
@@ -280,7 +285,7 @@ impl EventLoop {
                 ssl_context: modem.ssl_context_of(settings).map(|id| id.index() as u32),
                 clients: tunnel.clients,
                 warm: tunnel.warm,
-                counters: tunnel.counters,
+                counters,
                 today_bytes,
                 month_bytes,
             }

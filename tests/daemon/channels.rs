@@ -51,7 +51,10 @@ fn status_shows_the_channels_of_a_line() {
         "qssl_tunnel_frames_total{port=",
         "qssl_tunnel_bad_frames_total{port=",
         "qssl_tunnel_channel_held_seconds_total{port=",
+        "qssl_tunnel_garbage_bytes_total{port=",
+        "qssl_tunnel_line_held_seconds_total{port=",
         "qssl_tunnel_channel_info{port=",
+        "lines_shown=\"DTR RTS\"",
         ",channel=\"4\",",
     ] {
         assert!(metrics.contains(part), "{part} is missing:\n{metrics}");

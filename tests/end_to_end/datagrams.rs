@@ -9,13 +9,13 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::process::{ChildStdin, Command};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use qssl_test_common::harness::{
-    EG800Q, Modem, Running, Tunnel, UdpEcho, certificate_file, datagrams_to, echo_datagram, identity,
-    patterned_bytes, program, rounds, run, temporary_directory, tunnel_command,
+    EG800Q, Modem, PATIENCE, Running, Tunnel, UdpEcho, certificate_file, datagrams_to, echo_datagram,
+    identity, patterned_bytes, program, rounds, run, temporary_directory, tunnel_command,
 };
 
 /// The longest that a module takes in one send.
@@ -139,6 +139,38 @@ fn what_cannot_be_carried_is_dropped_and_counted_by_cause() {
     let table = run(&mut tunnel_command(&["status", "--control", &control])).expect_success().text();
     let table = table.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(table.contains("2 datagrams up, 2 down; dropped: 1 empty, 2 long"), "{table}");
+}
+
+#[test]
+fn what_the_kernel_has_no_room_for_is_counted() {
+    const COUNT: usize = 2_000;
+    let (_server, modem) = site();
+    let folder = temporary_directory();
+    let (tunnel, control) = tunnel_with_status(&modem, folder.path(), &[]);
+    let client = datagrams_to(tunnel.address());
+    echo_datagram(&client, b"first");
+    tunnel.signal(Signal::STOP);
+    for _ in 0..COUNT {
+        client.send(&[1; LONGEST]).expect("the kernel takes or drops it");
+    }
+    tunnel.signal(Signal::CONT);
+    let counts = || -> Vec<(usize, String)> {
+        let counted = counted(&control);
+        let of_cause = |words: &str| {
+            let (count, cause) = words.split_once(' ').expect("a count and its cause");
+            (count.parse().expect("a number"), cause.to_owned())
+        };
+        counted.split(", ").map(of_cause).filter(|(_, cause)| cause != "down").collect()
+    };
+    // None is missing when everything that the kernel has kept is read.
+    let end = Instant::now() + PATIENCE;
+    while counts().iter().map(|(count, _)| count).sum::<usize>() < COUNT + 1 {
+        assert!(Instant::now() < end, "{:?}", counts());
+        thread::sleep(Duration::from_millis(100));
+    }
+    let counts = counts();
+    assert_eq!(counts.iter().map(|(count, _)| count).sum::<usize>(), COUNT + 1, "{counts:?}");
+    assert!(counts.iter().any(|(count, cause)| cause == "unread" && *count > COUNT / 2), "{counts:?}");
 }
 
 #[test]

@@ -279,7 +279,7 @@ mod tests {
         status.tunnels[0].counters.datagrams = Some(Datagrams { up: 7, down: 5, dropped });
         assert_eq!(serde_json::from_str::<Status>(&status.json()).unwrap(), status);
         let written = status.json().split_whitespace().collect::<String>();
-        let counts = r#""down_bytes":20000000,"datagrams":{"down":5,"empty":0,"full":0,"long":3,"refused":0,"undelivered":0,"unsent":0,"up":7},"today_bytes":"#;
+        let counts = r#""down_bytes":20000000,"datagrams":{"down":5,"empty":0,"full":0,"long":3,"refused":0,"undelivered":0,"unread":0,"unsent":0,"up":7},"today_bytes":"#;
         assert!(written.contains(counts), "{written}");
     }
 

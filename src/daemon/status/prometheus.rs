@@ -169,6 +169,14 @@ fn channels(page: &mut Page, status: &Status) {
     for (port, line) in lines.clone() {
         page.sample("bad_frames_total", &[("port", port)], line.bad_frames as f64);
     }
+    page.family("garbage_bytes_total", "counter", "Bytes from the module that were in no CMUX frame.");
+    for (port, line) in lines.clone() {
+        page.sample("garbage_bytes_total", &[("port", port)], line.garbage_bytes as f64);
+    }
+    page.family("line_held_seconds_total", "counter", "For how long the module held all channels (FCoff).");
+    for (port, line) in lines.clone() {
+        page.sample("line_held_seconds_total", &[("port", port)], line.held_seconds);
+    }
     page.family("channel_held_seconds_total", "counter", "For how long flow control held a channel's data.");
     for (port, line) in lines.clone() {
         for channel in &line.channels {
@@ -181,12 +189,18 @@ fn channels(page: &mut Page, status: &Status) {
             }
         }
     }
-    page.family("channel_info", "gauge", "The channels, and the V.24 lines that the module shows.");
+    page.family("channel_info", "gauge", "The channels, and the V.24 lines that both sides show.");
     for (port, line) in lines {
         for channel in &line.channels {
-            let (number, lines) = (channel.number.to_string(), channel.lines_in.join(" "));
-            let labels =
-                [("port", port), ("channel", &*number), ("state", &*channel.state), ("lines", &*lines)];
+            let number = channel.number.to_string();
+            let (lines, shown) = (channel.lines_in.join(" "), channel.lines_out.join(" "));
+            let labels = [
+                ("port", port),
+                ("channel", &*number),
+                ("state", &*channel.state),
+                ("lines", &*lines),
+                ("lines_shown", &*shown),
+            ];
             page.sample("channel_info", &labels, 1.0);
         }
     }

@@ -30,7 +30,7 @@ pub struct TunnelCounters {
     /// Of datagrams, how many it has carried since the start, up and down, and how many it has dropped, by cause: empty
     /// (no payload), long (more than the module takes in one send), full (the queue of the session), unsent (when the
     /// session ended, or with an unknown result), undelivered (to the client), refused (no room for a session, or not
-    /// allowed). Without any where it carries streams.
+    /// allowed), unread (the host's kernel had no room for them). Without any where it carries streams.
     #[cfg_attr(feature = "serde", serde(with = "by_name"))]
     pub datagrams: Option<Datagrams>,
 }
@@ -61,6 +61,9 @@ pub struct Dropped {
     pub undelivered: u64,
     /// From addresses for which there was no session, and no room for one.
     pub refused: u64,
+    /// From clients, for which the host's kernel had no room: more came than was read. What counts is the listening
+    /// socket, so the core does not know of them.
+    pub unread: u64,
 }
 
 impl std::ops::AddAssign for Datagrams {
@@ -81,12 +84,12 @@ impl From<Dropped> for Datagrams {
 
 impl Dropped {
     /// Each cause in a word, and how many it dropped.
-    pub fn by_cause(&self) -> [(&'static str, u64); 6] {
+    pub fn by_cause(&self) -> [(&'static str, u64); 7] {
         let mut counts = *self;
         counts.causes().map(|(cause, count)| (cause, *count))
     }
 
-    fn causes(&mut self) -> [(&'static str, &mut u64); 6] {
+    fn causes(&mut self) -> [(&'static str, &mut u64); 7] {
         [
             ("empty", &mut self.empty),
             ("long", &mut self.long),
@@ -94,6 +97,7 @@ impl Dropped {
             ("unsent", &mut self.unsent),
             ("undelivered", &mut self.undelivered),
             ("refused", &mut self.refused),
+            ("unread", &mut self.unread),
         ]
     }
 
