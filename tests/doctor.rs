@@ -96,6 +96,21 @@ fn a_modem_that_is_well_gets_a_tick_at_every_check() {
 }
 
 #[test]
+fn a_server_without_tls_is_examined_as_far_as_it_goes() {
+    let plain = ServerOptions { plain: true, ..ServerOptions::default() };
+    let site = Site::with_server(plain, "--clock host");
+    let finished = doctor(&site.modem, &[&format!("tcp://{NAME}:443")]);
+    assert_eq!(finished.status, 0, "{}", finished.text());
+    assert!(line(&finished.text(), "tcp").contains("server.test port 443 answers"), "{}", finished.text());
+    assert!(line(&finished.text(), "tls").contains("tcp:// has none"), "{}", finished.text());
+    assert!(site.server.records().iter().all(|record| record.received_bytes == 0), "it is sent nothing");
+
+    let modem = Modem::with_options(&format!("--clock host --map {NAME}:443={}", free_address()));
+    let finished = doctor(&modem, &[&format!("tcp://{NAME}:443")]);
+    failed(&finished, 13, "tcp", &["refuses the connection or cannot be reached"]);
+}
+
+#[test]
 fn servers_of_datagrams_are_examined_by_dtls_or_left_in_peace() {
     let plain = UdpEcho::start();
     let modem = Modem::with_options(&format!("--clock host --map {NAME}:7={}", plain.address));

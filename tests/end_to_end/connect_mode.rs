@@ -5,7 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use qssl_modem_emulator::test_server::{Authority, Behaviour};
+use qssl_modem_emulator::test_server::{Authority, Behaviour, ServerOptions};
 
 use qssl_test_common::harness::{
     Finished, MODES, Modem, Site, certificate_file, connect, digest, free_address, patterned_bytes, run,
@@ -24,6 +24,20 @@ fn a_request_by_pipe_gets_its_answer() {
             "",
         );
         let finished = pipe(&site, &["--mode", mode], b"request");
+        assert_eq!((finished.status, finished.text().as_str()), (0, "the answer\n"), "{mode}: {finished:?}");
+    }
+}
+
+#[test]
+fn a_server_without_tls_gets_the_request_and_its_answer_comes_out() {
+    for mode in MODES {
+        let response = b"the answer\n".to_vec();
+        let behaviour = Behaviour::Respond { request_bytes: 7, delay: Duration::ZERO, response };
+        let server = ServerOptions { behaviour, plain: true, ..ServerOptions::default() };
+        let site = Site::with_server(server, "");
+        let device = site.modem.device(0);
+        let usual = ["connect", "tcp://server.test:443", "-d", &device, "--mode", mode];
+        let finished = run_with_input(&mut tunnel_command(&usual), b"request");
         assert_eq!((finished.status, finished.text().as_str()), (0, "the answer\n"), "{mode}: {finished:?}");
     }
 }

@@ -178,7 +178,7 @@ fn bytes_that_follow_the_request_at_once_reach_the_server() {
 
 #[test]
 fn users_need_their_password_and_the_modem_can_do_the_tls() {
-    let site = Site::new(Behaviour::Echo, "");
+    let site = Site::new(Behaviour::Echo, "--family eg800q");
     let folder = temporary_directory();
     let users = folder.path().join("users");
     fs::write(&users, "# who\nuser:secret\n").expect("the folder can be written");
@@ -208,9 +208,30 @@ fn users_need_their_password_and_the_modem_can_do_the_tls() {
     assert_eq!(ask("Proxy-Authorization: Basic dXNlcjp3cm9uZw==\r\n").0, "HTTP/1.1 407");
     let (answer, mut client) = ask("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n");
     assert_eq!(answer, "HTTP/1.1 200");
+    let handshakes = site.server.wait_for(|records| records.iter().any(|record| record.handshake.is_some()));
+    let handshake = handshakes[0].handshake.clone().expect("it is over").expect("the server is trusted");
+    assert_eq!(handshake.server_name.as_deref(), Some(NAME), "the name that the client gave");
     let mut rest = [0; " Connection established\r\n\r\n".len()];
     client.read_exact(&mut rest).expect("the rest of the answer");
     echo(&mut client, b"over the modem's TLS");
+}
+
+#[test]
+fn curl_reaches_a_server_of_tls_1_3_by_either_protocol() {
+    let folder = temporary_directory();
+    fs::write(folder.path().join("page"), "a page").expect("the folder can be written");
+    let server = Tls13Server::start(folder.path());
+    let modem = Modem::start(server.address, "");
+    let device = modem.device(0);
+    let usual = ["--dynamic", "auto", "--allow-target", "server.test:443", "-d", &device];
+    let tunnel = Tunnel::listen(&usual);
+    tunnel.wait_until_ready();
+    for protocol in ["socks5h", "http"] {
+        let proxy = format!("{protocol}://{}", tunnel.address());
+        let mut command = curl(&["--proxy", &proxy, "--tlsv1.3", "--cacert", certificate_file()]);
+        let page = run(command.arg(format!("https://{NAME}/page"))).expect_success();
+        assert_eq!(page.text(), "a page", "{protocol}");
+    }
 }
 
 #[test]
