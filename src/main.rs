@@ -33,7 +33,7 @@ fn main() -> ExitCode {
                 // Its text contains the status already.
                 Some(failure) => {
                     eprintln!("qssl-tunnel: {}", printable(&in_full(&error)));
-                    failure.status
+                    failure.kind
                 }
                 None => {
                     let status = if is_usage { ExitStatus::Usage } else { ExitStatus::Failed };

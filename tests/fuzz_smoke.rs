@@ -1,5 +1,5 @@
 //! Goal of this test: failures that fuzzing has found stay fixed, and a few thousand further inputs cause none. Each
-//! target of crates/simulation/src/fuzz.rs takes its corpus, and mutations of it that follow from a seed.
+//! target of crates/fuzz/src/lib.rs takes its corpus, and mutations of it that follow from a seed.
 //!
 //! To repeat an input that cargo-fuzz has found, with a trace, copy it into `fuzz/corpus/TARGET`.
 
@@ -8,9 +8,7 @@ use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use qssl_simulation::fuzz as targets;
-
-use targets::{Chance, TARGETS, TRACED, Target};
+use qssl_fuzz_targets::{Chance, TARGETS, TRACED, Target};
 
 /// The checked-in inputs of a target, in the order of their names.
 fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {

@@ -1,4 +1,4 @@
-//! The configuration file: see `qssl_simulation::fuzz::config`.
+//! The configuration file: see `qssl_fuzz_targets::config`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_simulation::fuzz::config(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_fuzz_targets::config(data));

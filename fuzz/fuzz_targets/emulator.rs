@@ -1,4 +1,4 @@
-//! What a host types into the emulated modem: see `qssl_simulation::fuzz::emulator`.
+//! What a host types into the emulated modem: see `qssl_fuzz_targets::emulator`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_simulation::fuzz::emulator(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_fuzz_targets::emulator(data));

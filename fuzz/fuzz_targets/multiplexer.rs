@@ -1,4 +1,4 @@
-//! What the modem sends: see `qssl_simulation::fuzz::multiplexer`.
+//! What the modem sends: see `qssl_fuzz_targets::multiplexer`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_simulation::fuzz::multiplexer(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_fuzz_targets::multiplexer(data));

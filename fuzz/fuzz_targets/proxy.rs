@@ -1,4 +1,4 @@
-//! Clients that name their targets: see `qssl_simulation::fuzz::proxy`.
+//! Clients that name their targets: see `qssl_fuzz_targets::proxy`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_simulation::fuzz::proxy(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_fuzz_targets::proxy(data));

@@ -1,4 +1,4 @@
-//! What a device server sends: see `qssl_simulation::fuzz::rfc2217`.
+//! What a device server sends: see `qssl_fuzz_targets::rfc2217`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_simulation::fuzz::rfc2217(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_fuzz_targets::rfc2217(data));

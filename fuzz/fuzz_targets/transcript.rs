@@ -1,4 +1,4 @@
-//! Transcripts, and what the flight recorder writes: see `qssl_simulation::fuzz::transcript`.
+//! Transcripts, and what the flight recorder writes: see `qssl_fuzz_targets::transcript`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_simulation::fuzz::transcript(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| qssl_fuzz_targets::transcript(data));

@@ -317,18 +317,18 @@ fn unexpected(reply: Result<Reply, ControlError>) -> Failure {
 /// If no modem was found, extends the message: it names where a daemon was looked for, or the `others`, which are
 /// tunnels that run here and use a port.
 fn nor_a_daemon(failure: Failure, sought: &[PathBuf], others: impl FnOnce() -> Vec<String>) -> Failure {
-    if failure.status != Kind::PortUnavailable || sought.is_empty() {
+    if failure.kind != Kind::PortUnavailable || sought.is_empty() {
         return failure;
     }
     let paths: Vec<String> = sought.iter().map(|path| path.display().to_string()).collect();
-    let Failure { status, message } = failure;
+    let Failure { kind, message } = failure;
     let others = others().join(", ");
     if !others.is_empty() {
         let way_out = "start it with --control PATH and give that here as well, or name a port: -d";
-        return Failure::new(status, format!("{message}, but {others}: {way_out}"));
+        return Failure::new(kind, format!("{message}, but {others}: {way_out}"));
     }
     Failure::new(
-        status,
+        kind,
         format!(
             "{message}; no daemon answers at {} either (--control names another socket)",
             paths.join(" or ")
@@ -381,8 +381,8 @@ mod tests {
     #[test]
     fn a_daemons_error_keeps_its_exit_status() {
         let refused = |id: &str| ControlError::Refused { id: id.into(), message: "why".into() };
-        assert_eq!(unexpected(Err(refused("port-unavailable"))).status, Kind::PortUnavailable);
-        assert_eq!(unexpected(Err(refused("busy"))).status, Kind::Failed);
+        assert_eq!(unexpected(Err(refused("port-unavailable"))).kind, Kind::PortUnavailable);
+        assert_eq!(unexpected(Err(refused("busy"))).kind, Kind::Failed);
         assert_eq!(unexpected(Err(refused("busy"))).message, "why");
     }
 

@@ -243,7 +243,7 @@ pub(super) fn outcome(why: &NotOpened) -> RequestOutcome {
         NotOpened::Failed(OpenFailure::TimedOut | OpenFailure::Code(ResultCode::TIMED_OUT)) => {
             RequestOutcome::TimedOut
         }
-        NotOpened::Failed(failure) => match failure.status() {
+        NotOpened::Failed(failure) => match failure.kind() {
             Kind::DnsFailed => RequestOutcome::HostUnreachable,
             Kind::ConnectFailed | Kind::TlsFailed => RequestOutcome::Refused,
             Kind::NoDataSession | Kind::ModemLost => RequestOutcome::NetworkUnreachable,

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use qssl_core::cmux::{DlciNumber, Event, Mux};
+use qssl_core::cmux::{DlciNumber, Mux, MuxEvent};
 use qssl_modem_emulator::driver::PortLocation;
 use qssl_modem_emulator::test_server::{Behaviour, ServerOptions, TestServer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -182,7 +182,7 @@ struct Host {
     line: UnixStream,
     /// Bytes that came and that the multiplexer has not taken.
     input: Vec<u8>,
-    events: VecDeque<Event>,
+    events: VecDeque<MuxEvent>,
     frame_bytes: usize,
     machine: Guest,
 }
@@ -233,7 +233,10 @@ impl Host {
             moved = true;
         }
         while let Some(event) = self.mux.poll_event() {
-            assert!(!matches!(event, Event::Lost(_) | Event::Overrun(_) | Event::Text(_)), "{event:?}");
+            assert!(
+                !matches!(event, MuxEvent::Lost(_) | MuxEvent::Overrun(_) | MuxEvent::Text(_)),
+                "{event:?}"
+            );
             self.events.push_back(event);
             moved = true;
         }
@@ -266,14 +269,14 @@ impl Host {
     }
 
     /// Waits for an event, and drops those before it.
-    fn until_event(&mut self, what: &str, is_wanted: impl Fn(&Event) -> bool) {
+    fn until_event(&mut self, what: &str, is_wanted: impl Fn(&MuxEvent) -> bool) {
         self.until(what, |host| host.events.pop_front().filter(&is_wanted));
     }
 
     fn open(&mut self) {
         let since = Instant::now();
         self.mux.open(since);
-        self.until_event("four channels open", |event| *event == Event::Running);
+        self.until_event("four channels open", |event| *event == MuxEvent::Running);
         self.report("four channels are open", since);
         for dlci in DlciNumber::first(usize::from(ECHOES)) {
             self.until_device_is_open(dlci);
@@ -335,14 +338,14 @@ impl Host {
             while let Some(event) = self.events.pop_front() {
                 let now = Instant::now();
                 match event {
-                    Event::Closed(dlci) if dlci == last => {
+                    MuxEvent::Closed(dlci) if dlci == last => {
                         closes += 1;
                         if closes < opens {
                             self.mux.open_channel(last, now);
                         }
                     }
-                    Event::Opened(dlci) if dlci == last => self.mux.close_channel(last, now),
-                    Event::Lines(..) => {}
+                    MuxEvent::Opened(dlci) if dlci == last => self.mux.close_channel(last, now),
+                    MuxEvent::Lines(..) => {}
                     other => panic!("{other:?}"),
                 }
                 if closes == opens {
@@ -361,7 +364,7 @@ impl Host {
         let dlci = DlciNumber::new(2).expect("it is a channel");
         for round in 0..rounds {
             self.mux.close_channel(dlci, Instant::now());
-            self.until_event("the channel closes", |event| *event == Event::Closed(dlci));
+            self.until_event("the channel closes", |event| *event == MuxEvent::Closed(dlci));
             self.until("the program reads the end of file", |host| match host.machine.lines.try_recv() {
                 Ok(line) => {
                     (line == format!("end of file on channel {dlci}", dlci = dlci.get())).then_some(())
@@ -379,7 +382,7 @@ impl Host {
     fn leave(mut self) {
         let since = Instant::now();
         self.mux.leave(since);
-        self.until_event("the mode is left", |event| *event == Event::Left);
+        self.until_event("the mode is left", |event| *event == MuxEvent::Left);
         self.report("left", since);
         let counters = self.mux.counters(Instant::now());
         println!("{counters:?}");

@@ -5,18 +5,18 @@ use crate::error::Kind;
 
 /// A failure that ends the process where waiting is not wanted, and is logged and retried otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message} [{status}]")]
+#[error("{message} [{kind}]")]
 pub struct Failure {
     /// The kind, for scripts.
-    pub status: Kind,
+    pub kind: Kind,
     /// Who is to blame, what happened, and what to do.
     pub message: String,
 }
 
 impl Failure {
     /// A failure with its kind.
-    pub fn new(status: Kind, message: impl Into<String>) -> Self {
-        Failure { status, message: message.into() }
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Failure { kind, message: message.into() }
     }
 }
 
@@ -37,7 +37,7 @@ pub enum OpenFailure {
 
 impl OpenFailure {
     /// The kind of failure.
-    pub fn status(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         let code = match self {
             OpenFailure::Code(_) | OpenFailure::Refused(_) => self.code(),
             OpenFailure::TimedOut => Some(ResultCode::TIMED_OUT),

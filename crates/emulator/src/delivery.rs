@@ -364,7 +364,7 @@ mod tests {
         bench.say(0, b"lost");
         bench.modem.close_socket(0, bench.now);
         bench.look();
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         let counters = bench.modem.counters();
         assert_eq!((counters.urcs_lost, counters.pushed_bytes_lost), (1, 4));
     }
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn quirks_choose_other_ports_than_the_setting() {
-        for (quirk, told, heard) in
+        for (quirk, told, output) in
             [("urcs_by_opener", "all", [true, false]), ("urcs_by_every_port", "usbat", [true; 2])]
         {
             let mut config = Config { ports: vec![PortName::Uart1, PortName::UsbAt], ..Config::default() };
@@ -391,7 +391,7 @@ mod tests {
             bench.ask(&format!("AT+QURCCFG=\"urcport\",\"{told}\""));
             bench.open(0, 1);
             bench.say(0, b"x");
-            for (port, hears) in heard.into_iter().enumerate() {
+            for (port, hears) in output.into_iter().enumerate() {
                 let expected = if hears { "\r\n+QSSLURC: \"recv\",0,1\r\nx" } else { "" };
                 assert_eq!(bench.heard_on(port), expected, "{quirk}, port {port}");
             }
@@ -407,20 +407,20 @@ mod tests {
             bench.type_bytes(command.as_bytes());
             bench.pass(latency);
         }
-        bench.heard();
+        bench.output();
         bench.type_bytes(b"AT+CSQ\r");
         bench.say(0, b"one");
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         bench.pass(milliseconds(10));
-        assert_eq!(bench.heard(), "\r\n+CSQ: 28,99\r\n\r\nOK\r\n\r\n+QSSLURC: \"recv\",0,3\r\none");
+        assert_eq!(bench.output(), "\r\n+CSQ: 28,99\r\n\r\nOK\r\n\r\n+QSSLURC: \"recv\",0,3\r\none");
         bench.type_bytes(b"AT+QSSLSEND=0,4\r");
-        assert_eq!(bench.heard(), "\r\n> ");
+        assert_eq!(bench.output(), "\r\n> ");
         bench.type_bytes(b"ab");
         bench.say(0, b"two");
         bench.type_bytes(b"cd");
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         bench.pass(milliseconds(10));
-        assert_eq!(bench.heard(), "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0,3\r\ntwo");
+        assert_eq!(bench.output(), "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0,3\r\ntwo");
     }
 
     #[test]
@@ -437,28 +437,28 @@ mod tests {
             bench.type_bytes(command.as_bytes());
             bench.pass(milliseconds(10));
         }
-        bench.heard();
+        bench.output();
         bench.type_bytes(b"AT+C");
         bench.say(0, b"one");
         bench.type_bytes(b"SQ\r");
         bench.say(0, b"two");
         bench.pass(milliseconds(10));
         assert_eq!(
-            bench.heard(),
+            bench.output(),
             "\r\n+QSSLURC: \"recv\",0,3\r\noneAT+CSQ\r\r\n+QSSLURC: \"recv\",0,3\r\ntwo\
              \r\n+CSQ: 28,99\r\n\r\nOK\r\n"
         );
         bench.type_bytes(b"AT+QSSLSEND=0,4\r");
         bench.type_bytes(b"ab");
-        bench.heard();
+        bench.output();
         bench.say(0, b"six");
         bench.type_bytes(b"cd");
-        assert_eq!(bench.heard(), "\r\n+QSSLURC: \"recv\",0,3\r\nsix\r\nSEND OK\r\n");
+        assert_eq!(bench.output(), "\r\n+QSSLURC: \"recv\",0,3\r\nsix\r\nSEND OK\r\n");
     }
 
     #[test]
     fn a_urc_inside_an_answer_comes_only_by_a_quirk() {
-        for (inside, heard) in [
+        for (inside, output) in [
             (false, "\r\nQuectel\r\nEC25\r\nRevision: X\r\n\r\nOK\r\n\r\nRING\r\n"),
             (true, "\r\nQuectel\r\n\r\nRING\r\nEC25\r\nRevision: X\r\n\r\nOK\r\n"),
         ] {
@@ -469,11 +469,11 @@ mod tests {
                 Bench::new(Config { quirks, identity, command_latency: latency, ..Config::default() });
             bench.type_bytes(b"ATE0\r");
             bench.pass(latency);
-            bench.heard();
+            bench.output();
             bench.type_bytes(b"ATI\r");
             bench.modem.inject_urc("RING", bench.now);
             bench.pass(latency);
-            assert_eq!(bench.heard(), heard);
+            assert_eq!(bench.output(), output);
         }
     }
 
@@ -488,7 +488,7 @@ mod tests {
         bench.modem.urc("+QSSLURC: \"closed\",0");
         assert_eq!(bench.modem.counters().urcs_lost, 1);
         bench.pass(milliseconds(10));
-        assert_eq!(bench.heard().matches("recv").count(), super::URCS_LIMIT);
+        assert_eq!(bench.output().matches("recv").count(), super::URCS_LIMIT);
     }
 
     #[test]
@@ -497,7 +497,7 @@ mod tests {
         bench.open(11, 0);
         bench.modem.cut_next_urc(6);
         bench.say(0, b"x");
-        assert_eq!(bench.heard(), "LURC: \"recv\",11\r\n");
+        assert_eq!(bench.output(), "LURC: \"recv\",11\r\n");
     }
 
     #[test]
@@ -509,15 +509,15 @@ mod tests {
         bench.say(0, &pattern(0, 0, 6_000));
         bench.say(1, &pattern(1, 0, 6_000));
         bench.host_reads(0, true);
-        let mut heard = &bench.heard_bytes(0)[..];
+        let mut output = &bench.output_bytes(0)[..];
         let mut order = Vec::new();
         let mut got = [Vec::new(), Vec::new()];
-        while !heard.is_empty() {
-            let id = usize::from(heard[19] - b'0');
-            assert_eq!(&heard[..27], format!("\r\n+QSSLURC: \"recv\",{id},1000\r\n").as_bytes());
-            got[id].extend_from_slice(&heard[27..1_027]);
+        while !output.is_empty() {
+            let id = usize::from(output[19] - b'0');
+            assert_eq!(&output[..27], format!("\r\n+QSSLURC: \"recv\",{id},1000\r\n").as_bytes());
+            got[id].extend_from_slice(&output[27..1_027]);
             order.push(id);
-            heard = &heard[1_027..];
+            output = &output[1_027..];
         }
         assert_eq!(got, [pattern(0, 0, 6_000), pattern(1, 0, 6_000)]);
         // Two of the first fill the port before the second has anything.
@@ -530,7 +530,7 @@ mod tests {
         let mut bench = facing_speakers(Config { quirks, ..Config::default() });
         bench.open(0, 1);
         bench.say(0, b"abc");
-        assert_eq!(bench.heard(), "\r\n+QSSLURC: \"recv\",0,3\r\nabc\r\n");
+        assert_eq!(bench.output(), "\r\n+QSSLURC: \"recv\",0,3\r\nabc\r\n");
     }
 
     #[test]
@@ -544,8 +544,8 @@ mod tests {
         assert!(bench.network.records()[0].said_bytes < 30_000);
         bench.host_reads(0, true);
         bench.look();
-        let heard = bench.heard_bytes(0);
-        assert!(heard.ends_with(b"\r\n+QSSLURC: \"closed\",0\r\n"));
+        let output = bench.output_bytes(0);
+        assert!(output.ends_with(b"\r\n+QSSLURC: \"closed\",0\r\n"));
         assert_eq!(bench.network.records()[0].said_bytes, 300_000);
     }
 
@@ -558,6 +558,6 @@ mod tests {
         bench.modem.overrun(0, 10, bench.now);
         assert_eq!(bench.modem.counters().bytes_lost_without_flow_control, 10);
         bench.host_reads(0, true);
-        assert_eq!(bench.heard(), ": \"recv\",0,3\r\nabc");
+        assert_eq!(bench.output(), ": \"recv\",0,3\r\nabc");
     }
 }

@@ -6,6 +6,7 @@ use crate::config::Registration;
 use crate::events::{Event, Power};
 use crate::faults::{Faults, OpenFault};
 use crate::modem::Modem;
+use crate::network::Network;
 use crate::session::UrcPort;
 use crate::socket::Service;
 use crate::store::{DriveName, FileName};
@@ -211,6 +212,19 @@ impl Modem {
     pub fn hold_channel_until_test(&mut self, port: usize, dlci: u8, now: Instant) -> bool {
         self.work_since = Some(now);
         self.stick_channel(port, dlci)
+    }
+
+    /// The module closes a channel of a multiplexed port by itself: with DISC, or with DM. False if it is not open.
+    pub fn end_channel(
+        &mut self,
+        port: usize,
+        dlci: u8,
+        by_disc: bool,
+        now: Instant,
+        network: &mut dyn Network,
+    ) -> bool {
+        self.work_since = Some(now);
+        self.close_channel_unasked(port, dlci, by_disc, now, network)
     }
 
     /// Every file in flash with at least 4 bytes gets other content of the same size and checksum.

@@ -388,7 +388,7 @@ mod tests {
         assert_eq!(bench.ask("AT"), "");
         assert_eq!(bench.modem.modem_lines(0), ModemLines::default());
         bench.pass(seconds(4));
-        assert_eq!(bench.heard(), "\r\nRDY\r\n\r\n+CFUN: 1\r\n");
+        assert_eq!(bench.output(), "\r\nRDY\r\n\r\n+CFUN: 1\r\n");
         assert_eq!(bench.modem.counters().boots, 1);
     }
 
@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(bench.ask("AT+QSSLCLOSE=0,10"), "");
         assert!(bench.ask_on(1, "AT+QSSLSTATE=0").contains(",4,1,0,0,\"usbat\",1\r\n"));
         bench.pass(seconds(10));
-        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\nOK\r\n");
     }
 
     #[test]
@@ -423,7 +423,7 @@ mod tests {
         bench.modem.reboot(bench.now);
         bench.pass(seconds(9));
         assert_eq!(bench.network.open_connections(), 0);
-        bench.heard();
+        bench.output();
         assert_eq!(bench.ask("AT+QIACT?"), "AT+QIACT?\r\r\nOK\r\n");
         assert!(bench.modem.sockets_in_use().is_empty());
     }
@@ -574,10 +574,10 @@ mod tests {
             }
             bench.modem.reboot(bench.now);
             bench.pass(seconds(30));
-            bench.heard();
+            bench.output();
             bench.type_bytes(b"AT\r");
             bench.pass(milliseconds(20));
-            assert_eq!(bench.heard(), "AT\r\r\nOK\r\n", "seed {seed}");
+            assert_eq!(bench.output(), "AT\r\r\nOK\r\n", "seed {seed}");
         }
     }
 }

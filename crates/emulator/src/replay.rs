@@ -95,14 +95,14 @@ impl Replay {
             match byte {
                 b'\r' if !self.is_stream => {
                     let line = std::mem::take(&mut self.line);
-                    self.heard(&String::from_utf8_lossy(&line), now);
+                    self.line_came(&String::from_utf8_lossy(&line), now);
                 }
                 b'\n' if self.line.is_empty() => {}
                 _ => self.line.push(byte),
             }
             if self.line.ends_with(b"+++") && self.is_stream {
                 self.line.clear();
-                self.heard("+++", now);
+                self.line_came("+++", now);
             }
             if self.line.len() > LINE_LIMIT_BYTES {
                 self.line.clear();
@@ -139,7 +139,7 @@ impl Replay {
         self.unknown_lines
     }
 
-    fn heard(&mut self, line: &str, now: Instant) {
+    fn line_came(&mut self, line: &str, now: Instant) {
         let line = line.trim();
         if line.is_empty() {
             return;

@@ -21,7 +21,7 @@ pub(crate) struct Bench {
     pub(crate) network: Simulated,
     pub(crate) now: Instant,
     /// What each port has sent since its bytes were last taken.
-    heard: Vec<Vec<u8>>,
+    output: Vec<Vec<u8>>,
     /// Ports whose host does not read.
     deaf: Vec<bool>,
 }
@@ -38,7 +38,7 @@ impl Bench {
             modem: Modem::new(config, start()),
             network: Simulated::new(start(), plan),
             now: start(),
-            heard: vec![Vec::new(); ports],
+            output: vec![Vec::new(); ports],
             deaf: vec![false; ports],
         }
     }
@@ -56,7 +56,7 @@ impl Bench {
     }
 
     pub(crate) fn get_online(mut self) -> Bench {
-        for port in 0..self.heard.len() {
+        for port in 0..self.output.len() {
             assert_eq!(self.ask_on(port, "ATE0"), "ATE0\r\r\nOK\r\n");
         }
         assert_eq!(self.ask("AT+QIACT=1"), "\r\nOK\r\n");
@@ -79,15 +79,15 @@ impl Bench {
     }
 
     /// What a port has sent since the last call.
-    pub(crate) fn heard_bytes(&mut self, port: usize) -> Vec<u8> {
-        std::mem::take(&mut self.heard[port])
+    pub(crate) fn output_bytes(&mut self, port: usize) -> Vec<u8> {
+        std::mem::take(&mut self.output[port])
     }
 
     pub(crate) fn heard_on(&mut self, port: usize) -> String {
-        String::from_utf8_lossy(&self.heard_bytes(port)).into_owned()
+        String::from_utf8_lossy(&self.output_bytes(port)).into_owned()
     }
 
-    pub(crate) fn heard(&mut self) -> String {
+    pub(crate) fn output(&mut self) -> String {
         self.heard_on(0)
     }
 
@@ -116,7 +116,7 @@ impl Bench {
     pub(crate) fn send(&mut self, id: u8, payload: &[u8]) -> String {
         assert_eq!(self.ask(&format!("AT+QSSLSEND={id},{}", payload.len())), "\r\n> ");
         self.type_bytes(payload);
-        self.heard()
+        self.output()
     }
 
     /// Makes a server send these bytes.
@@ -153,14 +153,14 @@ impl Bench {
     fn drain(&mut self) {
         loop {
             let mut moved = false;
-            for port in 0..self.heard.len() {
+            for port in 0..self.output.len() {
                 let output = self.modem.output(port);
                 if self.deaf[port] || output.is_empty() {
                     continue;
                 }
                 moved = true;
                 let count = output.len();
-                self.heard[port].extend_from_slice(output);
+                self.output[port].extend_from_slice(output);
                 self.modem.written(port, count, self.now);
             }
             if self.modem.next_deadline().is_some_and(|due| due <= self.now) {

@@ -172,7 +172,7 @@ mod tests {
             bench.type_bytes(part);
         }
         bench.pass(milliseconds(after));
-        let left = bench.heard() == "\r\nOK\r\n";
+        let left = bench.output() == "\r\nOK\r\n";
         (left, received(&bench).to_vec())
     }
 
@@ -182,7 +182,7 @@ mod tests {
         bench.type_bytes(b"AT\r\nOK\r\n\x1A\x1B\x00");
         assert_eq!(received(&bench), b"AT\r\nOK\r\n\x1A\x1B\x00");
         bench.say(0, b"\r\nNO CARRIER\r\n+QSSLURC: \"recv\",1,5\r\n");
-        assert_eq!(bench.heard(), "\r\nNO CARRIER\r\n+QSSLURC: \"recv\",1,5\r\n");
+        assert_eq!(bench.output(), "\r\nNO CARRIER\r\n+QSSLURC: \"recv\",1,5\r\n");
     }
 
     #[test]
@@ -224,7 +224,7 @@ mod tests {
         bench.pass(milliseconds(500));
         bench.say(0, b"late");
         bench.pass(milliseconds(500));
-        assert_eq!(bench.heard(), "late\r\nOK\r\n");
+        assert_eq!(bench.output(), "late\r\nOK\r\n");
     }
 
     #[test]
@@ -233,17 +233,17 @@ mod tests {
         bench.pass(seconds(1));
         bench.type_bytes(b"+++");
         bench.pass(seconds(1));
-        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\nOK\r\n");
         assert!(bench.ask("AT+QSSLSTATE=0").contains(",2,1,0,0,\"uart1\",1\r\n"));
         assert_eq!(bench.send(0, b"one"), "\r\nSEND OK\r\n");
         bench.say(0, b"unread");
-        assert_eq!(bench.heard(), "\r\n+QSSLURC: \"recv\",0\r\n");
+        assert_eq!(bench.output(), "\r\n+QSSLURC: \"recv\",0\r\n");
         assert_eq!(bench.ask("ATO"), "\r\nCONNECT\r\nunread");
         bench.type_bytes(b"two");
         bench.pass(seconds(1));
         bench.type_bytes(b"+++");
         bench.pass(seconds(1));
-        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QISWTMD=0,2"), "\r\nCONNECT\r\n");
         bench.type_bytes(b"three");
         assert_eq!(received(&bench), b"onetwothree");
@@ -263,11 +263,11 @@ mod tests {
             let quirks = Quirks { missed_escape_is_payload: is_payload, ..Quirks::strict() };
             let mut bench = streaming(Config { quirks, ..Config::default() });
             bench.modem.miss_next_escapes(1);
-            for heard in ["", "\r\nOK\r\n"] {
+            for output in ["", "\r\nOK\r\n"] {
                 bench.pass(seconds(1));
                 bench.type_bytes(b"+++");
                 bench.pass(seconds(1));
-                assert_eq!(bench.heard(), heard);
+                assert_eq!(bench.output(), output);
             }
             assert_eq!(received(&bench), payload);
         }
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn dropping_dtr_does_what_at_d_says() {
-        for (setting, heard, state) in [
+        for (setting, output, state) in [
             ("AT&D0", "", ",2,1,0,2,\"uart1\",1\r\n"),
             ("AT&D1", "\r\nOK\r\n", ",2,1,0,0,\"uart1\",1\r\n"),
             ("AT&D2", "\r\nNO CARRIER\r\n", ",4,1,0,2,\"uart1\",1\r\n"),
@@ -285,11 +285,11 @@ mod tests {
             bench.ask(setting);
             bench.open(0, 2);
             bench.type_bytes(b"abc");
-            bench.heard();
+            bench.output();
             bench.lines(0, false, true);
-            assert_eq!(bench.heard(), heard, "{setting}");
+            assert_eq!(bench.output(), output, "{setting}");
             bench.lines(0, true, true);
-            assert_eq!(bench.heard(), "", "{setting}");
+            assert_eq!(bench.output(), "", "{setting}");
             assert!(bench.ask_on(1, "AT+QSSLSTATE=0").contains(state), "{setting}");
             assert_eq!(bench.network.records()[0].received, b"abc", "{setting}");
         }
@@ -302,7 +302,7 @@ mod tests {
         let mut expected = b"\r\nCONNECT\r\n".to_vec();
         expected.extend(pattern(9, 0, 5_000));
         expected.extend(b"\r\nNO CARRIER\r\n");
-        assert_eq!(bench.heard_bytes(0), expected);
+        assert_eq!(bench.output_bytes(0), expected);
         assert!(bench.ask("AT+QSSLSTATE=0").contains(",4,1,0,2,\"uart1\",1\r\n"));
         assert_eq!(bench.ask("AT+QSSLCLOSE=0,0"), "\r\nOK\r\n");
     }
@@ -393,8 +393,8 @@ mod tests {
         assert!(bench.network.records()[0].said_bytes < 30_000);
         bench.host_reads(0, true);
         bench.look();
-        let heard = bench.heard_bytes(0);
-        assert_eq!(heard[11..200_011], pattern(4, 0, 200_000));
+        let output = bench.output_bytes(0);
+        assert_eq!(output[11..200_011], pattern(4, 0, 200_000));
     }
 
     #[test]
@@ -402,7 +402,7 @@ mod tests {
         let mut bench = streaming(Config::default());
         bench.modem.reboot(bench.now);
         bench.pass(seconds(4));
-        assert!(bench.heard().starts_with("\r\nRDY\r\n"));
+        assert!(bench.output().starts_with("\r\nRDY\r\n"));
         assert!(!bench.modem.modem_lines(0).dcd);
         assert_eq!(bench.network.open_connections(), 0);
     }
@@ -415,7 +415,7 @@ mod tests {
         assert_eq!(bench.ask_on(1, "AT+QISWTMD=0,0"), "\r\nERROR\r\n");
         assert_eq!(bench.ask_on(1, "AT+QSSLSEND=0,5"), "\r\nERROR\r\n");
         assert_eq!(bench.ask_on(1, "AT+QSSLCLOSE=0"), "\r\nOK\r\n");
-        assert_eq!(bench.heard(), "\r\nNO CARRIER\r\n");
+        assert_eq!(bench.output(), "\r\nNO CARRIER\r\n");
     }
 
     #[test]
@@ -427,7 +427,7 @@ mod tests {
         assert_eq!(bench.ask("AT+QSSLOPEN=1,1,0,\"a.example\",443,2"), "");
         assert_eq!(bench.ask("AT"), "");
         bench.pass(seconds(3));
-        assert_eq!(bench.heard(), "\r\nERROR\r\n");
+        assert_eq!(bench.output(), "\r\nERROR\r\n");
         assert_eq!(bench.ask("AT+QIGETERROR"), "\r\n+QIGETERROR: 566,Socket connection failed\r\n\r\nOK\r\n");
         assert!(bench.modem.sockets_in_use().is_empty());
     }

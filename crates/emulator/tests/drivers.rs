@@ -53,12 +53,12 @@ impl Driver {
     /// What has come when so much time has passed.
     fn after(&mut self, time: Duration) -> String {
         let end = self.now + time;
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         loop {
             let output = self.modem.output(0).to_vec();
             if !output.is_empty() {
                 self.modem.written(0, output.len(), self.now);
-                heard.extend_from_slice(&output);
+                received.extend_from_slice(&output);
             }
             let due = self.modem.next_deadline().into_iter().chain(self.network.next_deadline()).min();
             match due.filter(|due| *due <= end) {
@@ -72,7 +72,7 @@ impl Driver {
             }
         }
         self.now = end;
-        String::from_utf8(heard).expect("this server sends text")
+        String::from_utf8(received).expect("this server sends text")
     }
 
     /// What is sent, and exactly what is answered.

@@ -26,15 +26,14 @@ use qssl_modem_emulator::network::Network as _;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Plan, Simulated};
 use qssl_modem_emulator::replay::Replay;
 use qssl_proxy::{Credentials, HELD_MAX_BYTES, Handshake, Protocol, RequestOutcome, Then};
+pub use qssl_simulation::Chance;
+use qssl_simulation::Outcome;
+use qssl_simulation::by_hand::ByHand;
+use qssl_simulation::material::{NASTY, NOISE, UNFAIR, URCS};
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
 use qssl_tunnel::cli::{Cli, Command, RunArgs};
 use qssl_tunnel::config::{self, Environment};
 use qssl_tunnel::ports::rfc2217::{Telnet, escape};
-
-pub use crate::Chance;
-use crate::Outcome;
-use crate::by_hand::ByHand;
-use crate::material::{NASTY, NOISE, UNFAIR, URCS};
-use crate::wiring::{Connection, Fault, Leaves, Port, Reads, Sends, Wiring, millis, seconds};
 
 /// A target: bytes in, a panic if something is wrong.
 pub type Target = fn(&[u8]);

@@ -75,7 +75,7 @@ pub struct Rote {
     upload: Option<(String, usize)>,
     /// TLS settings: key with its quotes, context, value.
     tls: BTreeMap<(String, String), String>,
-    heard: Vec<u8>,
+    received: Vec<u8>,
     payload: Option<(usize, usize)>,
     /// The payload, as socket and length, that follows the next answer from `instead`.
     payload_next: Option<(usize, usize)>,
@@ -198,7 +198,7 @@ impl ByHand {
     /// The modem takes commands again on this port.
     pub fn stream_is_over(&mut self, port: usize) {
         self.ports[port].stream = None;
-        self.ports[port].heard.clear();
+        self.ports[port].received.clear();
     }
 
     /// How many of the bytes that the modem sent have not been taken yet.
@@ -319,7 +319,7 @@ impl ByHand {
                     };
                     let rote = &mut self.ports[port];
                     rote.is_open = true;
-                    rote.heard.clear();
+                    rote.received.clear();
                     (rote.payload, rote.stream, rote.upload) = (None, None, None);
                     self.relay.handle(Input::Port(port, PortInput::Opened(facts)), now);
                 }
@@ -456,30 +456,30 @@ impl Rote {
             }
             // ESC and Ctrl-Z discard the line so far; no send waits for them here.
             if self.stream.is_none() && matches!(byte, 0x1A | 0x1B) {
-                self.heard.clear();
+                self.received.clear();
                 continue;
             }
-            self.heard.push(byte);
+            self.received.push(byte);
             if let Some(socket) = self.stream {
                 // `+++` alone ends data mode; this modem knows no guard times.
-                match self.heard.as_slice() {
+                match self.received.as_slice() {
                     b"+" | b"++" => {}
                     b"+++" => self.leaves_data_mode(),
-                    _ => self.taken[socket].append(&mut self.heard),
+                    _ => self.taken[socket].append(&mut self.received),
                 }
-            } else if self.heard == b"+++" {
-                self.heard.clear();
+            } else if self.received == b"+++" {
+                self.received.clear();
             } else if byte == b'\r' {
-                let line = std::mem::take(&mut self.heard);
+                let line = std::mem::take(&mut self.received);
                 self.answer(String::from_utf8_lossy(&line).trim());
             }
-            self.heard.truncate(HEARD_MAX);
+            self.received.truncate(RECEIVED_MAX);
         }
     }
 
     fn leaves_data_mode(&mut self) {
         if self.stream.take().is_some() {
-            self.heard.clear();
+            self.received.clear();
             self.say("OK");
         }
     }
@@ -683,6 +683,6 @@ const KNOWN: [(&str, &str); 6] = [
 const IDLE_STEPS_MAX: u32 = 20;
 const ROUNDS_MAX: u32 = 1_000_000;
 /// Most bytes of a line; no command of the core is longer.
-const HEARD_MAX: usize = 4_096;
+const RECEIVED_MAX: usize = 4_096;
 /// A command line, a file being stored, or one send: 64 kB at most.
 const PORT_OUTPUT_MAX: usize = 64 * 1024;

@@ -12,7 +12,6 @@ mod chance;
 pub mod datagrams;
 mod far;
 pub mod figures;
-pub mod fuzz;
 pub mod material;
 pub mod trace;
 mod wire;
@@ -24,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use qssl_core::Kind;
 use qssl_core::at::SocketId;
-use qssl_core::modem::{self, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts};
+use qssl_core::modem::{self, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts, PortState};
 use qssl_core::relay::{Action, ClientId, Relay};
 use qssl_core::settings::{self, Identity, Mode, Settings, Tunnel};
 use qssl_core::{ClientInput, Input, PortInput};
@@ -805,6 +804,9 @@ impl Simulation {
             Fault::SpoilFrames(count) => self.modem.spoil_next_frames(count),
             Fault::FalsifyLength(length) => self.modem.falsify_next_frame_length(length),
             Fault::LoseInFrame(bytes) => self.modem.lose_bytes_in_next_frame(bytes),
+            Fault::EndChannel(dlci, by_disc) => {
+                self.modem.end_channel(0, dlci, by_disc, now, &mut self.network);
+            }
             Fault::HoldChannel(dlci) => {
                 self.modem.hold_channel_until_test(0, dlci, now);
             }
@@ -831,7 +833,7 @@ impl Simulation {
             Fault::CutUrcHead(_) => boots_silently,
             Fault::Noise(port, _) => {
                 let modem = self.relay.modem();
-                modem.port_state(*port) == "data"
+                modem.port_state(*port) == PortState::Data
                     || self.modem.modem_lines(*port).dcd
                     || boots_silently && modem.awaits_payload(*port)
             }
@@ -841,7 +843,7 @@ impl Simulation {
 
     /// Whether a port is a stream for the host, but no longer for the modem.
     fn streams_ended_unseen(&self) -> bool {
-        let is_stream = |port: usize| self.relay.modem().port_state(port) == "data";
+        let is_stream = |port: usize| self.relay.modem().port_state(port) == PortState::Data;
         (0..self.wires.len()).any(|port| is_stream(port) && !self.modem.modem_lines(port).dcd)
     }
 
@@ -983,7 +985,7 @@ impl Simulation {
         for (index, client) in self.clients.iter().enumerate() {
             let is_connected = client.accepted_at().is_some() && client.outcome.is_none();
             let is_stream = self.wiring.connections[index].mode == Mode::Transparent;
-            let may_be_its = (self.wires.len() == 1) || is_stream == (state == "data");
+            let may_be_its = (self.wires.len() == 1) || is_stream == (state == PortState::Data);
             self.met_overrun[index] |= is_connected && may_be_its;
         }
     }

@@ -274,6 +274,8 @@ pub enum Fault {
     LoseInFrame(usize),
     /// FC of the module stops the host on this channel, whatever room there is, until the host sends TEST.
     HoldChannel(u8),
+    /// The module closes this channel of a multiplexer by itself, with DISC (true) or DM.
+    EndChannel(u8, bool),
     /// The server of each connection of this datagram tunnel ends it.
     EndDatagrams(usize, Ending),
 }

@@ -8,6 +8,8 @@
 
 use std::time::{Duration, Instant};
 
+use qssl_core::modem::PortState;
+
 /// The witness of one port.
 pub struct Witness {
     /// The line alters words, so that what the modem meant cannot be known.
@@ -98,18 +100,18 @@ impl Witness {
         }
     }
 
-    /// The core writes bytes. `state`: the port is `closed`, `waking`, `command` or `data` for the core.
-    pub fn host_writes(&mut self, bytes: &[u8], state: &str, now: Instant) {
+    /// The core writes bytes. `state`: what the port carries as far as the core knows.
+    pub fn host_writes(&mut self, bytes: &[u8], state: PortState, now: Instant) {
         self.follow(state);
         match state {
             _ if self.is_blind => {}
-            "command" => {
+            PortState::Command => {
                 let mut rest = bytes;
                 while !rest.is_empty() {
                     rest = &rest[self.written(rest, now)..];
                 }
             }
-            "waking" => {
+            PortState::Resync => {
                 let wakes = bytes.iter().all(|byte| b"AT\r+CME?IF=0,\x1A\x1B".contains(byte));
                 assert!(wakes, "to a modem that must answer first: {}", bytes.escape_ascii());
                 self.line.extend_from_slice(bytes);
@@ -209,7 +211,7 @@ impl Witness {
     /// `awaits_payload`: the rest of announced payload comes first. `next_deadline`: the core's next deadline.
     pub fn check(
         &mut self,
-        state: &str,
+        state: PortState,
         is_unread: bool,
         awaits_payload: bool,
         next_deadline: Option<Instant>,
@@ -236,10 +238,10 @@ impl Witness {
 
     /// Follows the state of the port: in data mode everything is payload; a command that the core no longer waits
     /// for was given up.
-    fn follow(&mut self, state: &str) {
+    fn follow(&mut self, state: PortState) {
         match (state, &self.state) {
-            ("command", _) | (_, State::Asking { .. }) if state != "data" => {}
-            ("data", _) => self.state = State::Idle,
+            (PortState::Command, _) | (_, State::Asking { .. }) if state != PortState::Data => {}
+            (PortState::Data, _) => self.state = State::Idle,
             (_, before) => {
                 self.seen.given_up += u64::from(matches!(before, State::InFlight(it) if !it.answered));
                 self.line.clear();

@@ -80,14 +80,14 @@ pub fn run(args: &DoctorArgs, environment: &Environment) -> anyhow::Result<ExitS
             let has_tls_options = args.tls != TlsOptions::default();
             if let Err(failure) = doctor.examine(has_tls_options) {
                 let check = doctor.report.next();
-                doctor.report.failed(check, failure.status, failure.message, "");
+                doctor.report.failed(check, failure.kind, failure.message, "");
                 doctor.report.skip_rest(tunnel.is_some(), "the modem cannot be asked any more");
             }
             doctor.put_back();
             report = doctor.report;
         }
         Err(failure) => {
-            report.failed("port", failure.status, failure.message, "");
+            report.failed("port", failure.kind, failure.message, "");
             report.skip_rest(tunnel.is_some(), "there is no port");
         }
     }
@@ -142,7 +142,7 @@ struct Proxy {
 }
 
 /// An answer, in the form that the checks need.
-struct Heard {
+struct ModemAnswer {
     lines: Vec<String>,
     outcome: Option<CommandOutcome>,
     /// Why it was refused, in words.
@@ -151,7 +151,7 @@ struct Heard {
     number: Option<u16>,
 }
 
-impl From<UserAnswer> for Heard {
+impl From<UserAnswer> for ModemAnswer {
     fn from(answer: UserAnswer) -> Self {
         let (error, number) = match &answer.outcome {
             Some(CommandOutcome::Ok) => (None, None),
@@ -159,7 +159,7 @@ impl From<UserAnswer> for Heard {
             Some(other) => (Some(format!("{other:?}")), None),
             None => (Some("no answer".to_owned()), None),
         };
-        Heard { lines: answer.lines, outcome: answer.outcome, error, number }
+        ModemAnswer { lines: answer.lines, outcome: answer.outcome, error, number }
     }
 }
 
@@ -243,13 +243,13 @@ impl Doctor<'_> {
     }
 
     /// Sends a line.
-    fn say(&mut self, text: impl Into<String>) -> Result<Heard, Failure> {
-        self.conversation.ask(Command::line(text)).map(Heard::from)
+    fn say(&mut self, text: impl Into<String>) -> Result<ModemAnswer, Failure> {
+        self.conversation.ask(Command::line(text)).map(ModemAnswer::from)
     }
 
     /// Sends a command that does not affect a daemon's tunnels, even if the daemon would refuse it.
-    fn insist(&mut self, command: Command) -> Result<Heard, Failure> {
-        self.conversation.insist(command).map(Heard::from)
+    fn insist(&mut self, command: Command) -> Result<ModemAnswer, Failure> {
+        self.conversation.insist(command).map(ModemAnswer::from)
     }
 
     /// Checks port and modem. Without them nothing else can be checked.
@@ -262,14 +262,14 @@ impl Doctor<'_> {
                 self.report.ok("modem", "answers");
                 Ok(true)
             }
-            Err(failure) if matches!(failure.status, Kind::Signal(_)) => Err(failure),
+            Err(failure) if matches!(failure.kind, Kind::Signal(_)) => Err(failure),
             Err(failure) => {
-                if failure.status == Kind::ModemSilent {
+                if failure.kind == Kind::ModemSilent {
                     let name = self.conversation.name();
                     self.report.ok("port", name);
                 }
                 let check = self.report.next();
-                let advice = match failure.status {
+                let advice = match failure.kind {
                     Kind::PortUnavailable if self.conversation.is_shared() => {
                         "check that the modem is plugged in and has power; qssl-tunnel status shows the port that the daemon \
                          waits for"
@@ -282,7 +282,7 @@ impl Doctor<'_> {
                     }
                     _ => "",
                 };
-                self.report.failed(check, failure.status, failure.message, advice);
+                self.report.failed(check, failure.kind, failure.message, advice);
                 self.report.skip_rest(self.tunnel.is_some(), "the modem cannot be asked");
                 Ok(false)
             }
@@ -644,8 +644,8 @@ impl Doctor<'_> {
         while let Some(command) = self.undo.pop() {
             let shown = command.to_string();
             match self.insist(command) {
-                Ok(Heard { error: None, .. }) => {}
-                Ok(Heard { error: Some(error), .. }) => refused.push(format!("{shown} ({error})")),
+                Ok(ModemAnswer { error: None, .. }) => {}
+                Ok(ModemAnswer { error: Some(error), .. }) => refused.push(format!("{shown} ({error})")),
                 Err(failure) => refused.push(format!("{shown} ({failure})")),
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::trials::{Trial, trials};
-use super::{Doctor, Heard, Proxy, SettingsOf};
+use super::{Doctor, ModemAnswer, Proxy, SettingsOf};
 use crate::commands::cert::LARGEST_FILE_BYTES;
 use crate::config::{self, Authentication, Target};
 use crate::daemon::exit_status::ExitStatus;
@@ -187,7 +187,7 @@ impl Doctor<'_> {
                 self.report.failed("tcp", ExitStatus::ConnectFailed, seen, advice);
             }
             (code, _) => {
-                let status = OpenFailure::Code(ResultCode(code)).status();
+                let status = OpenFailure::Code(ResultCode(code)).kind();
                 let doubt = self.doubt();
                 let advice = doubt.trim_start_matches("; ");
                 self.report.failed("tcp", status, ResultCode(code).to_string(), advice);
@@ -222,7 +222,7 @@ impl Doctor<'_> {
         let wanted = match self.wanted(tunnel, tls)? {
             Ok(wanted) => wanted,
             Err(failure) => {
-                self.report.failed("tls", failure.status, failure.message, "");
+                self.report.failed("tls", failure.kind, failure.message, "");
                 return Ok(());
             }
         };
@@ -266,7 +266,7 @@ impl Doctor<'_> {
                 }
             },
             code => {
-                let status = OpenFailure::Code(ResultCode(code)).status();
+                let status = OpenFailure::Code(ResultCode(code)).kind();
                 let advice = match ResultCode(code) {
                     ResultCode::TIMED_OUT if tunnel.carries_datagrams() => {
                         "the server does not answer DTLS: is this its port, and is it reached by UDP?"
@@ -548,7 +548,7 @@ fn read_back(settings: &[Setting]) -> config::Tls {
 }
 
 /// The value of the TLS setting that was queried.
-fn value_in(answer: &Heard) -> Option<&str> {
+fn value_in(answer: &ModemAnswer) -> Option<&str> {
     TlsSetting::first(&answer.lines)?.value
 }
 

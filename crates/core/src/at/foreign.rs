@@ -31,7 +31,7 @@ pub(super) struct Text {
     /// When it is over.
     until: Until,
     /// How much of its end has been seen.
-    end: End,
+    end: TextEnd,
     /// Bytes so far.
     taken: usize,
     /// It is the answer to a command: its lines are wanted.
@@ -68,7 +68,7 @@ enum Until {
 
 /// How much of the end of a text has been seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum TextEnd {
     /// The CR of the header; its LF is not text.
     HeaderCr,
     Nothing,
@@ -94,19 +94,19 @@ pub(super) enum ForeignStep {
 }
 
 impl Text {
-    fn new(until: Until, end: End) -> Text {
+    fn new(until: Until, end: TextEnd) -> Text {
         Text { owed: 0, quotes: Quotes::Plain, until, end, taken: 0, is_answer: false }
     }
 
     /// It may be over: nothing of it need follow.
     pub(super) fn may_be_over(&self) -> bool {
-        self.end == End::CrLf
+        self.end == TextEnd::CrLf
     }
 
     /// Takes a byte.
     pub(super) fn take(&mut self, byte: u8) -> ForeignStep {
-        if self.end == End::HeaderCr {
-            self.end = End::Nothing;
+        if self.end == TextEnd::HeaderCr {
+            self.end = TextEnd::Nothing;
             if byte == b'\n' {
                 return ForeignStep::Between;
             }
@@ -117,26 +117,26 @@ impl Text {
             return ForeignStep::Inside;
         }
         match (self.end, byte) {
-            (End::LineCr, b'\n') => return ForeignStep::Over,
-            (End::Cr | End::CrLf, b'\r') => {
-                self.end = End::LineCr;
+            (TextEnd::LineCr, b'\n') => return ForeignStep::Over,
+            (TextEnd::Cr | TextEnd::CrLf, b'\r') => {
+                self.end = TextEnd::LineCr;
                 return ForeignStep::Between;
             }
-            (End::Cr, b'\n') => {
+            (TextEnd::Cr, b'\n') => {
                 let is_empty = self.taken == 0 && self.until == Until::EmptyLineOrNothing;
                 if is_empty || self.until == Until::LineEnd {
                     return ForeignStep::Over;
                 }
-                self.end = End::CrLf;
+                self.end = TextEnd::CrLf;
                 return ForeignStep::Between;
             }
             (_, b'\r') if self.quotes.allow_end() => {
-                self.end = End::Cr;
+                self.end = TextEnd::Cr;
                 return ForeignStep::LineEnd;
             }
             _ => {}
         }
-        self.end = End::Nothing;
+        self.end = TextEnd::Nothing;
         self.quotes.take(byte);
         self.taken += 1;
         if self.taken > TEXT_MAX { ForeignStep::Endless } else { ForeignStep::Inside }
@@ -164,8 +164,8 @@ pub(super) fn follows(line: &[u8], terminator: Option<u8>, is_ours: bool) -> Opt
     let (name, values) = (&line[..colon], line[colon + 1..].trim_ascii_start());
     let start = line.len() - values.len();
     let end = match terminator {
-        Some(b'\r') => End::HeaderCr,
-        _ => End::Nothing,
+        Some(b'\r') => TextEnd::HeaderCr,
+        _ => TextEnd::Nothing,
     };
     let text = |until| Some(Follows::Text(Text::new(until, end)));
     match name {
@@ -186,7 +186,7 @@ pub(super) fn follows(line: &[u8], terminator: Option<u8>, is_ours: bool) -> Opt
             let is_open = line.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
             let is_text = is_open || terminator.is_none();
             let quotes = Quotes::Paired { is_open };
-            is_text.then_some(Follows::Text(Text { quotes, ..Text::new(Until::LineEnd, End::Nothing) }))
+            is_text.then_some(Follows::Text(Text { quotes, ..Text::new(Until::LineEnd, TextEnd::Nothing) }))
         }
         _ => None,
     }
@@ -267,8 +267,8 @@ fn published(line: &[u8], start: usize, terminator: Option<u8>) -> Option<Follow
     let is_behind =
         values.ends_with(b"\"") && values[topic..].iter().filter(|byte| **byte == b'"').count() > 3;
     let end = match terminator {
-        Some(b'\r') if is_behind => End::Cr,
-        _ => End::Nothing,
+        Some(b'\r') if is_behind => TextEnd::Cr,
+        _ => TextEnd::Nothing,
     };
     let text = Text { quotes: Quotes::Last { is_behind }, ..Text::new(Until::EmptyLine, end) };
     let Some((length, begun)) = announced(&values[topic + 1..]) else { return Some(Follows::Text(text)) };
@@ -277,7 +277,7 @@ fn published(line: &[u8], start: usize, terminator: Option<u8>) -> Option<Follow
     let owed = missing.saturating_sub(usize::from(terminator.is_some()));
     match missing {
         0 => None,
-        _ => Some(Follows::Text(Text { owed, ..Text::new(Until::LineEnd, End::Nothing) })),
+        _ => Some(Follows::Text(Text { owed, ..Text::new(Until::LineEnd, TextEnd::Nothing) })),
     }
 }
 

@@ -146,7 +146,7 @@ pub struct HeldTimes {
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum DlciEffect {
     /// Send SABM.
     Sabm,
     /// Send UA.
@@ -356,23 +356,23 @@ impl Dlci {
     // What happens to it.
 
     /// It is opened: bytes of an earlier conversation are dropped.
-    pub fn open(&mut self, due: Instant) -> Option<Effect> {
+    pub fn open(&mut self, due: Instant) -> Option<DlciEffect> {
         if !matches!(self.state, DlciState::Closed) {
             return None;
         }
         self.incoming.reset();
         self.state = DlciState::Opening(Opening::new(due));
-        Some(Effect::Sabm)
+        Some(DlciEffect::Sabm)
     }
 
     /// It is closed. What waits to leave is dropped.
-    pub fn close(&mut self, due: Instant, now: Instant) -> Option<Effect> {
+    pub fn close(&mut self, due: Instant, now: Instant) -> Option<DlciEffect> {
         if !matches!(self.state, DlciState::Open(_) | DlciState::Opening(_)) {
             return None;
         }
         self.leave_open(now);
         self.state = DlciState::Closing(Attempt::new(due));
-        Some(Effect::Disc { is_polled: true })
+        Some(DlciEffect::Disc { is_polled: true })
     }
 
     /// The multiplexer is left or lost.
@@ -382,17 +382,17 @@ impl Dlci {
     }
 
     /// SABM of the module.
-    pub fn sabm(&mut self, due: Instant) -> [Option<Effect>; 2] {
+    pub fn sabm(&mut self, due: Instant) -> [Option<DlciEffect>; 2] {
         match &mut self.state {
             DlciState::Opening(opening) => opening.sabm(),
-            DlciState::Closed => return [Some(Effect::Ua), self.opened(due)],
+            DlciState::Closed => return [Some(DlciEffect::Ua), self.opened(due)],
             DlciState::Open(_) | DlciState::Closing(_) => {}
         }
-        [Some(Effect::Ua), None]
+        [Some(DlciEffect::Ua), None]
     }
 
     /// UA.
-    pub fn ua(&mut self, due: Instant) -> Option<Effect> {
+    pub fn ua(&mut self, due: Instant) -> Option<DlciEffect> {
         match &mut self.state {
             DlciState::Opening(opening) => {
                 if opening.ua() {
@@ -407,7 +407,7 @@ impl Dlci {
     }
 
     /// DM.
-    pub fn dm(&mut self, now: Instant) -> Option<Effect> {
+    pub fn dm(&mut self, now: Instant) -> Option<DlciEffect> {
         match &mut self.state {
             DlciState::Opening(opening) => {
                 opening.dm();
@@ -423,24 +423,24 @@ impl Dlci {
     }
 
     /// DISC of the module.
-    pub fn disc(&mut self, now: Instant) -> Option<Effect> {
+    pub fn disc(&mut self, now: Instant) -> Option<DlciEffect> {
         match &self.state {
-            DlciState::Closed => Some(Effect::Ua),
+            DlciState::Closed => Some(DlciEffect::Ua),
             // It crossed our own SABM, which is answered after it.
-            DlciState::Opening(_) => Some(Effect::Ua),
+            DlciState::Opening(_) => Some(DlciEffect::Ua),
             DlciState::Open(_) | DlciState::Closing(_) => {
                 self.leave_open(now);
                 self.closed();
-                Some(Effect::ClosedByModule)
+                Some(DlciEffect::ClosedByModule)
             }
         }
     }
 
     /// Data came. The caller has made sure of [`Dlci::may_take`].
-    pub fn data(&mut self, bytes: &[u8]) -> Option<Effect> {
+    pub fn data(&mut self, bytes: &[u8]) -> Option<DlciEffect> {
         let DlciState::Open(open) = &self.state else {
             // While it is being opened or closed the module may have sent it before it knew.
-            return matches!(self.state, DlciState::Closed).then_some(Effect::Dm);
+            return matches!(self.state, DlciState::Closed).then_some(DlciEffect::Dm);
         };
         if open.taking != Taking::Dropping {
             self.incoming.append(bytes);
@@ -449,7 +449,7 @@ impl Dlci {
     }
 
     /// The module shows its lines.
-    pub fn lines_came(&mut self, lines: V24, now: Instant) -> Option<Effect> {
+    pub fn lines_came(&mut self, lines: V24, now: Instant) -> Option<DlciEffect> {
         let DlciState::Open(open) = &mut self.state else { return None };
         let before = open.theirs.replace(lines);
         let was_ready = before.is_none_or(V24::rtr);
@@ -465,7 +465,7 @@ impl Dlci {
             self.held.by_module += open.sending.lasted(now);
             open.sending = sending;
         }
-        (before != Some(lines)).then_some(Effect::Changed(lines))
+        (before != Some(lines)).then_some(DlciEffect::Changed(lines))
     }
 
     /// The module answered MSC with these lines.
@@ -479,14 +479,14 @@ impl Dlci {
     }
 
     /// DTR is set or clear. Nothing happens on a DLCI that is not open: it opens with DTR set.
-    pub fn set_dtr(&mut self, is_set: bool, due: Instant) -> Option<Effect> {
+    pub fn set_dtr(&mut self, is_set: bool, due: Instant) -> Option<DlciEffect> {
         let DlciState::Open(open) = &mut self.state else { return None };
         let lines = open.ours.with_rtc(is_set);
         (lines != open.ours).then(|| open.show(lines, due))
     }
 
     /// The lines are sent once more.
-    pub fn show_again(&mut self, due: Instant) -> Option<Effect> {
+    pub fn show_again(&mut self, due: Instant) -> Option<DlciEffect> {
         let DlciState::Open(open) = &mut self.state else { return None };
         Some(open.show(open.ours, due))
     }
@@ -502,7 +502,7 @@ impl Dlci {
     }
 
     /// The user had the chance to consume, and too much waits: the module is held.
-    pub fn hold(&mut self, due: Instant, now: Instant) -> Option<Effect> {
+    pub fn hold(&mut self, due: Instant, now: Instant) -> Option<DlciEffect> {
         let DlciState::Open(open) = &mut self.state else { return None };
         if open.taking != Taking::All {
             return None;
@@ -515,7 +515,7 @@ impl Dlci {
     ///
     /// # Panics
     /// If fewer were in [`Dlci::incoming`].
-    pub fn consume(&mut self, count: usize, due: Instant, now: Instant) -> Option<Effect> {
+    pub fn consume(&mut self, count: usize, due: Instant, now: Instant) -> Option<DlciEffect> {
         self.incoming.consume(count);
         if self.incoming.is_empty() && self.incoming.capacity() > KEPT_BYTES {
             self.incoming.reset();
@@ -530,7 +530,7 @@ impl Dlci {
     }
 
     /// What waits is dropped, and what comes until it is closed: the module did not stop, and the user does not read.
-    pub fn overrun(&mut self, due: Instant, now: Instant) -> Option<Effect> {
+    pub fn overrun(&mut self, due: Instant, now: Instant) -> Option<DlciEffect> {
         self.incoming.reset();
         let DlciState::Open(open) = &mut self.state else { return None };
         self.held.by_us += open.taking.lasted(now);
@@ -551,37 +551,43 @@ impl Dlci {
         self.frame_size = self.frame_size.min(frame_size.max(1));
     }
 
-    /// The deadline has passed. `again`: when an answer to what is sent now is due.
-    pub fn deadline_passed(&mut self, again: Instant, now: Instant) -> Option<Effect> {
+    /// The deadline has passed. `again` and `message_again`: when the answer to a frame and to a message that is sent now is
+    /// due.
+    pub fn deadline_passed(
+        &mut self,
+        again: Instant,
+        message_again: Instant,
+        now: Instant,
+    ) -> Option<DlciEffect> {
         if self.next_deadline().is_none_or(|deadline| now < deadline) {
             return None;
         }
         match &mut self.state {
             DlciState::Closed => None,
             DlciState::Opening(opening) => match opening.repeat(again) {
-                Ok(()) => Some(Effect::Sabm),
+                Ok(()) => Some(DlciEffect::Sabm),
                 Err(_) => self.closed(),
             },
             DlciState::Closing(attempt) => {
                 let is_polled = attempt.sent.is_multiple_of(2);
-                if attempt.repeat(again) { Some(Effect::Disc { is_polled }) } else { self.closed() }
+                if attempt.repeat(again) { Some(DlciEffect::Disc { is_polled }) } else { self.closed() }
             }
             DlciState::Open(open) => {
                 match &mut open.sending {
                     Sending::NotReady { until, .. } if *until <= now => {
                         self.held.by_module += open.sending.lasted(now);
                         open.sending = Sending::Free;
-                        return Some(Effect::AskAlive);
+                        return Some(DlciEffect::AskAlive);
                     }
                     Sending::FlowOff { ask, .. } if *ask <= now => {
                         *ask = now + FLOW_OFF_ASK;
-                        return Some(Effect::AskAlive);
+                        return Some(DlciEffect::AskAlive);
                     }
                     _ => {}
                 }
                 let attempt = open.unanswered.as_mut()?;
-                if attempt.repeat(again) {
-                    return Some(Effect::Lines(open.ours));
+                if attempt.repeat(message_again) {
+                    return Some(DlciEffect::Lines(open.ours));
                 }
                 // Some modules never answer MSC.
                 open.unanswered = None;
@@ -592,7 +598,7 @@ impl Dlci {
 
     // Its transitions.
 
-    fn opened(&mut self, due: Instant) -> Option<Effect> {
+    fn opened(&mut self, due: Instant) -> Option<DlciEffect> {
         let ours = V24::HOST;
         self.state = DlciState::Open(Open {
             ours,
@@ -601,12 +607,12 @@ impl Dlci {
             sending: Sending::Free,
             taking: Taking::All,
         });
-        Some(Effect::Opened(ours))
+        Some(DlciEffect::Opened(ours))
     }
 
-    fn closed(&mut self) -> Option<Effect> {
+    fn closed(&mut self) -> Option<DlciEffect> {
         self.state = DlciState::Closed;
-        Some(Effect::Closed)
+        Some(DlciEffect::Closed)
     }
 
     /// What only an open one has is over.
@@ -625,10 +631,10 @@ impl Dlci {
 
 impl Open {
     /// Other lines are shown.
-    fn show(&mut self, lines: V24, due: Instant) -> Effect {
+    fn show(&mut self, lines: V24, due: Instant) -> DlciEffect {
         self.ours = lines;
         self.unanswered = Some(Attempt::new(due));
-        Effect::Lines(lines)
+        DlciEffect::Lines(lines)
     }
 }
 
@@ -722,7 +728,7 @@ mod tests {
 
     #[test]
     fn every_event_has_its_effect_in_every_state() {
-        type Event = fn(&mut Dlci) -> Vec<Effect>;
+        type Event = fn(&mut Dlci) -> Vec<DlciEffect>;
         let open: Event = |it| it.open(now() + WAIT).into_iter().collect();
         let close: Event = |it| it.close(now() + WAIT, now()).into_iter().collect();
         let sabm: Event = |it| it.sabm(now() + WAIT).into_iter().flatten().collect();
@@ -732,42 +738,42 @@ mod tests {
         let data: Event = |it| it.data(b"abc").into_iter().collect();
         let lines: Event = |it| it.lines_came(V24::from(0x8D), now()).into_iter().collect();
         let dtr: Event = |it| it.set_dtr(false, now() + WAIT).into_iter().collect();
-        let (no, opened) = (Vec::new, || Effect::Opened(V24::HOST));
-        let disc_sent = || vec![Effect::Disc { is_polled: true }];
+        let (no, opened) = (Vec::new, || DlciEffect::Opened(V24::HOST));
+        let disc_sent = || vec![DlciEffect::Disc { is_polled: true }];
         for (state, event, effects, then) in [
-            ("closed", open, vec![Effect::Sabm], "opening"),
+            ("closed", open, vec![DlciEffect::Sabm], "opening"),
             ("closed", close, no(), "closed"),
-            ("closed", sabm, vec![Effect::Ua, opened()], "open"),
+            ("closed", sabm, vec![DlciEffect::Ua, opened()], "open"),
             ("closed", ua, no(), "closed"),
             ("closed", dm, no(), "closed"),
-            ("closed", disc, vec![Effect::Ua], "closed"),
-            ("closed", data, vec![Effect::Dm], "closed"),
+            ("closed", disc, vec![DlciEffect::Ua], "closed"),
+            ("closed", data, vec![DlciEffect::Dm], "closed"),
             ("closed", lines, no(), "closed"),
             ("closed", dtr, no(), "closed"),
             ("opening", open, no(), "opening"),
             ("opening", close, disc_sent(), "closing"),
-            ("opening", sabm, vec![Effect::Ua], "opening"),
+            ("opening", sabm, vec![DlciEffect::Ua], "opening"),
             ("opening", ua, vec![opened()], "open"),
             ("opening", dm, no(), "opening"),
-            ("opening", disc, vec![Effect::Ua], "opening"),
+            ("opening", disc, vec![DlciEffect::Ua], "opening"),
             ("opening", data, no(), "opening"),
             ("opening", lines, no(), "opening"),
             ("opening", dtr, no(), "opening"),
             ("open", open, no(), "open"),
             ("open", close, disc_sent(), "closing"),
-            ("open", sabm, vec![Effect::Ua], "open"),
+            ("open", sabm, vec![DlciEffect::Ua], "open"),
             ("open", ua, no(), "open"),
-            ("open", dm, vec![Effect::Closed], "closed"),
-            ("open", disc, vec![Effect::ClosedByModule], "closed"),
+            ("open", dm, vec![DlciEffect::Closed], "closed"),
+            ("open", disc, vec![DlciEffect::ClosedByModule], "closed"),
             ("open", data, no(), "open"),
-            ("open", lines, vec![Effect::Changed(V24::from(0x8D))], "open"),
-            ("open", dtr, vec![Effect::Lines(V24::HOST.with_rtc(false))], "open"),
+            ("open", lines, vec![DlciEffect::Changed(V24::from(0x8D))], "open"),
+            ("open", dtr, vec![DlciEffect::Lines(V24::HOST.with_rtc(false))], "open"),
             ("closing", open, no(), "closing"),
             ("closing", close, no(), "closing"),
-            ("closing", sabm, vec![Effect::Ua], "closing"),
-            ("closing", ua, vec![Effect::Closed], "closed"),
-            ("closing", dm, vec![Effect::Closed], "closed"),
-            ("closing", disc, vec![Effect::ClosedByModule], "closed"),
+            ("closing", sabm, vec![DlciEffect::Ua], "closing"),
+            ("closing", ua, vec![DlciEffect::Closed], "closed"),
+            ("closing", dm, vec![DlciEffect::Closed], "closed"),
+            ("closing", disc, vec![DlciEffect::ClosedByModule], "closed"),
             ("closing", data, no(), "closing"),
             ("closing", lines, no(), "closing"),
             ("closing", dtr, no(), "closing"),
@@ -783,14 +789,18 @@ mod tests {
             let mut dlci = dlci(state);
             let mut effects = Vec::new();
             while let Some(deadline) = dlci.next_deadline() {
-                assert_eq!(dlci.deadline_passed(deadline + WAIT, deadline - WAIT / 2), None, "too early");
-                effects.extend(dlci.deadline_passed(deadline + WAIT, deadline));
+                assert_eq!(
+                    dlci.deadline_passed(deadline + WAIT, deadline + WAIT, deadline - WAIT / 2),
+                    None,
+                    "too early"
+                );
+                effects.extend(dlci.deadline_passed(deadline + WAIT, deadline + WAIT, deadline));
             }
-            let disc = |is_polled| Effect::Disc { is_polled };
+            let disc = |is_polled| DlciEffect::Disc { is_polled };
             let expected = match state {
-                "opening" => vec![Effect::Sabm, Effect::Sabm, Effect::Sabm, Effect::Closed],
-                "closing" => vec![disc(false), disc(true), disc(false), Effect::Closed],
-                _ => vec![Effect::Lines(V24::HOST); 3],
+                "opening" => vec![DlciEffect::Sabm, DlciEffect::Sabm, DlciEffect::Sabm, DlciEffect::Closed],
+                "closing" => vec![disc(false), disc(true), disc(false), DlciEffect::Closed],
+                _ => vec![DlciEffect::Lines(V24::HOST); 3],
             };
             assert_eq!((effects, name(&dlci)), (expected, ends_as));
         }

@@ -25,7 +25,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::byte_queue::ByteQueue;
-use dlci::{Attempt, Effect, NotOpened, Opening};
+use dlci::{Attempt, DlciEffect, NotOpened, Opening};
 pub use dlci::{
     CHANNELS_MAX, Dlci, DlciNumber, DlciState, HOLD_MARK_BYTES, HeldTimes, INCOMING_LIMIT_BYTES,
     RELEASE_MARK_BYTES,
@@ -55,8 +55,12 @@ pub struct Mux {
     /// The module takes no data at all since then.
     stopped_since: Option<Instant>,
     output: ByteQueue,
-    line: Line,
-    events: VecDeque<Event>,
+    /// How many bytes have left the output so far.
+    left_bytes: u64,
+    /// How many that will be when the last frame of each DLCI has left.
+    framed_until: [u64; CHANNELS_MAX],
+    line: LineTime,
+    events: VecDeque<MuxEvent>,
     /// The bad frames and the garbage that [`Mux::take_damage`] has told of.
     damage_told: u64,
     /// The last TEST.
@@ -109,12 +113,12 @@ pub enum MuxState {
 pub struct Running {
     /// When a good frame came last.
     last_frame: Instant,
-    question: Option<Question>,
+    question: Option<LifeSign>,
 }
 
 /// The module was asked for a sign of life: TEST, and the lines of a DLCI.
 #[derive(Clone, Copy, Debug)]
-struct Question {
+struct LifeSign {
     sent: u8,
     due: Instant,
     why: Why,
@@ -161,7 +165,7 @@ impl fmt::Display for Lost {
 
 /// What the user must be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum MuxEvent {
     /// A probe was answered: the module is in multiplexer mode. [`Mux::open`] or [`Mux::leave`] is next.
     Found,
     /// A probe was not answered. The line is the caller's again.
@@ -206,7 +210,7 @@ pub struct MuxCounters {
 
 /// What is known of the line's time.
 #[derive(Clone, Copy, Debug)]
-struct Line {
+struct LineTime {
     /// How long a byte takes.
     byte: Duration,
     /// When the bytes that were written have left.
@@ -245,7 +249,13 @@ impl Mux {
             stalled_since: None,
             stopped_since: None,
             output: ByteQueue::with_step(frame_max.max(PROBE_FLAGS) + CONTROL_LIMIT_BYTES, 512),
-            line: Line { byte: Duration::from_secs(10) / baud.max(BAUD_MIN), free_at: now, is_paced: false },
+            left_bytes: 0,
+            framed_until: [0; CHANNELS_MAX],
+            line: LineTime {
+                byte: Duration::from_secs(10) / baud.max(BAUD_MIN),
+                free_at: now,
+                is_paced: false,
+            },
             events: VecDeque::new(),
             damage_told: 0,
             test: *b"q\0\0",
@@ -309,7 +319,7 @@ impl Mux {
     }
 
     /// What happened. To be called until there is nothing more, after everything else.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<MuxEvent> {
         self.events.pop_front()
     }
 
@@ -364,7 +374,7 @@ impl Mux {
         self.state = MuxState::Closing { due: self.due_in(LEAVE_WAIT, now) };
     }
 
-    /// A closed DLCI is opened while the multiplexer runs. [`Event::Opened`] or [`Event::Closed`] follows.
+    /// A closed DLCI is opened while the multiplexer runs. [`MuxEvent::Opened`] or [`MuxEvent::Closed`] follows.
     pub fn open_channel(&mut self, dlci: DlciNumber, now: Instant) {
         if self.is_running() && dlci.index() < self.channels {
             let due = self.answer_due(now);
@@ -373,7 +383,7 @@ impl Mux {
         }
     }
 
-    /// An open DLCI is closed. What waits to be sent on it is dropped, and so is what still comes. [`Event::Closed`]
+    /// An open DLCI is closed. What waits to be sent on it is dropped, and so is what still comes. [`MuxEvent::Closed`]
     /// follows.
     pub fn close_channel(&mut self, dlci: DlciNumber, now: Instant) {
         if self.is_running() {
@@ -385,7 +395,7 @@ impl Mux {
 
     /// DTR of an open DLCI. It is set when a DLCI is opened.
     pub fn set_dtr(&mut self, dlci: DlciNumber, is_set: bool, now: Instant) {
-        let due = self.answer_due(now);
+        let due = self.message_due(now);
         let effect = self.dlcis[dlci.index()].set_dtr(is_set, due);
         self.apply(dlci, effect, now);
     }
@@ -405,7 +415,7 @@ impl Mux {
         for dlci in DlciNumber::first(self.channels) {
             let waiting = self.incoming(dlci).len();
             if waiting >= HOLD_MARK_BYTES || total >= HOLD_TOTAL_BYTES && waiting >= RELEASE_MARK_BYTES {
-                let due = self.answer_due(now);
+                let due = self.message_due(now);
                 let effect = self.dlcis[dlci.index()].hold(due, now);
                 self.apply(dlci, effect, now);
             }
@@ -437,6 +447,7 @@ impl Mux {
     /// If there were fewer.
     pub fn written(&mut self, count: usize, now: Instant) {
         self.output.consume(count);
+        self.left_bytes += count as u64;
         let latest = now + self.line.takes(AHEAD_MAX_BYTES);
         self.line.free_at = (self.line.free_at.max(now) + self.line.takes(count)).min(latest);
         self.fill_output(now);
@@ -454,12 +465,18 @@ impl Mux {
     /// # Panics
     /// If there were fewer.
     pub fn consume(&mut self, dlci: DlciNumber, count: usize, now: Instant) {
-        let due = self.answer_due(now);
+        let due = self.message_due(now);
         let effect = self.dlcis[dlci.index()].consume(count, due, now);
         self.apply(dlci, effect, now);
         if self.has_room() {
             self.stalled_since = None;
         }
+    }
+
+    /// How many bytes have to leave before all that was sent on a DLCI has: its own, and those of frames before its last.
+    pub fn unsent(&self, dlci: DlciNumber) -> usize {
+        let framed = self.framed_until[dlci.index()].saturating_sub(self.left_bytes);
+        self.dlci(dlci).unsent() + framed as usize
     }
 
     /// How many bytes [`Mux::send`] takes for a DLCI.
@@ -501,9 +518,9 @@ impl Mux {
     pub fn deadline_passed(&mut self, now: Instant) {
         self.end_stall(now);
         self.end_pause(now);
-        let due = self.answer_due(now);
+        let (due, message_due) = (self.answer_due(now), self.message_due(now));
         for dlci in DlciNumber::first(self.channels) {
-            let effect = self.dlcis[dlci.index()].deadline_passed(due, now);
+            let effect = self.dlcis[dlci.index()].deadline_passed(due, message_due, now);
             self.apply(dlci, effect, now);
         }
         match &mut self.state {
@@ -513,7 +530,7 @@ impl Mux {
                     1 => self.send_probe(),
                     // Where DLCI 0 was never opened, some modules answer to nothing else.
                     2 => self.send(0, Kind::Sabm, Poll::Set, &[]),
-                    _ => return self.end(MuxState::Plain, Event::NotFound, now),
+                    _ => return self.end(MuxState::Plain, MuxEvent::NotFound, now),
                 }
                 attempt.repeat(self.due_in(PROBE_WAIT, now));
                 self.state = MuxState::Probing(attempt);
@@ -527,7 +544,7 @@ impl Mux {
                 None => self.ask(Why::Silence, now),
                 Some(question) => self.not_answered(question, now),
             },
-            MuxState::Closing { due } if *due <= now => self.end(MuxState::Plain, Event::Left, now),
+            MuxState::Closing { due } if *due <= now => self.end(MuxState::Plain, MuxEvent::Left, now),
             _ => {}
         }
         self.continue_opening(now);
@@ -551,7 +568,7 @@ impl Mux {
                 return;
             } else if self.dlcis.iter().any(Dlci::is_open) {
                 self.state = MuxState::Running(Running { last_frame: now, question: None });
-                self.events.push_back(Event::Running);
+                self.events.push_back(MuxEvent::Running);
             } else {
                 self.lose(Lost::Refused, now);
             }
@@ -564,14 +581,14 @@ impl Mux {
         if running.question.is_some_and(|question| question.why == why || question.why == Why::Reboot) {
             return;
         }
-        self.send_question(Question { sent: 1, due: now, why }, now);
+        self.send_question(LifeSign { sent: 1, due: now, why }, now);
     }
 
-    fn not_answered(&mut self, question: Question, now: Instant) {
+    fn not_answered(&mut self, question: LifeSign, now: Instant) {
         match question.why {
             Why::Reboot => self.lose(Lost::Rebooted, now),
             Why::Silence if question.sent < TESTS_MAX => {
-                self.send_question(Question { sent: question.sent + 1, ..question }, now);
+                self.send_question(LifeSign { sent: question.sent + 1, ..question }, now);
             }
             Why::Silence if self.counters.answers > 0 => self.lose(Lost::Silent, now),
             // It has never answered such a question, so its silence has no meaning.
@@ -583,7 +600,7 @@ impl Mux {
         }
     }
 
-    fn send_question(&mut self, question: Question, now: Instant) {
+    fn send_question(&mut self, question: LifeSign, now: Instant) {
         let [_, high, low] = self.test;
         let [high, low] = u16::from_be_bytes([high, low]).wrapping_add(1).to_be_bytes();
         self.test = [self.test[0], high, low];
@@ -597,27 +614,27 @@ impl Mux {
             self.apply(dlci, effect, now);
         }
         if let MuxState::Running(running) = &mut self.state {
-            running.question = Some(Question { due, ..question });
+            running.question = Some(LifeSign { due, ..question });
         }
     }
 
     /// CLD, or DISC on DLCI 0.
     fn module_left(&mut self, now: Instant) {
         match self.state {
-            MuxState::Closing { .. } => self.end(MuxState::Plain, Event::Left, now),
+            MuxState::Closing { .. } => self.end(MuxState::Plain, MuxEvent::Left, now),
             _ => self.lose(Lost::LeftByModule, now),
         }
     }
 
     fn lose(&mut self, why: Lost, now: Instant) {
-        self.end(MuxState::Lost(why), Event::Lost(why), now);
+        self.end(MuxState::Lost(why), MuxEvent::Lost(why), now);
     }
 
     /// The line carries no frames any more. What came on the DLCIs can still be consumed.
-    fn end(&mut self, state: MuxState, event: Event, now: Instant) {
+    fn end(&mut self, state: MuxState, event: MuxEvent, now: Instant) {
         self.end_all(now);
         // Payload must not reach a module that takes commands.
-        self.output.reset();
+        self.drop_output();
         self.state = state;
         self.events.push_back(event);
     }
@@ -658,10 +675,10 @@ impl Mux {
         else {
             return;
         };
-        let due = self.answer_due(now);
+        let due = self.message_due(now);
         let effect = self.dlcis[dlci.index()].overrun(due, now);
         self.apply(dlci, effect, now);
-        self.events.push_back(Event::Overrun(dlci));
+        self.events.push_back(MuxEvent::Overrun(dlci));
     }
 
     /// The rest of a frame has not come: it has lost bytes, and may hide a good one. Or garbage was all that came.
@@ -681,28 +698,28 @@ impl Mux {
     }
 
     /// Does what a DLCI needs.
-    fn apply(&mut self, dlci: DlciNumber, effect: Option<Effect>, now: Instant) {
+    fn apply(&mut self, dlci: DlciNumber, effect: Option<DlciEffect>, now: Instant) {
         let number = dlci.get();
         match effect {
             None => return,
-            Some(Effect::Sabm) => self.send(number, Kind::Sabm, Poll::Set, &[]),
-            Some(Effect::Ua) => self.send(number, Kind::Ua, Poll::Set, &[]),
-            Some(Effect::Dm) => self.send(number, Kind::Dm, Poll::Set, &[]),
-            Some(Effect::Disc { is_polled }) => {
+            Some(DlciEffect::Sabm) => self.send(number, Kind::Sabm, Poll::Set, &[]),
+            Some(DlciEffect::Ua) => self.send(number, Kind::Ua, Poll::Set, &[]),
+            Some(DlciEffect::Dm) => self.send(number, Kind::Dm, Poll::Set, &[]),
+            Some(DlciEffect::Disc { is_polled }) => {
                 self.send(number, Kind::Disc, if is_polled { Poll::Set } else { Poll::Clear }, &[]);
             }
-            Some(Effect::Lines(lines)) => self.send_lines(dlci, lines),
-            Some(Effect::AskAlive) => self.ask(Why::Silence, now),
-            Some(Effect::Opened(lines)) => {
+            Some(DlciEffect::Lines(lines)) => self.send_lines(dlci, lines),
+            Some(DlciEffect::AskAlive) => self.ask(Why::Silence, now),
+            Some(DlciEffect::Opened(lines)) => {
                 self.send_lines(dlci, lines);
-                self.events.push_back(Event::Opened(dlci));
+                self.events.push_back(MuxEvent::Opened(dlci));
             }
-            Some(Effect::Closed) => self.events.push_back(Event::Closed(dlci)),
-            Some(Effect::ClosedByModule) => {
+            Some(DlciEffect::Closed) => self.events.push_back(MuxEvent::Closed(dlci)),
+            Some(DlciEffect::ClosedByModule) => {
                 self.send(number, Kind::Ua, Poll::Set, &[]);
-                self.events.push_back(Event::Closed(dlci));
+                self.events.push_back(MuxEvent::Closed(dlci));
             }
-            Some(Effect::Changed(lines)) => self.events.push_back(Event::Lines(dlci, lines)),
+            Some(DlciEffect::Changed(lines)) => self.events.push_back(MuxEvent::Lines(dlci, lines)),
         }
         self.fill_output(now);
     }
@@ -723,8 +740,13 @@ impl Mux {
         }
     }
 
-    fn send_probe(&mut self) {
+    fn drop_output(&mut self) {
+        self.left_bytes += self.output.len() as u64;
         self.output.reset();
+    }
+
+    fn send_probe(&mut self) {
+        self.drop_output();
         self.output.append(&[FLAG; PROBE_FLAGS]);
         self.send_message(Message::command(Type::Test, &self.test.clone()));
         self.send(1, Kind::Uih, Poll::Clear, PROBE_COMMAND);
@@ -763,6 +785,7 @@ impl Mux {
             }
             self.turns.served(index, self.dlcis[index].unsent(), count + OVERHEAD_BYTES, self.frame_size);
             self.dlcis[index].framed(count);
+            self.framed_until[index] = self.left_bytes + self.output.len() as u64;
             self.counters.frames_out += 1;
         }
     }
@@ -797,9 +820,14 @@ impl Mux {
         self.dlcis.iter().map(|dlci| dlci.incoming().len()).sum()
     }
 
-    /// When the answer to what is sent now is due.
+    /// When the answer to a frame that is sent now is due: SABM or DISC.
     fn answer_due(&self, now: Instant) -> Instant {
         self.due_in(T1, now)
+    }
+
+    /// When the answer to a message that is sent now is due: MSC.
+    fn message_due(&self, now: Instant) -> Instant {
+        self.due_in(T2, now)
     }
 
     /// `wait` after what is to be sent has left, and with a frame in front of the answer.
@@ -815,7 +843,7 @@ impl Running {
     }
 }
 
-impl Line {
+impl LineTime {
     fn takes(&self, bytes: usize) -> Duration {
         self.byte * u32::try_from(bytes).unwrap_or(u32::MAX)
     }
@@ -829,8 +857,11 @@ pub const FRAME_SIZE_MAX: usize = 2048;
 
 const _: () = assert!(HOLD_MARK_BYTES + FRAME_SIZE_MAX + LONGER_MAX_BYTES <= INCOMING_LIMIT_BYTES);
 
-/// T1: how long the answer to a command may take, in addition to its time on the line.
+/// T1: how long the answer to a frame may take, in addition to its time on the line.
 const T1: Duration = Duration::from_millis(100);
+
+/// T2: the same for a message, which a frame of DLCI 0 carries.
+const T2: Duration = Duration::from_millis(300);
 
 /// TEST is sent after this time without a byte.
 const SILENCE_MAX: Duration = Duration::from_secs(10);

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::dlci::{DlciNumber, Effect};
+use super::dlci::{DlciEffect, DlciNumber};
 use super::frame::{Frame, Kind, Piece, Poll};
 use super::message::{self, Message, Type};
 use super::text::tells_of_reboot;
-use super::{Event, Lost, Mux, MuxState, PROBE_COMMAND, Running, TEXT_EVENTS_MAX, Why};
+use super::{Lost, Mux, MuxEvent, MuxState, PROBE_COMMAND, Running, TEXT_EVENTS_MAX, Why};
 
 impl Mux {
     /// Takes what it can of `input`.
@@ -39,7 +39,7 @@ impl Mux {
         match &mut self.state {
             MuxState::Probing(_) => {
                 self.state = MuxState::Found;
-                self.events.push_back(Event::Found);
+                self.events.push_back(MuxEvent::Found);
             }
             MuxState::Running(running) => running.frame_came(now),
             _ => {}
@@ -98,11 +98,11 @@ impl Mux {
 
     /// A frame of a channel.
     fn channel_frame_came(&mut self, dlci: DlciNumber, frame: Frame<'_>, now: Instant) {
-        let due = self.answer_due(now);
+        let due = self.message_due(now);
         let is_in_use = matches!(self.state, MuxState::Channels { .. } | MuxState::Running(_));
         let channel = &mut self.dlcis[dlci.index()];
         let effects = match frame.kind {
-            Kind::Sabm | Kind::Disc if !is_in_use => [Some(Effect::Ua), None],
+            Kind::Sabm | Kind::Disc if !is_in_use => [Some(DlciEffect::Ua), None],
             _ if !is_in_use => [None, None],
             Kind::Sabm => channel.sabm(due),
             Kind::Ua => [channel.ua(due), None],
@@ -198,7 +198,7 @@ impl Mux {
             Type::Test => values == self.test,
             Type::NotSupported => true,
             Type::CloseDown if matches!(self.state, MuxState::Closing { .. }) => {
-                self.end(MuxState::Plain, Event::Left, now);
+                self.end(MuxState::Plain, MuxEvent::Left, now);
                 return;
             }
             _ => false,
@@ -216,7 +216,7 @@ impl Mux {
         while let Some(line) = self.text.take(&mut bytes) {
             let why = if tells_of_reboot(&line) { Why::Reboot } else { Why::Silence };
             if self.events.len() < TEXT_EVENTS_MAX {
-                self.events.push_back(Event::Text(line));
+                self.events.push_back(MuxEvent::Text(line));
             }
             self.ask(why, now);
         }

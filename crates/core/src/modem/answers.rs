@@ -6,9 +6,9 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Address, Command, CommandOutcome, CommandStage, Confirmation, Cut, End, Event, FailedSend, GiveUp,
-    InFlight, Modem, OpenAnswer, OpenFailure, OpenResult, Origin, RebootSign, Received, Refusal, Rung,
-    SetupStep, Socket, SocketId, UserAnswer, Way,
+    Address, Command, CommandOutcome, CommandStage, Confirmation, Cut, FailedSend, GiveUp, InFlight, Modem,
+    ModemEvent, OpenAnswer, OpenFailure, OpenResult, Origin, RebootSign, Received, Refusal, Rung, SetupStep,
+    Socket, SocketEnd, SocketId, UserAnswer, Way,
 };
 use crate::at::Expects;
 use crate::at::answers::{Answer, LastError, SentCounts, SocketState, SocketStatus};
@@ -71,7 +71,7 @@ impl Modem {
             Origin::User(id) => {
                 self.take_socket_back(&in_flight.command);
                 let answer = UserAnswer { outcome: Some(outcome), lines: answer.lines, file: answer.file };
-                self.events.push_back(Event::Answered(id, answer));
+                self.events.push_back(ModemEvent::Answered(id, answer));
             }
         }
     }
@@ -81,7 +81,7 @@ impl Modem {
     fn stream_may_have_begun(&mut self, port: usize, in_flight: InFlight, now: Instant) {
         log::warn!(
             "another program's text came to {} while a stream was opened; leaving data mode, in case it was",
-            self.ports[port].name
+            self.ports[port].facts.name
         );
         self.counters.resyncs += 1;
         self.channels[port].leave_unseen_stream(now);
@@ -155,7 +155,7 @@ impl Modem {
                 self.counters.sent_bytes += length as u64;
                 self.fair.served(id, Way::Up, length);
                 if let Some(tunnel) = socket.tunnel().filter(|_| !socket.is_attached()) {
-                    self.events.push_back(Event::SentLate { tunnel: tunnel.clone(), bytes: length });
+                    self.events.push_back(ModemEvent::SentLate { tunnel: tunnel.clone(), bytes: length });
                 }
             }
             CommandOutcome::SendFail => {
@@ -287,7 +287,7 @@ impl Modem {
         self.counters.opens += 1;
         self.counters.open_seconds = Some(self.open_times.add(took));
         if socket.is_attached() {
-            self.events.push_back(Event::Opened(id));
+            self.events.push_back(ModemEvent::Opened(id));
         } else {
             self.close_or_free(id, GiveUp::Abort);
         }
@@ -296,7 +296,7 @@ impl Modem {
     /// Its client, which has been detached, learns that its open failed.
     pub(super) fn tell_open_failed(&mut self, id: SocketId, failure: OpenFailure) {
         self.counters.open_failed(&failure);
-        self.events.push_back(Event::OpenFailed(id, failure));
+        self.events.push_back(ModemEvent::OpenFailed(id, failure));
     }
 
     pub(super) fn open_failed(&mut self, id: SocketId, failure: OpenFailure, now: Instant) {
@@ -414,7 +414,7 @@ impl Modem {
                 continue;
             }
             if stands {
-                self.end(id, End::Eof);
+                self.end(id, SocketEnd::Eof);
             } else {
                 self.cut(id, Cut::SessionLost);
             }

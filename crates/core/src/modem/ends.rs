@@ -7,7 +7,8 @@
 use std::time::Instant;
 
 use super::{
-    CommandOutcome, Cut, End, Ending, Event, GiveUp, Modem, OpenFailure, SocketId, Told, Witness, settings,
+    CommandOutcome, Cut, Ending, GiveUp, Modem, ModemEvent, OpenFailure, SocketEnd, SocketId, Told, Witness,
+    settings,
 };
 use crate::at::answers::{Answer, SocketState, SocketStatus};
 
@@ -71,33 +72,33 @@ impl Modem {
     pub(super) fn cut(&mut self, id: SocketId, cut: Cut) {
         match self.sockets[id.index()].detach() {
             Some(Told::OpenFailed) => self.tell_open_failed(id, OpenFailure::Lost(cut)),
-            Some(Told::Ended) => self.tell_end(id, End::Cut(cut)),
+            Some(Told::Ended) => self.tell_end(id, SocketEnd::Cut(cut)),
             None => {}
         }
     }
 
     /// The stream has ended, by all that is known.
-    pub(super) fn end(&mut self, id: SocketId, end: End) {
+    pub(super) fn end(&mut self, id: SocketId, end: SocketEnd) {
         if self.sockets[id.index()].detach().is_some() {
             self.tell_end(id, end);
         }
     }
 
-    fn tell_end(&mut self, id: SocketId, end: End) {
+    fn tell_end(&mut self, id: SocketId, end: SocketEnd) {
         let socket = &self.sockets[id.index()];
         let is_strict =
             socket.tunnel().is_some_and(|tunnel| tunnel.limits.on_closed == settings::OnClosed::Reset);
         let end = match end {
-            End::Eof if socket.carries_datagrams() => end,
-            End::Eof if is_strict => End::Cut(Cut::ClosedUncertain),
+            SocketEnd::Eof if socket.carries_datagrams() => end,
+            SocketEnd::Eof if is_strict => SocketEnd::Cut(Cut::ClosedUncertain),
             // Every port that carries a stream carries all of it before its end.
-            End::Eof if socket.listening.behind().is_some() => {
+            SocketEnd::Eof if socket.listening.behind().is_some() => {
                 self.routing.bytes_are_missing();
-                End::Cut(Cut::UrcsMissed)
+                SocketEnd::Cut(Cut::UrcsMissed)
             }
             end => end,
         };
-        self.events.push_back(Event::Ended(id, end));
+        self.events.push_back(ModemEvent::Ended(id, end));
     }
 
     /// The timeout of an orderly AT+QSSLCLOSE in seconds, as far as the module takes it.

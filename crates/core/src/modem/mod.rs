@@ -8,6 +8,7 @@ mod answers;
 mod counters;
 mod ends;
 mod outside;
+mod port;
 mod port_names;
 mod reconfigure;
 mod recovery;
@@ -36,7 +37,7 @@ pub(crate) use crate::socket::{GiveUp, Holder, SEND_STUCK_LIMIT};
 pub use crate::socket::{INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES};
 pub use counters::Counters;
 pub use reconfigure::Reluctance;
-pub use report::{PortReport, Report};
+pub use report::{PortReport, PortState, Report};
 
 use crate::at::{Command, CommandSet, IdSet, Numbers, SOCKET_COUNT, SocketId, Urc};
 use crate::channel::resync::{FILLER, Without};
@@ -57,6 +58,7 @@ use crate::setup::ssl_context::SslContext;
 use crate::setup::{Confirmation, SetUp, SetupStep, Texts};
 use crate::socket::{Ending, FailedSend, OpenAnswer, OpenResult, Received, Socket, Told, UrcOpened, Witness};
 use counters::OpenTimes;
+use port::{Port, REOPEN_PAUSE};
 use port_names::Routing;
 use sockets::Sockets;
 
@@ -68,14 +70,11 @@ pub struct Modem {
     /// Settings that hold from the next data session on.
     next_settings: Option<settings::Modem>,
     channels: Vec<Channel>,
-    ports: Vec<PortFacts>,
-    port_settings: Vec<settings::Port>,
-    /// When each port that is not open is tried again.
-    reopen_at: Vec<Option<Instant>>,
+    ports: Vec<Port>,
     sockets: Sockets,
     setup: SetUp,
     fair: FairQueue,
-    events: VecDeque<Event>,
+    events: VecDeque<ModemEvent>,
     actions: VecDeque<Action>,
     /// The process is ending: no further sockets and ports. Sockets that are not free by this time end with the data
     /// session.
@@ -102,7 +101,7 @@ pub struct Modem {
 
 /// What the relay must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum ModemEvent {
     /// Sockets can be opened.
     Up,
     /// Sockets can no longer be opened; every socket has ended.
@@ -112,7 +111,7 @@ pub(crate) enum Event {
     /// The socket could not be opened.
     OpenFailed(SocketId, OpenFailure),
     /// No more bytes will come. The last ones are in [`Modem::received`].
-    Ended(SocketId, End),
+    Ended(SocketId, SocketEnd),
     /// The module has taken bytes of a client that is done with its socket.
     SentLate {
         /// Its tunnel.
@@ -144,7 +143,7 @@ pub struct UserAnswer {
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum SocketEnd {
     /// The server closed, and nothing known shows that it has not sent everything.
     Eof,
     /// The stream is broken.
@@ -223,9 +222,7 @@ impl Modem {
         let count = ports.len();
         Modem {
             channels: (0..count).map(|_| Channel::new(settings.baud, LIMIT_BYTES / count, now)).collect(),
-            ports: vec![PortFacts::default(); count],
-            port_settings: ports,
-            reopen_at: vec![None; count],
+            ports: ports.into_iter().map(Port::new).collect(),
             sockets: Sockets::new(
                 (0..SOCKET_COUNT).map(|index| Socket::new(settings.sockets.contains(index), now)).collect(),
             ),
@@ -331,7 +328,7 @@ impl Modem {
 
     /// Whether the port's DCD line matters now: in data mode it distinguishes an end from payload.
     pub(crate) fn wants_port_lines(&self, port: usize) -> bool {
-        self.ports[port].has_dcd && self.channels[port].stream().is_some()
+        self.ports[port].facts.has_dcd && self.channels[port].stream().is_some()
     }
 
     /// The client of this socket does not read, and holds up a port by that.
@@ -353,13 +350,16 @@ impl Modem {
     /// Whether bytes that the port cannot deliver are lost: the line has no flow control.
     pub(crate) fn loses_unread_bytes(&self) -> bool {
         self.settings.flow_control == Some(settings::FlowControl::None)
-            || self.ports.iter().any(|facts| facts.lacks_flow_control && facts.sharing != Sharing::Shared)
+            || self
+                .ports
+                .iter()
+                .any(|port| port.facts.lacks_flow_control && port.facts.sharing != Sharing::Shared)
     }
 
     /// Whether RTS and CTS hold both sides of a port.
     fn wants_flow_control(&self, port: usize) -> bool {
         self.settings.flow_control != Some(settings::FlowControl::None)
-            && !self.ports[port].lacks_flow_control
+            && !self.ports[port].facts.lacks_flow_control
     }
 
     /// When [`Modem::deadline_passed`] is due.
@@ -377,7 +377,7 @@ impl Modem {
             }
         });
         let sockets = self.sockets.iter().filter_map(|socket| socket.deadline(self.is_wanted, waits));
-        let reopen = self.reopen_at.iter().flatten().copied().filter(|_| self.releasing.is_none());
+        let reopen = self.ports.iter().filter_map(Port::reopen_at).filter(|_| self.releasing.is_none());
         let session = self.setup.deadline().and_then(waits).filter(|_| self.has_commander());
         let name = self.next_name_due().and_then(waits).filter(|_| self.setup.is_up());
         let releasing = self.releasing.and_then(waits);
@@ -428,21 +428,20 @@ impl Modem {
             self.channels[port].forget_stream();
         }
         self.channels[port].port_opened(line, now);
-        self.ports[port] = facts;
+        self.ports[port].opened(facts);
         self.routing.port_opened(port);
-        self.reopen_at[port] = None;
         self.run(now);
     }
 
     /// Whether there are other ports than the one that is open, now or later.
     pub(super) fn has_several_ports(&self) -> bool {
-        self.channels.len() > 1 && self.ports.iter().all(|facts| facts.sharing != Sharing::Only)
+        self.channels.len() > 1 && self.ports.iter().all(|port| port.facts.sharing != Sharing::Only)
     }
 
     /// Whether the line of this port can carry several channels from now on: the modem answers, and nothing is under way.
     pub(crate) fn is_line_ready(&self, port: usize) -> bool {
         let channel = &self.channels[port];
-        self.ports[port].sharing == Sharing::Wanted && channel.is_idle() && channel.wire().are_made()
+        self.ports[port].facts.sharing == Sharing::Wanted && channel.is_idle() && channel.wire().are_made()
     }
 
     /// The line of this port will carry several channels: each is opened as a port.
@@ -454,7 +453,7 @@ impl Modem {
     /// The port could not be opened; it is tried again later. `is_missing`: there is no such device, or nothing of
     /// what there is answers.
     fn port_failed(&mut self, port: usize, is_missing: bool, now: Instant) {
-        self.reopen_at[port] = Some(now + REOPEN_PAUSE);
+        self.ports[port].opens_after_pause(now);
         if is_missing && !self.channels.iter().any(Channel::is_open) {
             self.port_stays_away(now);
         }
@@ -466,7 +465,7 @@ impl Modem {
             return;
         }
         self.close_channel(port, Cut::PortLost, now);
-        self.reopen_at[port] = Some(now + REOPEN_PAUSE);
+        self.ports[port].opens_after_pause(now);
         if !self.channels.iter().any(Channel::is_open) {
             self.session_lost(Cut::PortLost, SetupStep::Down, now);
             if self.releasing.is_some() {
@@ -478,14 +477,14 @@ impl Modem {
 
     /// More has become known of an open port: a device server reports its lines when it answers.
     fn port_facts(&mut self, port: usize, facts: PortFacts, now: Instant) {
-        let known = &self.ports[port];
+        let known = &self.ports[port].facts;
         let differs = facts.has_dtr && !known.has_dtr || facts.lacks_flow_control != known.lacks_flow_control;
         if differs && self.channels[port].is_open() {
             // The settings depend on it (AT&D1, AT+IFC), and may have been written already.
             self.channels[port].wire_mut().begin_anew();
         }
         self.channels[port].line_changed(facts.is_uart, facts.is_paced);
-        self.ports[port] = facts;
+        self.ports[port].facts = facts;
         self.run(now);
     }
 
@@ -559,8 +558,7 @@ impl Modem {
             self.actions.push_back(Action::TellTime);
         }
         for port in 0..self.channels.len() {
-            if self.reopen_at[port].is_some_and(|at| at <= now) && self.releasing.is_none() {
-                self.reopen_at[port] = None;
+            if self.releasing.is_none() && self.ports[port].takes_reopening(now) {
                 self.actions.push_back(Action::OpenPort(port));
             }
             match self.channels[port].state() {
@@ -700,7 +698,7 @@ impl Modem {
         self.run(now);
     }
 
-    /// Takes what has come and was not consumed, at [`Event::Ended`].
+    /// Takes what has come and was not consumed, at [`ModemEvent::Ended`].
     pub(crate) fn take_rest(&mut self, socket: SocketId) -> Queue {
         self.sockets[socket.index()].incoming.take()
     }
@@ -725,7 +723,7 @@ impl Modem {
         Some(id)
     }
 
-    /// Leaves the modem as it was found; [`Event::Released`] reports when that is done. After `until`, nothing more is
+    /// Leaves the modem as it was found; [`ModemEvent::Released`] reports when that is done. After `until`, nothing more is
     /// done.
     pub(crate) fn release(&mut self, now: Instant, until: Instant) {
         self.releasing = Some(until.checked_sub(DEACTIVATION_TIME).unwrap_or(now).max(now));
@@ -789,7 +787,7 @@ impl Modem {
     // What came of it.
 
     /// The next thing that the relay must know.
-    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+    pub(crate) fn poll_event(&mut self) -> Option<ModemEvent> {
         self.events.pop_front()
     }
 
@@ -816,7 +814,7 @@ impl Modem {
                 EchoTaken::Nothing => {}
                 EchoTaken::Some => return,
                 EchoTaken::Garbled => {
-                    let name = &self.ports[port].name;
+                    let name = &self.ports[port].facts.name;
                     log::warn!("{name} echoed payload, but not the bytes that it was sent");
                     return self.channel_silent(port, Cut::Garbled, now);
                 }
@@ -853,7 +851,7 @@ impl Modem {
             ChannelEvent::EchoAgain => self.echo_is_back(port, now),
             ChannelEvent::OthersLine(line) => self.setup.others_said(&line),
             ChannelEvent::Malformed(text) => {
-                log::warn!("{}: the modem sent what cannot be parsed: {text:?}", self.ports[port].name);
+                log::warn!("{}: the modem sent what cannot be parsed: {text:?}", self.ports[port].facts.name);
                 self.channel_silent(port, Cut::Garbled, now);
             }
             ChannelEvent::Urc(urc) => self.urc(port, urc, now),
@@ -935,7 +933,7 @@ impl Modem {
                 self.streams_may_be_over(Some(id), now);
             }
             Urc::Opened(set, id, result) if set != self.sockets[id.index()].set() => {
-                self.events.push_back(Event::OpenedOutside(set, id, result));
+                self.events.push_back(ModemEvent::OpenedOutside(set, id, result));
             }
             Urc::Opened(set, id, result) => {
                 if result != 0 {
@@ -943,7 +941,7 @@ impl Modem {
                     self.context_perhaps_forgotten(id);
                 }
                 match self.sockets[id.index()].urc_opened(result) {
-                    UrcOpened::Another => self.events.push_back(Event::OpenedOutside(set, id, result)),
+                    UrcOpened::Another => self.events.push_back(ModemEvent::OpenedOutside(set, id, result)),
                     UrcOpened::Late => {
                         log::warn!("socket {id} came up long after its open had been given up; closing it");
                     }
@@ -1018,7 +1016,7 @@ impl Modem {
     fn refuse_user_commands(&mut self) {
         while let Some((id, _)) = self.user_commands.pop_front() {
             let answer = UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() };
-            self.events.push_back(Event::Answered(id, answer));
+            self.events.push_back(ModemEvent::Answered(id, answer));
         }
     }
 
@@ -1074,9 +1072,6 @@ fn count_received(socket: &mut Socket, counters: &mut Counters, ladder: &mut Lad
 
 /// Commands from outside that may wait.
 const USER_COMMANDS_MAX: usize = 16;
-
-/// The pause before a port is opened again.
-const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// How much of the time for stopping is kept for the data session.
 const DEACTIVATION_TIME: Duration = Duration::from_secs(2);

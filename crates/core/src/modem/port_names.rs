@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Channel, Cut, Modem, PortFacts, Socket, Witness};
+use super::{Channel, Cut, Modem, Port, Socket, Witness};
 use crate::at::answers::{Answer, SocketState, SocketStatus};
 use crate::at::{Command, CommandSet, IdSet, SocketId, Urc};
 use crate::settings::Mode;
@@ -181,10 +181,10 @@ impl Routing {
     }
 
     /// What the module calls this port, as it reported, or as the port's kind suggests.
-    pub(super) fn name_of<'a>(&'a self, port: usize, ports: &'a [PortFacts]) -> Option<&'a str> {
+    pub(super) fn name_of<'a>(&'a self, port: usize, ports: &'a [Port]) -> Option<&'a str> {
         match &self.names[port] {
             Name::Is(name) => Some(name),
-            Name::Unasked | Name::Asked => ports[port].at_port,
+            Name::Unasked | Name::Asked => ports[port].facts.at_port,
         }
     }
 }
@@ -210,7 +210,7 @@ impl Modem {
                 // They may leave by one that is lost, or that is a stream.
                 UrcPort::Unknown => {
                     self.channels.iter().all(Channel::takes_commands)
-                        && self.ports.iter().any(|port| port.at_port.is_some())
+                        && self.ports.iter().any(|port| port.facts.at_port.is_some())
                 }
             }
     }
@@ -365,7 +365,7 @@ impl Modem {
     fn nameless(&self, now: Instant) -> Option<(usize, SocketId)> {
         SocketId::all().find_map(|id| {
             let port = self.asks_name_by(id)?;
-            let is_due = self.ports[port].at_port.is_none() || self.name_due(id) <= now;
+            let is_due = self.ports[port].facts.at_port.is_none() || self.name_due(id) <= now;
             is_due.then_some((port, id))
         })
     }
@@ -374,7 +374,7 @@ impl Modem {
         let socket = &self.sockets[id.index()];
         let port = socket.opened_by().filter(|_| socket.is_calm() && socket.is_attached())?;
         let is_open = self.routing.names[port] == Name::Unasked
-            && (self.ports[port].at_port.is_none() || self.routing.proven_by.is_none());
+            && (self.ports[port].facts.at_port.is_none() || self.routing.proven_by.is_none());
         (is_open && self.routing.port().is_none_or(|counts| counts == port)).then_some(port)
     }
 
@@ -413,7 +413,7 @@ impl Modem {
             let of = &self.sockets[socket.id.index()];
             let Some(port) = of.opened_by().filter(|_| of.set() == socket.set) else { continue };
             if self.name_of(port) != Some(name) {
-                log::info!("{} is the modem's {name}", self.ports[port].name);
+                log::info!("{} is the modem's {name}", self.ports[port].facts.name);
             }
             self.routing.names[port] = Name::Is(name.to_owned());
         }

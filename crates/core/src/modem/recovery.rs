@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::schedule::is_urc_port;
 use super::{
-    Action, Channel, ChannelState, Command, CommandOutcome, CommandStage, Cut, Event, FILLER, Failure,
-    InFlight, Kind, Modem, OpenFailure, Origin, REOPEN_PAUSE, RebootSign, Refusal, Rung, SetupStep, Socket,
+    Action, Channel, ChannelState, Command, CommandOutcome, CommandStage, Cut, FILLER, Failure, InFlight,
+    Kind, Modem, ModemEvent, OpenFailure, Origin, REOPEN_PAUSE, RebootSign, Refusal, Rung, SetupStep, Socket,
     SocketId, UserAnswer, Without, resync, settings,
 };
 use crate::at::AccessMode;
@@ -32,7 +32,7 @@ impl Modem {
         if cut == Cut::Unfinished {
             log::warn!(
                 "{} stopped in the middle of announced data, {} before its end; resynchronising",
-                self.ports[port].name,
+                self.ports[port].facts.name,
                 counted(self.channels[port].payload_left(), "byte")
             );
         }
@@ -50,11 +50,15 @@ impl Modem {
                 self.may_sleep = true;
                 log::debug!(
                     "{} did not answer {}, it may have slept",
-                    self.ports[port].name,
+                    self.ports[port].facts.name,
                     in_flight.command
                 );
             } else if cut == Cut::Silent {
-                log::warn!("{} did not answer {}; resynchronising", self.ports[port].name, in_flight.command);
+                log::warn!(
+                    "{} did not answer {}; resynchronising",
+                    self.ports[port].facts.name,
+                    in_flight.command
+                );
             }
             self.unanswered(port, in_flight, cut, now);
         }
@@ -62,7 +66,7 @@ impl Modem {
         if cut == Cut::Garbled && rung > Rung::Resync && !self.channels[port].has_answered() {
             let message = format!(
                 "{} sends what is not of a modem and does not answer: check that this is its AT port, and --baud",
-                self.ports[port].name
+                self.ports[port].facts.name
             );
             return self.silent(port, Failure::new(Kind::ModemSilent, message), now);
         }
@@ -89,7 +93,7 @@ impl Modem {
         log::warn!(
             "{}: {} lost on the line, {wrong} received wrongly: check RTS and CTS \
              (--flow-control rtscts) and the wires, or lower --baud",
-            self.ports[port].name,
+            self.ports[port].facts.name,
             counted(lost, "byte")
         );
     }
@@ -151,7 +155,7 @@ impl Modem {
     /// Closes the port, to open it again after a pause.
     pub(super) fn reopen(&mut self, port: usize, now: Instant) {
         self.close_channel(port, Cut::Silent, now);
-        self.reopen_at[port] = Some(now + REOPEN_PAUSE);
+        self.ports[port].opens_after_pause(now);
         if !self.channels.iter().any(Channel::is_open) {
             self.session_lost(Cut::Silent, SetupStep::Down, now);
         }
@@ -176,7 +180,7 @@ impl Modem {
             }
             Origin::User(id) => {
                 let answer = UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() };
-                self.events.push_back(Event::Answered(id, answer));
+                self.events.push_back(ModemEvent::Answered(id, answer));
             }
             Origin::Session => {
                 self.set_up(Some(port), now, |setup, given| setup.not_answered(given, cut, now));
@@ -419,7 +423,7 @@ impl Modem {
                 }
             }
             resync::Next::Silent => {
-                let name = &self.ports[port].name;
+                let name = &self.ports[port].facts.name;
                 let message = match refusals {
                     0 => format!(
                         "the modem on {name} does not answer: check that it has power, that this is its AT port, and \
@@ -446,7 +450,7 @@ impl Modem {
         let message = format!(
             "the modem on {} answers only without hardware flow control: wire RTS and CTS, or give \
              --flow-control none",
-            self.ports[port].name
+            self.ports[port].facts.name
         );
         self.silent(port, Failure::new(Kind::ModemSilent, message), now);
     }
@@ -464,9 +468,9 @@ impl Modem {
     pub(super) fn silent(&mut self, port: usize, failure: Failure, now: Instant) {
         // If it has answered before, the modem is silent. Otherwise this may not be its AT port.
         let has_answered = self.channels[port].forget_modem();
-        let is_next_due = !has_answered && self.port_settings[port].has_candidates;
+        let is_next_due = !has_answered && self.ports[port].settings.has_candidates;
         if is_next_due {
-            log::info!("{} does not answer AT; trying the next port", self.ports[port].name);
+            log::info!("{} does not answer AT; trying the next port", self.ports[port].facts.name);
             self.channels[port].forget_refusals();
             self.actions.push_back(Action::NextDevice(port));
         }

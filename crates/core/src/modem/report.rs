@@ -1,9 +1,10 @@
 //! What can be seen of a modem from outside, as plain data, and the queue of commands from outside.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Instant;
 
-use super::{Modem, SetupStep, UserCommand};
+use super::{Modem, PortFacts, SetupStep, UserCommand};
 use crate::channel::{Channel, ChannelState};
 use crate::error::Kind;
 use crate::failure::Failure;
@@ -30,16 +31,41 @@ pub struct Report {
 pub struct PortReport {
     /// Its name; empty until it was first opened.
     pub name: String,
-    /// closed, waking, command or data.
-    pub state: &'static str,
+    /// Its state.
+    pub state: PortState,
     /// Its speed in bit/s, if it is open and has one.
     pub baud: Option<u32>,
+}
+
+/// What a port carries. Shown as the words of `status --json` and Prometheus, which scripts read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PortState {
+    /// It is not open: "closed".
+    #[default]
+    Closed,
+    /// The channel is brought to where it takes commands: "waking", from before this was called a resync.
+    Resync,
+    /// Commands and their answers: "command".
+    Command,
+    /// The bytes of a stream: "data".
+    Data,
+}
+
+impl fmt::Display for PortState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PortState::Closed => "closed",
+            PortState::Resync => "waking",
+            PortState::Command => "command",
+            PortState::Data => "data",
+        })
+    }
 }
 
 impl Modem {
     /// Its state.
     pub fn report(&self) -> Report {
-        let port = |(port, facts): (usize, &super::PortFacts)| PortReport {
+        let report = |(port, facts): (usize, &PortFacts)| PortReport {
             name: facts.name.clone(),
             state: self.port_state(port),
             baud: (self.channels[port].is_open() && facts.is_uart).then(|| self.channels[port].baud()),
@@ -49,7 +75,7 @@ impl Modem {
             *sockets.entry(socket.phase_name().to_owned()).or_default() += 1;
         }
         Report {
-            ports: self.ports.iter().enumerate().map(port).collect(),
+            ports: self.ports.iter().map(|port| &port.facts).enumerate().map(report).collect(),
             session: self.session_in_words(),
             address: self.setup.address().map(ToString::to_string),
             sockets,
@@ -57,15 +83,13 @@ impl Modem {
         }
     }
 
-    /// The state of a port: closed, waking, command or data.
-    pub fn port_state(&self, port: usize) -> &'static str {
+    /// What a port carries now.
+    pub fn port_state(&self, port: usize) -> PortState {
         match self.channels[port].state() {
-            ChannelState::Closed => "closed",
-            // The word is part of the format of `status --json`.
-            // The word in status and Prometheus from before it was called a resync: scripts read it.
-            ChannelState::Resync(_) => "waking",
-            ChannelState::Command => "command",
-            ChannelState::Data(_) => "data",
+            ChannelState::Closed => PortState::Closed,
+            ChannelState::Resync(_) => PortState::Resync,
+            ChannelState::Command => PortState::Command,
+            ChannelState::Data(_) => PortState::Data,
         }
     }
 
@@ -117,8 +141,8 @@ impl Modem {
         match self.setup.reason_for_waiting() {
             Some(reason) if has_port => reason.clone(),
             _ => {
-                let status = if has_port { Kind::Failed } else { Kind::PortUnavailable };
-                Failure::new(status, format!("still {}", self.session_in_words()))
+                let kind = if has_port { Kind::Failed } else { Kind::PortUnavailable };
+                Failure::new(kind, format!("still {}", self.session_in_words()))
             }
         }
     }

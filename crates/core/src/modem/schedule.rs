@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{End, Modem, Sharing};
+use super::{Modem, Sharing, SocketEnd};
 use crate::at::answers::{Answer, MadeByQuectel, SerialNumber};
 use crate::at::{CHUNK_MAX, Command, CommandOutcome, CommandSet, READ_MAX, Security, SocketId};
 use crate::channel::Habit;
@@ -16,7 +16,7 @@ use crate::fair_queue::Way;
 use crate::settings::{self, Mode};
 use crate::setup::ssl_context::negotiate_seconds;
 use crate::setup::{Confirmation, SetupStep};
-use crate::socket::{Adjusted, Opener, Socket, Switching, View};
+use crate::socket::{Adjusted, Opener, SessionQuestion, Socket, Switching, View};
 
 impl Modem {
     /// Gives every idle channel its next command. Called after every change.
@@ -74,7 +74,7 @@ impl Modem {
             !self.setup.is_up()
                 || !self.user_commands.is_empty()
                 || self.setup.confirmation() == Confirmation::Due
-                || self.sockets.iter().any(|socket| socket.eof_waits_for_session(false))
+                || self.sockets.iter().any(|socket| socket.session_question() == Some(SessionQuestion::Due))
                 || self.socket_command(port, now).is_some()
         };
         let is_due = |id: &SocketId| {
@@ -98,7 +98,7 @@ impl Modem {
             }
         }
         // Its line is about to carry several channels.
-        if self.ports[port].sharing == Sharing::Wanted {
+        if self.ports[port].facts.sharing == Sharing::Wanted {
             return None;
         }
         let serves = |channel: &Channel| channel.takes_commands() && channel.wire().are_made();
@@ -184,13 +184,13 @@ impl Modem {
 
     /// What the settings that fix the wire format of a channel depend on.
     fn wire_settings(&self, port: usize) -> wire_settings::Wanted {
-        let facts = &self.ports[port];
+        let facts = &self.ports[port].facts;
         let transparent = self.tunnels.iter().any(|tunnel| tunnel.mode == Mode::Transparent);
         let speed = self.settings.baud;
         wire_settings::Wanted {
             flow_control: self.wants_flow_control(port),
             dtr_leaves_data_mode: transparent && facts.has_dtr,
-            identity: match self.port_settings[port].identity {
+            identity: match self.ports[port].settings.identity {
                 settings::Identity::Imei(_) => Some(ASK_SERIAL_NUMBER),
                 settings::Identity::Quectel => Some(ASK_MAKER),
                 settings::Identity::Any => None,
@@ -210,7 +210,7 @@ impl Modem {
         now: Instant,
     ) {
         if let CommandOutcome::Refused(refusal) = outcome {
-            log::debug!("{} refused {command}: {refusal}", self.ports[port].name);
+            log::debug!("{} refused {command}: {refusal}", self.ports[port].facts.name);
         }
         self.channels[port].wire_mut().answer_came();
         if let Command::Line(line) = command
@@ -253,8 +253,8 @@ impl Modem {
     /// Whether the answer to this line shows that the device on this port is not the one that is meant. `auto` means a
     /// Quectel modem; one that does not give its maker's name at all may be one.
     fn is_another_device(&self, port: usize, line: &str, outcome: &CommandOutcome, lines: &[String]) -> bool {
-        let name = &self.ports[port].name;
-        match (line, &self.port_settings[port].identity) {
+        let name = &self.ports[port].facts.name;
+        match (line, &self.ports[port].settings.identity) {
             (ASK_SERIAL_NUMBER, settings::Identity::Imei(wanted)) => {
                 let is_another = !SerialNumber::all(lines).any(|number| number.0 == wanted);
                 if is_another {
@@ -285,7 +285,10 @@ impl Modem {
             return;
         }
         if self.channels[port].wire_mut().not_answered() {
-            log::warn!("{} does not answer {command} at all; going on without it", self.ports[port].name);
+            log::warn!(
+                "{} does not answer {command} at all; going on without it",
+                self.ports[port].facts.name
+            );
         }
     }
 
@@ -293,7 +296,7 @@ impl Modem {
     /// one port is set so, or what is pushed by the first could be overtaken by what is pushed by the next.
     fn urc_port_command(&self, port: usize) -> Option<Command> {
         // AT+QURCCFG does not distinguish the channels of a line.
-        let is_shared = self.ports[port].sharing == Sharing::Shared;
+        let is_shared = self.ports[port].facts.sharing == Sharing::Shared;
         if self.is_misrouted(port) && (!is_shared || self.urcs_told().is_empty()) {
             return Some(self.leave_by(port));
         }
@@ -314,7 +317,7 @@ impl Modem {
     /// commands. The command is sent on the port that they move from: its `OK` comes after all that was
     /// pushed by it.
     fn urcs_moved_aside(&self, port: usize) -> Option<Command> {
-        if self.routing.only_port() != Some(port) || self.ports[port].sharing == Sharing::Shared {
+        if self.routing.only_port() != Some(port) || self.ports[port].facts.sharing == Sharing::Shared {
             return None;
         }
         let is_other = |other: &usize| {
@@ -338,9 +341,9 @@ impl Modem {
     /// it.
     fn confirm_session_command(&mut self) -> Option<Command> {
         let confirmation = self.setup.confirmation();
-        let is_confirming = |asked| self.sockets.iter().any(|socket| socket.eof_waits_for_session(asked));
-        let asked = confirmation == Confirmation::Asked || is_confirming(true);
-        let due = confirmation == Confirmation::Due || is_confirming(false);
+        let of_an_end = |wanted| self.sockets.iter().any(|socket| socket.session_question() == Some(wanted));
+        let asked = confirmation == Confirmation::Asked || of_an_end(SessionQuestion::Asked);
+        let due = confirmation == Confirmation::Due || of_an_end(SessionQuestion::Due);
         if asked || !due {
             return None;
         }
@@ -514,7 +517,7 @@ impl Modem {
         let due = self.sockets.take_flows(&switching, now);
         for id in SocketId::all().filter(|id| due.contains(id.index())) {
             if self.sockets.adjust_flow(id, &switching, now) == Adjusted::IsOver {
-                self.end(id, End::Eof);
+                self.end(id, SocketEnd::Eof);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Event, Modem, Sharing};
+use super::{Action, Modem, ModemEvent, Sharing};
 use crate::at::{Command, CommandOutcome, CommandSet, SocketId, SslContextId};
 use crate::channel::{Channel, Origin};
 use crate::error::Kind;
@@ -10,7 +10,7 @@ use crate::failure::{Cut, Distrust, Failure, OpenFailure};
 use crate::profile::CloseTime;
 use crate::settings::{self, Authentication};
 use crate::setup::ssl_context::{Reading, SslContext, likely_causes};
-use crate::setup::{Effect, Given, SetUp, SetupStep};
+use crate::setup::{Given, SetUp, SetupEffect, SetupStep};
 use crate::socket::Socket;
 
 impl Modem {
@@ -47,21 +47,21 @@ impl Modem {
         self.channels.iter().any(|channel| channel.is_asking_for(|origin| origin == Origin::Session))
     }
 
-    fn follow(&mut self, effect: Effect, port: Option<usize>, now: Instant) {
+    fn follow(&mut self, effect: SetupEffect, port: Option<usize>, now: Instant) {
         match effect {
-            Effect::Up => self.events.push_back(Event::Up),
-            Effect::GaveUp(failure) => self.events.push_back(Event::GaveUp(failure)),
-            Effect::Released => self.events.push_back(Event::Released),
-            Effect::TellTime => self.actions.push_back(Action::TellTime),
-            Effect::ForgetPin => {
+            SetupEffect::Up => self.events.push_back(ModemEvent::Up),
+            SetupEffect::GaveUp(failure) => self.events.push_back(ModemEvent::GaveUp(failure)),
+            SetupEffect::Released => self.events.push_back(ModemEvent::Released),
+            SetupEffect::TellTime => self.actions.push_back(Action::TellTime),
+            SetupEffect::ForgetPin => {
                 self.settings.sim_pin = None;
                 self.actions.push_back(Action::RememberPin);
             }
-            Effect::MakeContexts => {
+            SetupEffect::MakeContexts => {
                 let made = self.make_contexts();
                 self.set_up(port, now, |setup, given| setup.contexts_made(given, made, now));
             }
-            Effect::Leftovers(leftovers) => {
+            SetupEffect::Leftovers(leftovers) => {
                 for id in SocketId::all() {
                     let ours = self.settings.sockets.contains(id.index())
                         && self.setup.profile().sockets.contains(id.index() as u32);
@@ -71,13 +71,13 @@ impl Modem {
                     }
                 }
             }
-            Effect::UrcsLeaveBy(None) => self.routing.leave_anywhere(),
-            Effect::UrcsLeaveBy(Some(name)) => {
+            SetupEffect::UrcsLeaveBy(None) => self.routing.leave_anywhere(),
+            SetupEffect::UrcsLeaveBy(Some(name)) => {
                 if let Some(port) = port {
                     self.urcs_leave_by(port, &name);
                 }
             }
-            Effect::RefuseOpens(contexts) => {
+            SetupEffect::RefuseOpens(contexts) => {
                 self.refuse_opens(|socket| socket.ssl().is_some_and(|ssl| contexts.contains(&ssl)), now);
             }
         }
@@ -103,7 +103,7 @@ impl Modem {
         }
         if self.setup.is_serving() {
             log::warn!("{cut}; every connection is reset");
-            self.events.push_back(Event::Down);
+            self.events.push_back(ModemEvent::Down);
         }
         for socket in SocketId::all() {
             self.cut(socket, cut);
@@ -130,7 +130,7 @@ impl Modem {
     /// URCs have been set to leave by the port of this name, or by all; this one is asked. Where several channels share
     /// its line, they leave by the first.
     pub(super) fn urcs_leave_by(&mut self, port: usize, name: &str) {
-        match self.ports[port].sharing {
+        match self.ports[port].facts.sharing {
             Sharing::Shared => self.routing.leave_by_first_channel(name),
             Sharing::Alone | Sharing::Only | Sharing::Wanted => self.routing.leave_by(port, name),
         }

@@ -60,7 +60,7 @@ impl Modem {
         let commanding = takers.clone().count();
         let others = self.among(sockets).any(Socket::needs_commands);
         // Where several channels share a line, another one shows the end of a stream.
-        let needs_none = |port: usize| self.ports[port].sharing != Sharing::Shared;
+        let needs_none = |port: usize| self.ports[port].facts.sharing != Sharing::Shared;
         let only_transparent = !others
             && takers.clone().all(needs_none)
             && self.tunnels.iter().all(|tunnel| tunnel.mode == Mode::Transparent);
@@ -114,7 +114,7 @@ impl Modem {
                 ),
             ));
         }
-        if self.loses_unread_bytes() && open.clone().any(|port| self.ports[port].is_uart) {
+        if self.loses_unread_bytes() && open.clone().any(|port| self.ports[port].facts.is_uart) {
             log::warn!(
                 "{}: transparent mode without hardware flow control: bytes lost on the line cannot be noticed",
                 tunnel.name
@@ -128,7 +128,7 @@ impl Modem {
     /// several share a line is there always one.
     pub(super) fn connected(&mut self, port: usize, id: SocketId, now: Instant) {
         let trust = self.trust_in_open(id);
-        let asks_beside = self.ports[port].sharing == Sharing::Shared;
+        let asks_beside = self.ports[port].facts.sharing == Sharing::Shared;
         self.enter_data_mode(port, Some(id), now);
         if self.sockets[id.index()].may_have_ended() {
             self.streams_may_be_over(Some(id), now);
@@ -169,7 +169,7 @@ impl Modem {
     pub(super) fn connected_unwanted(&mut self, port: usize, now: Instant) {
         log::warn!(
             "{} entered data mode for an open that was given up; leaving data mode",
-            self.ports[port].name
+            self.ports[port].facts.name
         );
         self.end_unconfirmed(port, Cut::Silent);
         let in_flight = self.channels[port].forget();
@@ -181,7 +181,7 @@ impl Modem {
 
     fn enter_data_mode(&mut self, port: usize, id: Option<SocketId>, now: Instant) {
         self.cut_failed_sends(port);
-        let facts = &self.ports[port];
+        let facts = &self.ports[port].facts;
         if facts.has_dcd {
             self.actions.push_back(Action::AskLines(port));
         }
@@ -302,7 +302,7 @@ impl Modem {
                 stream.may_be_over(now);
             }
         }
-        if id.is_none() && self.ports.iter().any(|facts| facts.sharing == Sharing::Shared) {
+        if id.is_none() && self.ports.iter().any(|port| port.facts.sharing == Sharing::Shared) {
             // It may be the end of one whose `CONNECT` still waits for its channel's turn.
             let is_next =
                 |socket: &&mut Socket| socket.is_opening() && socket.mode() == Some(Mode::Transparent);
@@ -328,10 +328,10 @@ impl Modem {
             let timeout_seconds = if is_aborted { 0 } else { self.close_timeout(id) };
             self.sockets[id.index()].stream_left(timeout_seconds);
         }
-        log::debug!("{} does not leave its stream; opening it anew", self.ports[port].name);
+        log::debug!("{} does not leave its stream; opening it anew", self.ports[port].facts.name);
         self.channels[port].port_closed();
         self.actions.push_back(Action::ClosePort(port));
-        self.reopen_at[port] = Some(now);
+        self.ports[port].opens_at_once(now);
     }
 
     /// The modem answered the escape with `OK`: the channel takes commands, the socket is in buffer mode.

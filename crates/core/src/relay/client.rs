@@ -14,7 +14,7 @@
 //! is over and its last datagrams are delivered, it is closed at once.
 //!
 //! Every transition is a method of [`Client`]. It takes what happened and returns what follows for the relay
-//! ([`Effect`]).
+//! ([`ClientEffect`]).
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::report::{Datagrams, Dropped};
 use crate::at::SocketId;
 use crate::counted;
 use crate::failure::Cut;
-use crate::modem::{Carried, End, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT};
+use crate::modem::{Carried, OUTGOING_LIMIT_BYTES, SEND_STUCK_LIMIT, SocketEnd};
 use crate::queue::{DATAGRAMS_UP_MAX, Limits, Queue};
 use crate::settings::{OpenOn, Server, Target, Tunnel};
 
@@ -42,7 +42,7 @@ pub(super) struct Client {
     /// Where in the diagram it is.
     state: ClientState,
     /// How much of its connection it has closed.
-    closed: Closed,
+    closed: ClientClosed,
     /// How many bytes of it could not be delivered: it must not end cleanly.
     undelivered: u64,
     /// What it sent before it had a socket.
@@ -97,7 +97,7 @@ struct Attached {
 
 /// How much of its connection a client has closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Closed {
+enum ClientClosed {
     Nothing,
     /// It has sent its last byte, and may still read.
     Sending {
@@ -143,7 +143,7 @@ pub(super) struct Taken {
 
 /// What the relay must do for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(super) enum ClientEffect {
     Nothing,
     /// Shut down the direction to it.
     Finish,
@@ -209,7 +209,7 @@ impl Client {
             tunnel,
             target,
             peer,
-            closed: Closed::Nothing,
+            closed: ClientClosed::Nothing,
             undelivered: 0,
             up_bytes: 0,
             delivered_bytes: None,
@@ -259,6 +259,11 @@ impl Client {
     /// What of that the server has acknowledged, as far as it is known.
     pub fn delivered_bytes(&self) -> Option<u64> {
         self.delivered_bytes
+    }
+
+    /// How many of its bytes the module has taken and the server has not acknowledged, as far as that is told.
+    pub fn unacknowledged_bytes(&self) -> u64 {
+        self.delivered_bytes.map_or(0, |bytes| self.up_bytes.saturating_sub(bytes))
     }
 
     /// Bytes that were written to it.
@@ -317,11 +322,11 @@ impl Client {
 
     /// Whether it has closed both directions.
     pub fn is_gone(&self) -> bool {
-        self.closed == Closed::Both
+        self.closed == ClientClosed::Both
     }
 
     fn has_finished(&self) -> bool {
-        self.closed != Closed::Nothing
+        self.closed != ClientClosed::Nothing
     }
 
     /// Whether it holds up a port by not reading.
@@ -485,38 +490,40 @@ impl Client {
     }
 
     /// It will send nothing more; it may still read. `None`: that is known.
-    pub fn finished(&mut self, now: Instant) -> Option<Effect> {
+    pub fn finished(&mut self, now: Instant) -> Option<ClientEffect> {
         if self.has_finished() || self.is_session() {
             return None;
         }
-        self.closed = Closed::Sending { look_at: now + LOOK_AGAIN_MIN };
+        self.closed = ClientClosed::Sending { look_at: now + LOOK_AGAIN_MIN };
         self.last_byte = now;
         Some(match self.state {
             ClientState::Lingering => self.ends_in_order(),
-            ClientState::Silent => Effect::Close(LEFT_SILENT),
-            _ => Effect::Nothing,
+            ClientState::Silent => ClientEffect::Close(LEFT_SILENT),
+            _ => ClientEffect::Nothing,
         })
     }
 
     /// It has closed both directions.
-    pub fn gone(&mut self) -> Effect {
-        self.closed = Closed::Both;
+    pub fn gone(&mut self) -> ClientEffect {
+        self.closed = ClientClosed::Both;
         match self.state {
-            ClientState::Silent => Effect::Close(LEFT_SILENT),
-            ClientState::Ending { .. } => Effect::Close("the client closed before it had read everything"),
-            ClientState::Lingering => Effect::Close(SERVER_CLOSED),
-            _ => Effect::Nothing,
+            ClientState::Silent => ClientEffect::Close(LEFT_SILENT),
+            ClientState::Ending { .. } => {
+                ClientEffect::Close("the client closed before it had read everything")
+            }
+            ClientState::Lingering => ClientEffect::Close(SERVER_CLOSED),
+            _ => ClientEffect::Nothing,
         }
     }
 
     /// It took `count` bytes that were for it. Returns the socket that they came from, or what follows.
-    pub fn written(&mut self, count: usize, now: Instant) -> Result<SocketId, Effect> {
+    pub fn written(&mut self, count: usize, now: Instant) -> Result<SocketId, ClientEffect> {
         self.down_bytes += count as u64;
         self.output_taken(count, now)
     }
 
     /// So many bytes that were for it are gone. Returns the socket that they came from, or what follows.
-    pub fn output_taken(&mut self, count: usize, now: Instant) -> Result<SocketId, Effect> {
+    pub fn output_taken(&mut self, count: usize, now: Instant) -> Result<SocketId, ClientEffect> {
         self.last_byte = now;
         match &mut self.state {
             ClientState::Opening(attached) | ClientState::Open(attached) => Ok(attached.socket),
@@ -524,7 +531,7 @@ impl Client {
                 rest.consume(count);
                 Err(self.delivered(now))
             }
-            ClientState::Silent | ClientState::Waiting | ClientState::Lingering => Err(Effect::Nothing),
+            ClientState::Silent | ClientState::Waiting | ClientState::Lingering => Err(ClientEffect::Nothing),
         }
     }
 
@@ -602,44 +609,46 @@ impl Client {
     }
 
     /// Its stream has ended: `rest` is still to be written to it, and `unsent` bytes of it were not taken.
-    pub fn stream_ended(&mut self, end: End, rest: Queue, unsent: usize, now: Instant) -> Effect {
+    pub fn stream_ended(&mut self, end: SocketEnd, rest: Queue, unsent: usize, now: Instant) -> ClientEffect {
         // Datagrams are counted instead.
         self.not_delivered(if self.is_session() { 0 } else { unsent });
         self.stall = None;
         self.state = ClientState::Ending { rest };
         match end {
-            End::Cut(cut) => Effect::ResetCut(cut),
-            End::Eof if self.is_gone() && self.undelivered == 0 => Effect::Close("both sides closed"),
-            End::Eof if self.is_gone() => self.ends_in_order(),
-            End::Eof => self.delivered(now),
+            SocketEnd::Cut(cut) => ClientEffect::ResetCut(cut),
+            SocketEnd::Eof if self.is_gone() && self.undelivered == 0 => {
+                ClientEffect::Close("both sides closed")
+            }
+            SocketEnd::Eof if self.is_gone() => self.ends_in_order(),
+            SocketEnd::Eof => self.delivered(now),
         }
     }
 
     /// Gives it the end of its stream, once it has taken all bytes.
-    fn delivered(&mut self, now: Instant) -> Effect {
+    fn delivered(&mut self, now: Instant) -> ClientEffect {
         match &self.state {
             ClientState::Ending { rest } if rest.is_empty() && rest.keeps_boundaries() => {
-                Effect::Close("the connection was closed")
+                ClientEffect::Close("the connection was closed")
             }
             ClientState::Ending { rest } if rest.is_empty() => {
                 self.state = ClientState::Lingering;
                 self.last_byte = now;
-                Effect::Finish
+                ClientEffect::Finish
             }
-            _ => Effect::Nothing,
+            _ => ClientEffect::Nothing,
         }
     }
 
     /// The end of its stream has been passed on.
-    pub fn given_the_end(&self) -> Effect {
-        if self.has_finished() { self.ends_in_order() } else { Effect::Nothing }
+    pub fn given_the_end(&self) -> ClientEffect {
+        if self.has_finished() { self.ends_in_order() } else { ClientEffect::Nothing }
     }
 
     /// It has read everything. Only if all its own bytes were taken is it closed.
-    fn ends_in_order(&self) -> Effect {
+    fn ends_in_order(&self) -> ClientEffect {
         match self.undelivered {
-            0 => Effect::Close(SERVER_CLOSED),
-            lost => Effect::ResetWithLoss(lost),
+            0 => ClientEffect::Close(SERVER_CLOSED),
+            lost => ClientEffect::ResetWithLoss(lost),
         }
     }
 
@@ -651,7 +660,7 @@ impl Client {
     }
 
     /// What is due for it now.
-    pub fn due(&mut self, view: View, now: Instant) -> Effect {
+    pub fn due(&mut self, view: View, now: Instant) -> ClientEffect {
         let over = self.limits(view).find(|(at, _)| *at <= now);
         // The system holds nothing of a session for long.
         let may_have_moved = !self.is_session()
@@ -659,20 +668,20 @@ impl Client {
         if self.asks_at().is_some_and(|at| at <= now)
             || may_have_moved && over.is_some_and(|(at, _)| !self.was_quiet_until(at))
         {
-            return Effect::Ask;
+            return ClientEffect::Ask;
         }
         match over {
             Some((_, Limit::Linger)) => return self.ends_in_order(),
-            Some((_, limit)) => return Effect::Over(limit),
+            Some((_, limit)) => return ClientEffect::Over(limit),
             None => {}
         }
         match &mut self.closed {
-            Closed::Sending { look_at } if *look_at <= now => {
+            ClientClosed::Sending { look_at } if *look_at <= now => {
                 let quiet = now.saturating_duration_since(self.last_byte);
                 *look_at = now + quiet.clamp(LOOK_AGAIN_MIN, LOOK_AGAIN_MAX);
-                Effect::Look
+                ClientEffect::Look
             }
-            _ => Effect::Nothing,
+            _ => ClientEffect::Nothing,
         }
     }
 
@@ -721,8 +730,8 @@ impl Client {
 
     fn looks_at(&self) -> Option<Instant> {
         match self.closed {
-            Closed::Sending { look_at } => Some(look_at),
-            Closed::Nothing | Closed::Both => None,
+            ClientClosed::Sending { look_at } => Some(look_at),
+            ClientClosed::Nothing | ClientClosed::Both => None,
         }
     }
 

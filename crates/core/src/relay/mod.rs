@@ -19,12 +19,12 @@ use crate::counted;
 use crate::error::Kind;
 use crate::input::{ClientInput, Input};
 use crate::modem::{
-    self, Cut, End, Event, Failure, GiveUp, Holder, Modem, OpenFailure, UserAnswer, UserCommand,
+    self, Cut, Failure, GiveUp, Holder, Modem, ModemEvent, OpenFailure, SocketEnd, UserAnswer, UserCommand,
 };
 use crate::settings::{Settings, Target, Tunnel, WhenFull};
 use crate::shared_port::SharedPort;
 pub use crate::shared_port::{LineChannel, Multiplexer};
-use client::{Client, Destination, Effect, Limit, Taken, View};
+use client::{Client, ClientEffect, Destination, Limit, Taken, View};
 use probe::Probe;
 
 pub use crate::input::ClientId;
@@ -75,7 +75,7 @@ enum Ending {
     },
     /// The modem is being left as it was found; this is the status that is due then.
     Releasing {
-        status: Kind,
+        kind: Kind,
         until: Instant,
     },
     Over,
@@ -420,7 +420,13 @@ impl Relay {
     }
 
     /// So many bytes of [`Relay::client_output`] are gone.
-    fn output_taken(&mut self, id: ClientId, effect: Result<SocketId, Effect>, count: usize, now: Instant) {
+    fn output_taken(
+        &mut self,
+        id: ClientId,
+        effect: Result<SocketId, ClientEffect>,
+        count: usize,
+        now: Instant,
+    ) {
         match effect {
             Ok(socket) => self.modem.consume(socket, count, now),
             Err(effect) => self.follow(id, effect, now),
@@ -578,9 +584,9 @@ impl Relay {
                 self.reset_all("shutting down", now);
                 self.begin_release(Kind::DrainTimeout, now);
             }
-            Ending::Releasing { status, until } if until <= now => {
+            Ending::Releasing { kind, until } if until <= now => {
                 log::warn!("the modem was not put back as it was found in time");
-                self.stop(status);
+                self.stop(kind);
             }
             _ => {}
         }
@@ -602,7 +608,13 @@ impl Relay {
                 self.reset_unserved(now);
                 if self.client_count() > 0 {
                     let connections = counted(self.client_count(), "connection");
-                    log::info!("draining {connections} (again to stop at once)");
+                    let unacknowledged: u64 =
+                        self.clients.iter().flatten().map(Client::unacknowledged_bytes).sum();
+                    let of_plain = match unacknowledged {
+                        0 => String::new(),
+                        bytes => format!("; servers have not acknowledged {}", counted(bytes, "byte")),
+                    };
+                    log::info!("draining {connections} (again to stop at once){of_plain}");
                 }
             }
             Ending::Draining { .. } | Ending::Releasing { .. } => {
@@ -669,8 +681,8 @@ impl Relay {
             }
             self.reset_unserved(now);
             if matches!(self.ending, Ending::Draining { .. }) && self.client_count() == 0 {
-                let status = if self.settings.is_single { self.last_end } else { Kind::Done };
-                self.begin_release(status, now);
+                let kind = if self.settings.is_single { self.last_end } else { Kind::Done };
+                self.begin_release(kind, now);
             }
             // What was just done may have results already.
             match self.modem.poll_event() {
@@ -690,16 +702,16 @@ impl Relay {
         shared.settle(&mut self.modem, now)
     }
 
-    fn event(&mut self, event: Event, now: Instant) {
+    fn event(&mut self, event: ModemEvent, now: Instant) {
         match event {
-            Event::Up => {
+            ModemEvent::Up => {
                 self.session_since = now;
                 if !std::mem::replace(&mut self.was_up, true) {
                     self.actions.push_back(Action::Ready);
                 }
             }
-            Event::Down => self.session_since = now,
-            Event::Opened(socket) => {
+            ModemEvent::Down => self.session_since = now,
+            ModemEvent::Opened(socket) => {
                 let Some(id) = self.client_of[socket.index()] else {
                     return self.opened_ahead(socket, now);
                 };
@@ -710,7 +722,7 @@ impl Relay {
                 let seconds = client.age(now).as_secs_f64();
                 log::info!("{}: open after {seconds:.1} s, socket {socket}", client.between());
             }
-            Event::OpenFailed(socket, failure) => {
+            ModemEvent::OpenFailed(socket, failure) => {
                 let Some(id) = self.client_of[socket.index()].take() else {
                     return self.warm.open_failed(socket, &failure, now);
                 };
@@ -721,10 +733,10 @@ impl Relay {
                 if failure == OpenFailure::Code(ResultCode::NO_MEMORY) {
                     self.advise_on_memory(id);
                 }
-                self.open_failed(id, &probe::cause(&failure), failure.status(), now);
+                self.open_failed(id, &probe::cause(&failure), failure.kind(), now);
             }
-            Event::Ended(socket, end) => self.socket_ended(socket, end, now),
-            Event::SentLate { tunnel, bytes } => {
+            ModemEvent::Ended(socket, end) => self.socket_ended(socket, end, now),
+            ModemEvent::SentLate { tunnel, bytes } => {
                 let account = account_of(&mut self.accounts, &tunnel);
                 account.moved_up(bytes as u64);
                 if let Some(datagrams) = &mut account.counters.datagrams {
@@ -733,25 +745,25 @@ impl Relay {
                     datagrams.dropped.unsent = datagrams.dropped.unsent.saturating_sub(1);
                 }
             }
-            Event::GaveUp(failure) => {
+            ModemEvent::GaveUp(failure) => {
                 self.serve_nobody(now);
                 self.reset_all("the modem cannot be used", now);
-                self.stop(failure.status);
+                self.stop(failure.kind);
                 self.failure = Some(failure);
             }
-            Event::OpenedOutside(set, id, result) => {
+            ModemEvent::OpenedOutside(set, id, result) => {
                 if set != CommandSet::Ip || !self.probe_opened(id, result, now) {
                     self.actions.push_back(Action::OpenedOutside(set, id, result));
                 }
             }
-            Event::Answered(id, answer) => {
+            ModemEvent::Answered(id, answer) => {
                 if !self.probe_answered(id, &answer, now) {
                     self.actions.push_back(Action::Answered(id, answer));
                 }
             }
-            Event::Released => {
-                if let Ending::Releasing { status, .. } = self.ending {
-                    self.stop(status);
+            ModemEvent::Released => {
+                if let Ending::Releasing { kind, .. } = self.ending {
+                    self.stop(kind);
                 }
             }
         }
@@ -797,7 +809,7 @@ impl Relay {
     }
 
     /// The socket has ended: its last bytes are moved to the client.
-    fn socket_ended(&mut self, socket: SocketId, end: End, now: Instant) {
+    fn socket_ended(&mut self, socket: SocketId, end: SocketEnd, now: Instant) {
         let Some(id) = self.client_of[socket.index()].take() else {
             return self.warm.ended(socket, now);
         };
@@ -810,34 +822,34 @@ impl Relay {
     }
 
     /// Does what follows for a client.
-    fn follow(&mut self, id: ClientId, effect: Effect, now: Instant) {
+    fn follow(&mut self, id: ClientId, effect: ClientEffect, now: Instant) {
         match effect {
-            Effect::Nothing => {}
-            Effect::Finish => {
+            ClientEffect::Nothing => {}
+            ClientEffect::Finish => {
                 self.actions.push_back(Action::FinishClient(id));
                 if let Some(effect) = self.get(id).map(Client::given_the_end) {
                     self.follow(id, effect, now);
                 }
             }
-            Effect::Close(reason) => self.leave(id, reason, Kind::Done, now),
-            Effect::ResetWithLoss(lost) => {
+            ClientEffect::Close(reason) => self.leave(id, reason, Kind::Done, now),
+            ClientEffect::ResetWithLoss(lost) => {
                 let lost = counted(lost, "byte");
                 let reason = format!(
                     "the server closed the connection and did not take the last {lost} of the client"
                 );
                 self.reset(id, &reason, Kind::StreamCut, now);
             }
-            Effect::ResetCut(cut) => {
-                let status = match cut {
+            ClientEffect::ResetCut(cut) => {
+                let kind = match cut {
                     Cut::ShuttingDown => Kind::DrainTimeout,
                     Cut::PortLost | Cut::Rebooted | Cut::Silent => Kind::ModemLost,
                     _ => Kind::StreamCut,
                 };
-                self.reset(id, &cut.to_string(), status, now);
+                self.reset(id, &cut.to_string(), kind, now);
             }
-            Effect::Over(limit) => self.limit_over(id, limit, now),
-            Effect::Ask => self.actions.push_back(Action::AskClient(id)),
-            Effect::Look => self.actions.push_back(Action::LookForClient(id)),
+            ClientEffect::Over(limit) => self.limit_over(id, limit, now),
+            ClientEffect::Ask => self.actions.push_back(Action::AskClient(id)),
+            ClientEffect::Look => self.actions.push_back(Action::LookForClient(id)),
         }
     }
 
@@ -945,31 +957,31 @@ impl Relay {
     }
 
     /// Closes a client that has no more to expect.
-    fn leave(&mut self, id: ClientId, reason: &str, status: Kind, now: Instant) {
+    fn leave(&mut self, id: ClientId, reason: &str, kind: Kind, now: Instant) {
         self.count_what_is_left(id);
         let Some(client) = self.remove(id) else { return };
         self.actions.push_back(Action::CloseClient(id));
         log::info!("{}", client.account(reason, now));
-        self.ended(status, now);
+        self.ended(kind, now);
     }
 
     /// Resets a client, so that it does not take this for an end.
-    fn reset(&mut self, id: ClientId, reason: &str, status: Kind, now: Instant) {
+    fn reset(&mut self, id: ClientId, reason: &str, kind: Kind, now: Instant) {
         self.count_what_is_left(id);
         if let Some(line) = self.get(id).map(|client| client.account(reason, now)) {
-            self.reset_with(id, &line, status, now);
+            self.reset_with(id, &line, kind, now);
         }
     }
 
     /// The same with a line of its own in the log.
-    fn reset_with(&mut self, id: ClientId, line: &str, status: Kind, now: Instant) {
+    fn reset_with(&mut self, id: ClientId, line: &str, kind: Kind, now: Instant) {
         self.count_what_is_left(id);
         let Some(client) = self.remove(id) else { return };
-        log::warn!("{line} [{status}]");
+        log::warn!("{line} [{kind}]");
         account_of(&mut self.accounts, client.tunnel()).counters.resets += 1;
         let rest = if client.is_session() { Vec::new() } else { client.rest().to_vec() };
         self.actions.push_back(Action::ResetClient { client: id, rest });
-        self.ended(status, now);
+        self.ended(kind, now);
     }
 
     fn remove(&mut self, id: ClientId) -> Option<Client> {
@@ -983,8 +995,8 @@ impl Relay {
     }
 
     /// A client has ended. With `connect` that is the end of everything.
-    fn ended(&mut self, status: Kind, now: Instant) {
-        self.last_end = status;
+    fn ended(&mut self, kind: Kind, now: Instant) {
+        self.last_end = kind;
         if self.settings.is_single && self.ending == Ending::Not {
             self.ending = Ending::Draining { until: now + self.settings.shutdown_timeout };
         }
@@ -1022,19 +1034,19 @@ impl Relay {
         }
     }
 
-    fn begin_release(&mut self, status: Kind, now: Instant) {
+    fn begin_release(&mut self, kind: Kind, now: Instant) {
         let drained_by = match self.ending {
             Ending::Draining { until } => until.max(now),
             _ => now,
         };
         let until = (drained_by + RELEASE_EXTRA).min(now + RELEASE_LIMIT);
-        self.ending = Ending::Releasing { status, until };
+        self.ending = Ending::Releasing { kind, until };
         self.modem.release(now, until);
     }
 
-    fn stop(&mut self, status: Kind) {
+    fn stop(&mut self, kind: Kind) {
         self.ending = Ending::Over;
-        self.actions.push_back(Action::Stop(status));
+        self.actions.push_back(Action::Stop(kind));
     }
 }
 

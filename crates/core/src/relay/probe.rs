@@ -98,15 +98,15 @@ impl Relay {
     /// The client is given the reason.
     pub(super) fn end_probe(&mut self, is_reachable: bool, now: Instant) {
         let Some(Probe { client: id, .. }) = self.probe.take() else { return };
-        let (reason, status) = match is_reachable {
+        let (reason, kind) = match is_reachable {
             true => ("the TLS handshake failed".to_owned(), Kind::TlsFailed),
             false => (cause(&OpenFailure::Code(ResultCode::CONNECT_FAILED)), Kind::ConnectFailed),
         };
-        self.open_failed(id, &reason, status, now);
+        self.open_failed(id, &reason, kind, now);
     }
 
     /// The client of an open that failed is reset. What the tunnel's settings make likely is logged with `-v`.
-    pub(super) fn open_failed(&mut self, id: ClientId, cause: &str, status: Kind, now: Instant) {
+    pub(super) fn open_failed(&mut self, id: ClientId, cause: &str, kind: Kind, now: Instant) {
         let Some(client) = self.get(id) else { return };
         let server = client.server();
         if client.tunnel().tls().is_some() {
@@ -115,30 +115,30 @@ impl Relay {
                 self.modem.likely_causes(client.tunnel())
             );
         }
-        self.cannot_connect(id, cause, status, now);
+        self.cannot_connect(id, cause, kind, now);
     }
 
     /// The client of a modem that is not ready is reset: nothing of it was sent, and it may be served elsewhere.
     pub(super) fn not_served(&mut self, id: ClientId, now: Instant) {
-        let Failure { status, message } = self.modem.why_not_ready();
+        let Failure { kind, message } = self.modem.why_not_ready();
         self.actions.push_back(Action::ClientNotOpened(id, NotOpened::NotReady));
-        self.cannot_connect(id, &message, status, now);
+        self.cannot_connect(id, &message, kind, now);
     }
 
     /// A client is reset because there is no socket for it: the modem is not ready, or all are in use.
-    pub(super) fn no_socket(&mut self, id: ClientId, reason: &str, status: Kind, now: Instant) {
+    pub(super) fn no_socket(&mut self, id: ClientId, reason: &str, kind: Kind, now: Instant) {
         if !self.modem.is_up() {
             return self.not_served(id, now);
         }
         self.actions.push_back(Action::ClientNotOpened(id, NotOpened::NoFreeSocket));
-        self.reset(id, reason, status, now);
+        self.reset(id, reason, kind, now);
     }
 
     /// A client that could not be connected is reset, and reported in one line.
-    fn cannot_connect(&mut self, id: ClientId, cause: &str, status: Kind, now: Instant) {
+    fn cannot_connect(&mut self, id: ClientId, cause: &str, kind: Kind, now: Instant) {
         let Some(client) = self.get(id) else { return };
-        let line = account(client.peer(), client.age(now).as_secs_f64(), cause, &client.server(), status);
-        self.reset_with(id, &line, status, now);
+        let line = account(client.peer(), client.age(now).as_secs_f64(), cause, &client.server(), kind);
+        self.reset_with(id, &line, kind, now);
     }
 
     /// What to do where the module's memory does not suffice.
@@ -156,11 +156,11 @@ impl Relay {
 }
 
 /// The line of a client that could not be connected, with the server named once. `status` follows it.
-fn account(peer: &str, seconds: f64, cause: &str, server: &Server, status: Kind) -> String {
+fn account(peer: &str, seconds: f64, cause: &str, server: &Server, kind: Kind) -> String {
     let with = |cause: &str| {
         format!("{peer}: {seconds:.1} s: cannot connect: {cause}; see: qssl-tunnel doctor {server}")
     };
-    let rest = with("").chars().count() + format!(" [{status}]").len();
+    let rest = with("").chars().count() + format!(" [{kind}]").len();
     with(&shortened(cause, LINE_CHARACTERS_MAX.saturating_sub(rest).max(CAUSE_CHARACTERS_MIN)))
 }
 
@@ -249,7 +249,7 @@ mod tests {
         ];
         let name = "gateway-17.iot.customer-one.example.com:8883";
         let server: Server = name.parse().expect("a target");
-        let failures = failures.map(|failure| (failure.status(), cause(&failure)));
+        let failures = failures.map(|failure| (failure.kind(), cause(&failure)));
         for (id, cause) in failures.chain(waits.map(|(id, words)| (id, words.to_owned()))) {
             let account = account("127.0.0.1:54321", 12.3, &cause, &server, id);
             let line = format!("{TIME_AND_LEVEL}{account} [{id}]");

@@ -93,7 +93,7 @@ enum Trying {
 
 /// Why one that was open is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dropped {
+enum WarmEnd {
     /// It is as old as it may become, or there are newer ones.
     Old,
     /// The server seems to have closed it.
@@ -498,40 +498,40 @@ impl Keeper {
     }
 
     /// Why this one may not be given to a client any more.
-    fn verdict(&self, kept: &Kept, ahead: Ahead, now: Instant) -> Option<Dropped> {
+    fn verdict(&self, kept: &Kept, ahead: Ahead, now: Instant) -> Option<WarmEnd> {
         let Opened { since, generation } = kept.opened()?;
         let warm = &self.tunnel.limits.warm;
         let kept_bytes = if warm.server_first { KEPT_BYTES_MAX } else { 0 };
         if ahead.is_ending {
-            Some(Dropped::ServerClosed)
+            Some(WarmEnd::ServerClosed)
         } else if ahead.said_bytes > kept_bytes {
-            Some(Dropped::ServerSpoke)
+            Some(WarmEnd::ServerSpoke)
         } else if ahead.generation != generation {
-            Some(Dropped::SettingsChanged)
+            Some(WarmEnd::SettingsChanged)
         } else if now >= since + warm.max_age || self.newer_count(kept) >= warm.count {
-            Some(Dropped::Old)
+            Some(WarmEnd::Old)
         } else {
             None
         }
     }
 
     /// One that was open is closed.
-    fn dropped(&mut self, kept: Kept, why: Dropped, now: Instant) {
+    fn dropped(&mut self, kept: Kept, why: WarmEnd, now: Instant) {
         let what = match why {
             // One whose turn has come early has shown nothing.
-            Dropped::Old if kept.open_for(now) < self.tunnel.limits.warm.max_age / 2 => return,
-            Dropped::Old => return self.works(true),
-            Dropped::SettingsChanged => {
+            WarmEnd::Old if kept.open_for(now) < self.tunnel.limits.warm.max_age / 2 => return,
+            WarmEnd::Old => return self.works(true),
+            WarmEnd::SettingsChanged => {
                 let (name, socket) = (&self.tunnel.name, kept.socket);
                 return log::debug!(
                     "{name}: the TLS settings of the connection on socket {socket} have changed"
                 );
             }
-            Dropped::ServerClosed => {
+            WarmEnd::ServerClosed => {
                 let seconds = kept.open_for(now).as_secs();
                 format!("closed a connection opened ahead after {seconds} s: set --warm-max-age below that")
             }
-            Dropped::ServerSpoke => {
+            WarmEnd::ServerSpoke => {
                 let advice = match self.tunnel.limits.warm.server_first {
                     true => "more than is kept",
                     false => "see --warm-server-first",

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::ssl_context::{File, Upload};
-use super::{Effect, Given, Pause, SetUp, SetupStep};
+use super::{Given, Pause, SetUp, SetupEffect, SetupStep};
 use crate::at::answers::{Answer, ListedFile, Storage};
 use crate::at::{AtText, Command, CommandOutcome, UPLOAD_TIMEOUT_SECONDS};
 use crate::counted;
@@ -58,7 +58,7 @@ impl SetUp {
         if self.step != SetupStep::Up {
             return;
         }
-        self.effects.push_back(Effect::TellTime);
+        self.effects.push_back(SetupEffect::TellTime);
         self.go_or_skip(given, SetupStep::LookAtClock);
     }
 

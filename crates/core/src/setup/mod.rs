@@ -107,7 +107,7 @@ pub struct SetUp {
     profile: Profile,
     /// The SSL contexts of the tunnels.
     contexts: Vec<SslContext>,
-    effects: VecDeque<Effect>,
+    effects: VecDeque<SetupEffect>,
 }
 
 /// What the set-up goes by and does not own.
@@ -147,7 +147,7 @@ impl Given<'_> {
 
 /// What follows from a step, and is done by others.
 #[derive(Debug)]
-pub enum Effect {
+pub enum SetupEffect {
     /// Sockets can be opened.
     Up,
     /// The attempt failed, and there is no other.
@@ -280,7 +280,7 @@ impl SetUp {
     }
 
     /// What follows from what happened.
-    pub fn poll_effect(&mut self) -> Option<Effect> {
+    pub fn poll_effect(&mut self) -> Option<SetupEffect> {
         self.effects.pop_front()
     }
 
@@ -557,7 +557,7 @@ impl SetUp {
                 self.network_time = None;
                 self.files = Files::default();
                 self.joins = Joins { writing: true, asking: true };
-                self.effects.push_back(Effect::TellTime);
+                self.effects.push_back(SetupEffect::TellTime);
                 line("ATI".into())
             }
             SetupStep::Identity => line("ATI".into()),
@@ -682,7 +682,7 @@ impl SetUp {
             }
             SetupStep::Keys { .. } => {
                 self.profile.learn_keys(&lines);
-                self.effects.push_back(Effect::MakeContexts);
+                self.effects.push_back(SetupEffect::MakeContexts);
             }
             SetupStep::Shared { alone } => {
                 self.found.learn(&lines);
@@ -700,7 +700,7 @@ impl SetUp {
                 }
                 // A module without the setting has one port only.
                 let name = Some(name).filter(|_| refused.is_none());
-                self.effects.push_back(Effect::UrcsLeaveBy(name));
+                self.effects.push_back(SetupEffect::UrcsLeaveBy(name));
                 self.go(match self.found.data_format().is_empty() {
                     true => SetupStep::Glance,
                     false => {
@@ -844,7 +844,7 @@ impl SetUp {
             SetupStep::Deactivate => {
                 self.activation.context_gone();
                 self.go(SetupStep::Ended);
-                self.effects.push_back(Effect::Released);
+                self.effects.push_back(SetupEffect::Released);
             }
             SetupStep::Unwanted
             | SetupStep::Down

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Address, Effect, Given, SetUp, SetupStep};
+use super::{Address, Given, SetUp, SetupEffect, SetupStep};
 use crate::at::answers::{
     AccessPoint, Answer, PinAttempts, Registration, SimState, SocketState, SocketStatus,
 };
@@ -216,7 +216,7 @@ impl SetUp {
     /// A second try could lock the SIM.
     pub(super) fn pin_was_refused(&mut self, given: &Given<'_>, reason: &str, now: Instant) {
         self.pin = Pin::Refused;
-        self.effects.push_back(Effect::ForgetPin);
+        self.effects.push_back(SetupEffect::ForgetPin);
         let message = format!("the SIM refused the PIN of --sim-pin-file ({reason})");
         self.failed(given, Failure::new(Kind::SimFailed, message), true, now);
     }
@@ -264,7 +264,7 @@ impl SetUp {
     /// Lines of AT+QSSLSTATE and AT+QISTATE: which sockets are in use.
     pub(super) fn leftovers(&mut self, lines: &[String]) {
         let open = SocketStatus::all(lines).filter(|socket| socket.state != SocketState::Free);
-        self.effects.push_back(Effect::Leftovers(open.map(|socket| (socket.set, socket.id)).collect()));
+        self.effects.push_back(SetupEffect::Leftovers(open.map(|socket| (socket.set, socket.id)).collect()));
     }
 
     /// The question whether the data session still has its address.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::network::Activation;
-use super::{Confirmation, Effect, Given, Pause, Session, SetUp, SetupStep, UNANSWERED_MAX};
+use super::{Confirmation, Given, Pause, Session, SetUp, SetupEffect, SetupStep, UNANSWERED_MAX};
 use crate::error::Kind;
 use crate::failure::{Cut, Failure};
 use crate::settings::Wait;
@@ -20,7 +20,7 @@ impl SetUp {
             SetupStep::Restore { .. } => self.restored(given),
             SetupStep::Deactivate => {
                 self.go(SetupStep::Ended);
-                self.effects.push_back(Effect::Released);
+                self.effects.push_back(SetupEffect::Released);
             }
             SetupStep::Activate { .. } | SetupStep::TearDown => {
                 // It was inactive before, so an active session is ours.
@@ -50,7 +50,7 @@ impl SetUp {
             log::error!("{failure}; tunnels that need it cannot connect until that is fixed");
             self.go(SetupStep::Up);
             let lacking = self.contexts.iter().filter(|it| !it.files_stand()).map(|it| it.id).collect();
-            self.effects.push_back(Effect::RefuseOpens(lacking));
+            self.effects.push_back(SetupEffect::RefuseOpens(lacking));
             return;
         }
         self.session.ends();
@@ -58,7 +58,7 @@ impl SetUp {
         let pause = self.backoff.next();
         if self.step != SetupStep::Unwanted {
             self.go(SetupStep::Failed);
-            self.pause = match failure.status {
+            self.pause = match failure.kind {
                 Kind::ModemSilent => Pause::UntilAnswer(now + pause),
                 _ => Pause::Until(now + pause),
             };
@@ -73,7 +73,7 @@ impl SetUp {
                 }
             };
         if gives_up {
-            self.effects.push_back(Effect::GaveUp(failure));
+            self.effects.push_back(SetupEffect::GaveUp(failure));
         } else if self.said.as_ref() != Some(&failure) {
             log::warn!("{failure}; trying again");
             self.said = Some(failure);
@@ -127,7 +127,7 @@ impl SetUp {
         self.said = None;
         let took = now.saturating_duration_since(self.down_since);
         log::info!("{} ready after {:.1} s", self.profile.name, took.as_secs_f64());
-        self.effects.push_back(Effect::Up);
+        self.effects.push_back(SetupEffect::Up);
     }
 
     /// What was found in the modem has been put back, as far as it takes it.
@@ -152,7 +152,7 @@ impl SetUp {
             }
             _ => {
                 self.go(SetupStep::Ended);
-                self.effects.push_back(Effect::Released);
+                self.effects.push_back(SetupEffect::Released);
             }
         }
     }

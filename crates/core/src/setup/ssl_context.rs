@@ -1216,7 +1216,7 @@ mod tests {
     fn refused(tls: &settings::Tls, profile: &Profile) -> String {
         let scheme = settings::Scheme::Tls;
         let failure = settings(scheme, tls, Duration::from_secs(60), profile, CaStorage::Bundle).unwrap_err();
-        assert_eq!(failure.status, Kind::Usage);
+        assert_eq!(failure.kind, Kind::Usage);
         failure.message
     }
 
@@ -1273,7 +1273,7 @@ mod tests {
             assert_eq!(value(&stream.expect("it can"), "dtls"), None);
             let failure = of(settings::Scheme::Dtls, &tls, &old).unwrap_err();
             assert_eq!(failure.message, "EC20F R1 has no DTLS (no setting \"dtls\"), which dtls:// needs");
-            assert_eq!(failure.status, Kind::Usage);
+            assert_eq!(failure.kind, Kind::Usage);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::test_clock::now;
 struct Bench {
     setup: SetUp,
     settings: settings::Modem,
-    effects: Vec<Effect>,
+    effects: Vec<SetupEffect>,
     now: Instant,
 }
 
@@ -49,7 +49,7 @@ impl Bench {
         };
         let result = what(&mut self.setup, &given, self.now);
         while let Some(effect) = self.setup.poll_effect() {
-            if let Effect::MakeContexts = effect {
+            if let SetupEffect::MakeContexts = effect {
                 self.setup.contexts_made(&given, Ok(()), self.now);
             }
             self.effects.push(effect);
@@ -111,7 +111,7 @@ impl Bench {
 
     fn gave_up(&self) -> Option<&str> {
         self.effects.iter().find_map(|effect| match effect {
-            Effect::GaveUp(failure) => Some(failure.message.as_str()),
+            SetupEffect::GaveUp(failure) => Some(failure.message.as_str()),
             _ => None,
         })
     }
@@ -267,7 +267,7 @@ fn a_pin_that_was_refused_is_told_to_be_forgotten_and_never_asked_for_again() {
     bench.settings.sim_pin = Some(pin());
     assert_eq!(bench.asks().as_deref(), Some("AT+CPIN=***"), "it is not shown");
     bench.answers("+CME ERROR: incorrect password");
-    assert!(bench.effects.iter().any(|effect| matches!(effect, Effect::ForgetPin)));
+    assert!(bench.effects.iter().any(|effect| matches!(effect, SetupEffect::ForgetPin)));
     assert!(bench.gave_up().is_some_and(|why| why.contains("refused the PIN")), "{:?}", bench.effects);
 }
 
@@ -313,7 +313,7 @@ fn a_pin_whose_answer_is_lost_is_entered_again_only_where_no_attempt_was_used() 
                     }
                 }
             }
-            let forgets = bench.effects.iter().any(|effect| matches!(effect, Effect::ForgetPin));
+            let forgets = bench.effects.iter().any(|effect| matches!(effect, SetupEffect::ForgetPin));
             assert_eq!(forgets, !is_entered_again, "{name}");
             assert_eq!(bench.setup.step() == SetupStep::Sim, is_entered_again, "{name}");
         }
@@ -408,7 +408,7 @@ fn at_the_end_what_was_changed_is_put_back_and_a_session_of_ours_deactivated() {
     bench.answers("OK");
     assert_eq!(bench.asks().as_deref(), Some("AT+QIDEACT=1"));
     bench.answers("OK");
-    assert!(bench.effects.iter().any(|effect| matches!(effect, Effect::Released)));
+    assert!(bench.effects.iter().any(|effect| matches!(effect, SetupEffect::Released)));
     assert_eq!(bench.asks(), None);
 }
 

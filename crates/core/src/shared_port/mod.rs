@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::byte_queue::ByteQueue;
-use crate::cmux::{CHANNELS_MAX, DlciNumber, Event, FLAG, Lost, Mux, V24};
+use crate::cmux::{CHANNELS_MAX, DlciNumber, FLAG, Lost, Mux, MuxEvent, V24};
 use crate::counted;
 use crate::input::PortInput;
 use crate::modem::{Action, Modem, PortFacts, Sharing};
@@ -582,9 +582,9 @@ impl SharedPort {
         }
     }
 
-    fn happened_in_mux(&mut self, event: Event, modem: &mut Modem, now: Instant) {
+    fn happened_in_mux(&mut self, event: MuxEvent, modem: &mut Modem, now: Instant) {
         match event {
-            Event::Found => {
+            MuxEvent::Found => {
                 if let SharedPortState::Probing(Probe::Framed(mux), _) =
                     std::mem::replace(&mut self.state, SharedPortState::Closed)
                 {
@@ -596,7 +596,7 @@ impl SharedPort {
                     self.leave_by(mux, Then::Begin, now);
                 }
             }
-            Event::NotFound => match self.untried.pop() {
+            MuxEvent::NotFound => match self.untried.pop() {
                 Some(baud) => {
                     self.set_baud(baud);
                     self.probe_by_frames(now);
@@ -607,28 +607,30 @@ impl SharedPort {
                     self.become_plain(modem, now);
                 }
             },
-            Event::Opened(dlci) => {
+            MuxEvent::Opened(dlci) => {
                 modem.remark(dlci.index(), "the channel is open", now);
                 modem.port(dlci.index(), PortInput::Opened(self.facts_of(dlci)), now);
             }
-            Event::Closed(dlci) => {
+            MuxEvent::Closed(dlci) => {
                 modem.remark(dlci.index(), "the channel is closed", now);
                 modem.port(dlci.index(), PortInput::Lost, now);
                 // Where the modem closed it, it is opened again all the same.
                 modem.port(dlci.index(), PortInput::Failed { is_missing: false }, now);
             }
-            Event::Lines(dlci, lines) => {
+            MuxEvent::Lines(dlci, lines) => {
                 modem.remark(dlci.index(), &format!("lines of the modem: {}", report::lines_in(lines)), now);
                 modem.port(dlci.index(), PortInput::Lines { dcd: lines.dcd() }, now);
             }
-            Event::Running => {
+            MuxEvent::Running => {
                 self.failures = 0;
                 log::info!("{} carries {CHANNELS_MAX} channels (CMUX)", self.facts.name);
             }
-            Event::Overrun(dlci) => modem.port(dlci.index(), PortInput::Garbled { lost: 1, wrong: 0 }, now),
-            Event::Text(text) => log::debug!("{} outside of frames: {text:?}", self.facts.name),
-            Event::Left => self.left(modem, now),
-            Event::Lost(why) => self.lost(why, modem, now),
+            MuxEvent::Overrun(dlci) => {
+                modem.port(dlci.index(), PortInput::Garbled { lost: 1, wrong: 0 }, now)
+            }
+            MuxEvent::Text(text) => log::debug!("{} outside of frames: {text:?}", self.facts.name),
+            MuxEvent::Left => self.left(modem, now),
+            MuxEvent::Lost(why) => self.lost(why, modem, now),
         }
     }
 
@@ -687,8 +689,7 @@ impl SharedPort {
             Action::ClosePort(_) => mux.close_channel(dlci, now),
             Action::SetDtr(_, on) => mux.set_dtr(dlci, on, now),
             Action::AskQueue(_) => {
-                let bytes = mux.dlci(dlci).unsent() + mux.output().len();
-                modem.port(channel, PortInput::Queue(bytes), now);
+                modem.port(channel, PortInput::Queue(mux.unsent(dlci)), now);
             }
             Action::AskLines(_) => {
                 let dcd = mux.dlci(dlci).lines().is_some_and(V24::dcd);
@@ -791,6 +792,138 @@ mod tests {
         port.happened(PortInput::Opened(PortFacts::default()), &mut modem, now);
         assert_eq!(port.output(&modem), ASK);
         (port, modem)
+    }
+
+    /// A port, its modem, and the time.
+    struct Bench {
+        port: SharedPort,
+        modem: Modem,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn opened() -> Bench {
+            let now = now();
+            let (port, modem) = opened(now);
+            Bench { port, modem, now }
+        }
+
+        fn hears(&mut self, bytes: &[u8]) {
+            self.port.received(bytes, &mut self.modem, self.now);
+        }
+
+        /// What leaves, as text.
+        fn sent(&mut self) -> String {
+            let bytes = self.port.output(&self.modem).to_vec();
+            self.port.written(bytes.len(), &mut self.modem, self.now);
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+
+        /// The module answers commands until the port is in this state.
+        fn answers_until(&mut self, state: &str) {
+            while self.state() != state {
+                if self.sent().is_empty() {
+                    self.now = self.modem.next_deadline().expect("the modem waits for something");
+                    self.modem.deadline_passed(self.now);
+                    self.port.settle(&mut self.modem, self.now);
+                } else {
+                    self.hears(b"\r\nOK\r\n");
+                }
+            }
+        }
+
+        /// Deadlines pass, but none of the modem's, until the state changes or nothing is due within a minute.
+        fn waits(&mut self) {
+            let (before, end) = (self.state(), self.now + Duration::from_secs(60));
+            while let Some(due) = self.port.next_deadline().filter(|due| *due < end)
+                && self.state() == before
+            {
+                self.now = self.now.max(due);
+                self.sent();
+                self.port.deadline_passed(&mut self.modem, self.now);
+            }
+        }
+
+        fn state(&self) -> &'static str {
+            match &self.port.state {
+                SharedPortState::Closed => "closed",
+                SharedPortState::Probing(Probe::Plain { .. }, Then::Begin) => "asked",
+                SharedPortState::Probing(Probe::Plain { .. }, Then::End) => "asked at the end",
+                SharedPortState::Probing(Probe::Framed(_), _) => "asked by frames",
+                SharedPortState::Plain => "plain",
+                SharedPortState::Starting(..) => "starting",
+                SharedPortState::Muxed(_) => "muxed",
+                SharedPortState::Leaving(..) => "leaving",
+            }
+        }
+    }
+
+    #[test]
+    fn each_event_leads_from_each_state_to_the_one_that_the_diagram_shows() {
+        let asked = Bench::opened;
+        let closed = || {
+            let mut bench = Bench::opened();
+            bench.port.happened(PortInput::Lost, &mut bench.modem, bench.now);
+            bench
+        };
+        let by_frames = || {
+            let mut bench = Bench::opened();
+            bench.waits();
+            bench
+        };
+        let plain = || {
+            let mut bench = Bench::opened();
+            bench.hears(b"\r\nOK\r\n");
+            bench
+        };
+        let starting = || {
+            let mut bench = plain();
+            bench.answers_until("starting");
+            bench
+        };
+        let muxed = || {
+            let mut bench = starting();
+            while bench.state() == "starting" {
+                bench.sent();
+                bench.hears(b"\r\nOK\r\n");
+                bench.waits();
+            }
+            bench
+        };
+        let leaving = || {
+            let mut bench = muxed();
+            bench.port.leave(&mut bench.modem, bench.now);
+            bench
+        };
+        type Change = fn(&mut Bench);
+        let opened: Change = |it| {
+            it.port.happened(PortInput::Opened(PortFacts::default()), &mut it.modem, it.now);
+        };
+        let lost: Change = |it| it.port.happened(PortInput::Lost, &mut it.modem, it.now);
+        let answer: Change = |it| it.hears(b"\r\nOK\r\n");
+        let silence: Change = Bench::waits;
+        let end: Change = |it| it.port.leave(&mut it.modem, it.now);
+        let rows: [(&str, &dyn Fn() -> Bench, [&str; 5]); 7] = [
+            ("closed", &closed, ["asked", "closed", "closed", "closed", "closed"]),
+            ("asked", &asked, ["asked", "closed", "plain", "asked by frames", "asked"]),
+            (
+                "asked by frames",
+                &by_frames,
+                ["asked", "closed", "asked by frames", "plain", "asked by frames"],
+            ),
+            ("plain", &plain, ["asked", "closed", "plain", "plain", "plain"]),
+            ("starting", &starting, ["asked", "closed", "starting", "muxed", "starting"]),
+            ("muxed", &muxed, ["asked", "closed", "muxed", "asked", "leaving"]),
+            ("leaving", &leaving, ["asked", "closed", "leaving", "asked at the end", "leaving"]),
+        ];
+        for (state, make, expected) in rows {
+            for (change, after) in [opened, lost, answer, silence, end].into_iter().zip(expected) {
+                let mut bench = make();
+                assert_eq!(bench.state(), state);
+                change(&mut bench);
+                assert_eq!(bench.state(), after, "from {state}");
+            }
+        }
     }
 
     #[test]

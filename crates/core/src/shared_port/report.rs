@@ -69,15 +69,15 @@ impl SharedPort {
 fn channel(mux: &Mux, number: DlciNumber, modem: &Modem, now: Instant) -> LineChannel {
     let dlci = mux.dlci(number);
     let state = match dlci.state() {
-        DlciState::Closed => "closed",
-        DlciState::Opening(_) => "opening",
-        DlciState::Open(_) => modem.port_state(number.index()),
-        DlciState::Closing(_) => "closing",
+        DlciState::Closed => "closed".to_owned(),
+        DlciState::Opening(_) => "opening".to_owned(),
+        DlciState::Open(_) => modem.port_state(number.index()).to_string(),
+        DlciState::Closing(_) => "closing".to_owned(),
     };
     let held = dlci.held(now);
     LineChannel {
         number: number.get(),
-        state: state.to_owned(),
+        state,
         lines_out: dlci.our_lines().map_or_else(Vec::new, |lines| set(lines, ["DTR", "RTS"])),
         lines_in: dlci.lines().map_or_else(Vec::new, |lines| set(lines, OF_THE_MODEM)),
         held_by_module_seconds: held.by_module.as_secs_f64(),

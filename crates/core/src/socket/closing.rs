@@ -20,6 +20,15 @@ pub struct Closing {
     also_open: Option<CommandSet>,
 }
 
+/// Whether the data session is active: how far that question is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionQuestion {
+    /// It is due.
+    Due,
+    /// It has been sent.
+    Asked,
+}
+
 /// Which time AT+QSSLCLOSE may be given.
 #[derive(Clone, Copy, Debug)]
 pub struct CloseForm {
@@ -191,7 +200,7 @@ impl Socket {
             Phase::Closing(closing) => {
                 let never_timed = !timed && closing.tries > 0 && form.time == CloseTime::Unknown;
                 match closing.confirms_eof && self.is_attached() {
-                    true => self.phase = Phase::ConfirmingEof { asked: false },
+                    true => self.phase = Phase::ConfirmingEof(SessionQuestion::Due),
                     false => self.check(speaking),
                 }
                 CloseAnswer::Closed { never_timed }
@@ -200,29 +209,31 @@ impl Socket {
         }
     }
 
-    /// Whether the end of this client depends on whether the data session is active. `asked`: that question has been
-    /// sent; otherwise it is due.
-    pub fn eof_waits_for_session(&self, asked: bool) -> bool {
-        matches!(self.phase, Phase::ConfirmingEof { asked: was_asked } if was_asked == asked)
+    /// How far the question is on which the end of this client depends: whether the data session is active.
+    pub fn session_question(&self) -> Option<SessionQuestion> {
+        match self.phase {
+            Phase::ConfirmingEof(question) => Some(question),
+            _ => None,
+        }
     }
 
     /// The question whether the data session is active leaves for this client's end, if it is due.
     pub fn eof_asked(&mut self) {
-        if let Phase::ConfirmingEof { asked } = &mut self.phase {
-            *asked = true;
+        if let Phase::ConfirmingEof(question) = &mut self.phase {
+            *question = SessionQuestion::Asked;
         }
     }
 
     /// The answer to that question is lost.
     pub fn eof_unanswered(&mut self) {
-        if let Phase::ConfirmingEof { asked } = &mut self.phase {
-            *asked = false;
+        if let Phase::ConfirmingEof(question) = &mut self.phase {
+            *question = SessionQuestion::Due;
         }
     }
 
     /// That question was answered. Returns whether this socket's client waited for it.
     pub fn eof_answered(&mut self, speaking: u32) -> bool {
-        let waited = self.eof_waits_for_session(true);
+        let waited = self.session_question() == Some(SessionQuestion::Asked);
         if waited {
             self.check(speaking);
         }

@@ -19,12 +19,12 @@ use crate::at::answers::SentCounts;
 pub(super) struct Delivery {
     /// So many bytes have been acknowledged, as last told.
     bytes: Option<u64>,
-    question: Question,
+    question: DeliveryQuestion,
 }
 
 /// Whether the module is to be asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Question {
+enum DeliveryQuestion {
     /// Nothing has been sent since everything was acknowledged.
     #[default]
     Known,
@@ -41,21 +41,22 @@ enum Question {
 
 impl Delivery {
     fn sent(&mut self, now: Instant) {
-        if self.question == Question::Known {
-            self.question = Question::Due { at: now + PAUSE_MIN, pause: PAUSE_MIN, waits_until: None };
+        if self.question == DeliveryQuestion::Known {
+            self.question =
+                DeliveryQuestion::Due { at: now + PAUSE_MIN, pause: PAUSE_MIN, waits_until: None };
         }
     }
 
     /// The question is due at once.
     pub(super) fn ask_now(&mut self, now: Instant) {
-        if let Question::Due { at, .. } = &mut self.question {
+        if let DeliveryQuestion::Due { at, .. } = &mut self.question {
             *at = now;
         }
     }
 
     /// The client is done. Returns whether it waits, for a limited time, until everything has been acknowledged.
     fn settles(&mut self, limit: Duration, now: Instant) -> bool {
-        let Question::Due { at, pause, waits_until } = &mut self.question else { return false };
+        let DeliveryQuestion::Due { at, pause, waits_until } = &mut self.question else { return false };
         if waits_until.is_none() {
             (*at, *pause) = (now, SETTLING_PAUSE);
         }
@@ -65,28 +66,28 @@ impl Delivery {
     /// AT+QISEND=\<id>,0 was answered; `sent`: what has been sent by now.
     fn answered(&mut self, counts: Option<SentCounts>, sent: u64, now: Instant) {
         let Some(SentCounts { acknowledged }) = counts else {
-            self.question = Question::Untold;
+            self.question = DeliveryQuestion::Untold;
             return;
         };
         let known = acknowledged.min(sent);
         self.bytes = Some(self.bytes.map_or(known, |before| before.max(known)));
         if self.bytes >= Some(sent) {
-            self.question = Question::Known;
-        } else if let Question::Due { at, pause, .. } = &mut self.question {
+            self.question = DeliveryQuestion::Known;
+        } else if let DeliveryQuestion::Due { at, pause, .. } = &mut self.question {
             *pause = (*pause * 2).min(PAUSE_MAX);
             *at = now + *pause;
         }
     }
 
     pub(super) fn is_due(self, now: Instant) -> bool {
-        matches!(self.question, Question::Due { at, .. } if at <= now)
+        matches!(self.question, DeliveryQuestion::Due { at, .. } if at <= now)
     }
 
     /// When it is due, or the client no longer waits.
     pub(super) fn deadline(self) -> impl Iterator<Item = Instant> {
         let (at, until) = match self.question {
-            Question::Due { at, waits_until, .. } => (Some(at), waits_until),
-            Question::Known | Question::Untold => (None, None),
+            DeliveryQuestion::Due { at, waits_until, .. } => (Some(at), waits_until),
+            DeliveryQuestion::Known | DeliveryQuestion::Untold => (None, None),
         };
         at.into_iter().chain(until)
     }

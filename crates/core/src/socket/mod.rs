@@ -43,7 +43,7 @@ mod stream;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use closing::{Checked, CloseAnswer, CloseForm};
+pub use closing::{Checked, CloseAnswer, CloseForm, SessionQuestion};
 pub use far_end::Witness;
 pub use flow::Switching;
 #[cfg(test)]
@@ -143,10 +143,7 @@ enum Phase {
     /// AT+QSSLCLOSE is due or in flight.
     Closing(Closing),
     /// The server seems to have closed in order: the module is asked whether the data session is active.
-    ConfirmingEof {
-        /// Whether the question has been sent.
-        asked: bool,
-    },
+    ConfirmingEof(SessionQuestion),
     /// AT+QSSLSTATE is due or in flight on these channels (a bit each).
     Checking {
         /// Channels that have not answered yet.
@@ -285,7 +282,7 @@ impl Socket {
             Phase::Open(_) => "open",
             Phase::ConfirmingEnd(_)
             | Phase::Closing(_)
-            | Phase::ConfirmingEof { .. }
+            | Phase::ConfirmingEof(_)
             | Phase::Checking { .. } => "closing",
         }
     }
@@ -429,7 +426,7 @@ impl Socket {
         match &self.phase {
             Phase::Closing(closing) => !closing.was_refused(),
             Phase::Checking { refused, .. } => refused.is_none(),
-            Phase::ConfirmingEnd(_) | Phase::ConfirmingEof { .. } => true,
+            Phase::ConfirmingEnd(_) | Phase::ConfirmingEof(_) => true,
             _ => false,
         }
     }
@@ -650,7 +647,7 @@ impl Socket {
                 Ok(())
             }
             Phase::Closing(closing) if closing.confirms_eof() => Err(Cut::ClosedUncertain),
-            Phase::ConfirmingEof { .. } => Err(Cut::ClosedUncertain),
+            Phase::ConfirmingEof(_) => Err(Cut::ClosedUncertain),
             _ => Ok(()),
         }
     }
@@ -846,7 +843,7 @@ impl Socket {
             }
             Phase::ConfirmingEnd(_) => self.close(0),
             Phase::Closing(closing) => closing.forget_client(),
-            Phase::ConfirmingEof { .. } => self.check(ending.speaking),
+            Phase::ConfirmingEof(_) => self.check(ending.speaking),
             Phase::Unknown | Phase::Foreign | Phase::Free | Phase::Checking { .. } => {}
         }
         None

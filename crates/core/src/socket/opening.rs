@@ -27,7 +27,7 @@ pub struct Opening {
     deadline: Option<Instant>,
     /// The one repetition after 563, 564 or 568 has been used up.
     is_repeated: bool,
-    closed: Closed,
+    closed: ClosedUrc,
 }
 
 /// How far an open is.
@@ -153,7 +153,7 @@ pub struct Opener {
 
 /// Whether the URC `closed` came while it was being opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Closed {
+enum ClosedUrc {
     No,
     /// Before the open's own result: it can overtake that on another port, or be another's.
     BeforeResult,
@@ -163,7 +163,7 @@ enum Closed {
 
 impl Opening {
     pub(super) fn new() -> Self {
-        Opening { stage: OpenStage::Due, deadline: None, is_repeated: false, closed: Closed::No }
+        Opening { stage: OpenStage::Due, deadline: None, is_repeated: false, closed: ClosedUrc::No }
     }
 
     /// How far it is.
@@ -186,9 +186,9 @@ impl Opening {
     pub(super) fn closed(&mut self) {
         self.closed = match (self.stage, self.closed) {
             (OpenStage::Due, closed) => closed,
-            (OpenStage::Proving { .. }, _) => Closed::AfterResult,
-            (_, Closed::AfterResult) => Closed::AfterResult,
-            (_, Closed::No | Closed::BeforeResult) => Closed::BeforeResult,
+            (OpenStage::Proving { .. }, _) => ClosedUrc::AfterResult,
+            (_, ClosedUrc::AfterResult) => ClosedUrc::AfterResult,
+            (_, ClosedUrc::No | ClosedUrc::BeforeResult) => ClosedUrc::BeforeResult,
         };
     }
 
@@ -221,7 +221,7 @@ impl Opening {
 
     /// Whether it may have ended already.
     pub(super) fn is_closed(&self) -> bool {
-        self.closed != Closed::No
+        self.closed != ClosedUrc::No
     }
 
     /// `CONNECT`: it is open, and this channel is its stream.
@@ -400,7 +400,7 @@ impl Socket {
         } else {
             return OpenResult::Failed(OpenFailure::Code(code));
         };
-        *opening = Opening { stage, deadline: opening.deadline, is_repeated: true, closed: Closed::No };
+        *opening = Opening { stage, deadline: opening.deadline, is_repeated: true, closed: ClosedUrc::No };
         OpenResult::Again
     }
 
@@ -433,11 +433,11 @@ impl Socket {
             _ => Flow::Buffer { readable: true },
         };
         let far_end = match closed {
-            Closed::BeforeResult => FarEnd::unconfirmed(),
-            Closed::No | Closed::AfterResult => FarEnd::There,
+            ClosedUrc::BeforeResult => FarEnd::unconfirmed(),
+            ClosedUrc::No | ClosedUrc::AfterResult => FarEnd::There,
         };
         self.becomes_open(flow, far_end);
-        if closed != Closed::No {
+        if closed != ClosedUrc::No {
             self.closed(now);
         }
     }

@@ -134,7 +134,7 @@ fn an_end_needs_both_witnesses_and_the_client_waits_for_the_session() {
     assert!(socket.confirms_end());
     let closed = socket.close_answered(0, false, true, form(), 0b11, now);
     assert_eq!(closed, CloseAnswer::Closed { never_timed: false });
-    assert!(socket.eof_waits_for_session(false));
+    assert_eq!(socket.session_question(), Some(SessionQuestion::Due));
     assert!(!socket.eof_answered(0b11), "it was not asked yet");
     socket.eof_asked();
     assert!(socket.eof_answered(0b11));

@@ -125,12 +125,12 @@ mod tests {
             bench.open(0, 1);
             assert_eq!(bench.ask("AT+QISWTMD=0,0"), "\r\nOK\r\n");
             bench.say(0, b"abc");
-            assert_eq!(bench.heard(), "\r\n+QSSLURC: \"recv\",0\r\n");
+            assert_eq!(bench.output(), "\r\n+QSSLURC: \"recv\",0\r\n");
             assert_eq!(bench.ask("AT+QISWTMD=0,1"), format!("\r\nOK\r\n{pushed}"));
             bench.say(0, b"de");
             let all =
                 if held { "\r\n+QSSLURC: \"recv\",0,5\r\nabcde" } else { "\r\n+QSSLURC: \"recv\",0,2\r\nde" };
-            assert_eq!(bench.heard(), all);
+            assert_eq!(bench.output(), all);
         }
     }
 
@@ -142,11 +142,11 @@ mod tests {
         bench.say(0, &[b'x'; 9_000]);
         bench.type_bytes(b"AT+QISWTMD=0,0\r");
         bench.host_reads(0, true);
-        let heard = bench.heard();
-        assert!(heard.ends_with("\r\nOK\r\n"));
-        assert!(!heard.contains("\"recv\",0\r\n"));
+        let output = bench.output();
+        assert!(output.ends_with("\r\nOK\r\n"));
+        assert!(!output.contains("\"recv\",0\r\n"));
         bench.say(0, b"more");
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         assert!(bench.ask("AT+QSSLRECV=0,1500").starts_with("\r\n+QSSLRECV: 1500\r\n"));
     }
 
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(bench.ask("AT+QICFG=\"viewmode\",1;+QICFG=\"dataformat\",1,1"), "\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QICFG=\"dataformat\""), "\r\n+QICFG: \"dataformat\",1,1\r\n\r\nOK\r\n");
         bench.say(0, b"Hi");
-        assert_eq!(bench.heard(), "\r\n+QSSLURC: \"recv\",0,2,4869\r\n");
+        assert_eq!(bench.output(), "\r\n+QSSLURC: \"recv\",0,2,4869\r\n");
         assert_eq!(bench.ask("AT+QICFG=\"sendinfo\",1"), "\r\nOK\r\n");
         assert_eq!(bench.send(0, b"4F6B"), "\r\nOK\r\n\r\n+QISEND: 0,0,2\r\n");
         assert_eq!(bench.send(0, b"4F6"), "\r\nERROR\r\n");

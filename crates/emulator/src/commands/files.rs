@@ -176,7 +176,7 @@ mod tests {
         bench.type_bytes(b"\x12");
         bench.pass(seconds(59));
         bench.type_bytes(b"\x34\x56AT\r");
-        assert_eq!(bench.heard(), "\r\n+QFUPL: 3,4434\r\n\r\nOK\r\n\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\n+QFUPL: 3,4434\r\n\r\nOK\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QFLST=\"*\""), "\r\n+QFLST: \"UFS:ca.pem\",3\r\n\r\nOK\r\n");
         assert_eq!(
             bench.ask("AT+QFDWL=\"UFS:ca.pem\""),
@@ -199,7 +199,7 @@ mod tests {
         bench.ask("AT+QFUPL=\"isrgx1.pem\",3000,60");
         bench.type_bytes(&[7; 1939]);
         bench.pass(seconds(60));
-        assert_eq!(bench.heard(), "\r\n+QFUPL: 1939,7\r\n\r\n+CME ERROR: 421\r\n");
+        assert_eq!(bench.output(), "\r\n+QFUPL: 1939,7\r\n\r\n+CME ERROR: 421\r\n");
         assert_eq!(bench.modem.file("isrgx1.pem"), Some(&[7; 1939][..]));
     }
 

@@ -348,7 +348,7 @@ mod tests {
     fn noise_before_a_command_is_passed_over() {
         let mut bench = silent(Config::default());
         bench.type_bytes(b"\xE0\x00\nxxA+++Z\r");
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         assert_eq!(bench.ask("\n\rAAAT"), "\r\nOK\r\n");
     }
 
@@ -356,13 +356,13 @@ mod tests {
     fn the_answer_takes_its_latency_and_what_comes_meanwhile_is_dropped() {
         let mut bench = Bench::new(Config { command_latency: milliseconds(20), ..Config::default() });
         bench.type_bytes(b"ATE0\rAT+CSQ\r");
-        assert_eq!(bench.heard(), "ATE0\r");
+        assert_eq!(bench.output(), "ATE0\r");
         bench.pass(milliseconds(19));
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         bench.pass(milliseconds(1));
-        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\nOK\r\n");
         bench.pass(seconds(9));
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         assert_eq!(bench.modem.counters().bytes_dropped_while_busy, 7);
     }
 
@@ -373,7 +373,7 @@ mod tests {
         bench.type_bytes(b"AT+IPR=921600\r");
         assert_eq!(bench.modem.baud(0), 115_200);
         bench.host_reads(0, true);
-        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\nOK\r\n");
         assert_eq!(bench.modem.baud(0), 921_600);
         assert_eq!(bench.ask("AT+IPR=921601"), "\r\nERROR\r\n");
     }
@@ -394,7 +394,7 @@ mod tests {
         bench.lines(0, true, false);
         assert_eq!(bench.ask("AT"), "");
         bench.lines(0, true, true);
-        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\nOK\r\n");
     }
 
     #[test]
@@ -414,11 +414,11 @@ mod tests {
         assert_eq!(bench.ask("AT+CFUN=1,1"), "\r\nOK\r\n\r\nPOWERED DOWN\r\n");
         assert_eq!(bench.ask("AT"), "");
         bench.pass(milliseconds(3_999));
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         bench.pass(milliseconds(1));
-        assert_eq!(bench.heard(), "\r\nRDY\r\n\r\n+CFUN: 1\r\n");
+        assert_eq!(bench.output(), "\r\nRDY\r\n\r\n+CFUN: 1\r\n");
         bench.pass(seconds(2));
-        assert_eq!(bench.heard(), "\r\n+CPIN: READY\r\n\r\n+QUSIM: 1\r\n\r\n+QIND: SMS DONE\r\n");
+        assert_eq!(bench.output(), "\r\n+CPIN: READY\r\n\r\n+QUSIM: 1\r\n\r\n+QIND: SMS DONE\r\n");
         assert_eq!(bench.ask("AT+CMEE?"), "AT+CMEE?\r\r\n+CMEE: 1\r\n\r\nOK\r\n");
     }
 
@@ -431,7 +431,7 @@ mod tests {
         assert!(!bench.modem.modem_lines(0).dsr);
         bench.modem.reboot(bench.now);
         bench.pass(seconds(4));
-        assert_eq!(bench.heard(), "\r\nRDY\r\n\r\n+CFUN: 1\r\n");
+        assert_eq!(bench.output(), "\r\nRDY\r\n\r\n+CFUN: 1\r\n");
     }
 
     #[test]
@@ -450,8 +450,8 @@ mod tests {
         bench.modem.stall(bench.now + seconds(7));
         bench.type_bytes(b"AT\rAT\r");
         bench.pass(milliseconds(6_999));
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         bench.pass(milliseconds(1));
-        assert_eq!(bench.heard(), "\r\nOK\r\n\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\nOK\r\n\r\nOK\r\n");
     }
 }

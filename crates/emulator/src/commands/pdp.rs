@@ -280,7 +280,7 @@ mod tests {
         bench.open(0, 1);
         bench.modem.drop_pdp(1, bench.now);
         bench.look();
-        assert_eq!(bench.heard(), "\r\n+QIURC: \"pdpdeact\",1\r\n\r\n+QSSLURC: \"closed\",0\r\n");
+        assert_eq!(bench.output(), "\r\n+QIURC: \"pdpdeact\",1\r\n\r\n+QSSLURC: \"closed\",0\r\n");
         assert_eq!(bench.ask("AT+QIACT=1"), "\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QIACT?"), "\r\n+QIACT: 1,1,1,\"10.7.158.1\"\r\n\r\nOK\r\n");
     }
@@ -318,14 +318,15 @@ mod tests {
         assert!(late.modem.clock(late.now) < 1_000_000_000, "not yet");
         late.pass(seconds(3));
         assert_eq!(late.modem.clock(late.now), 1_786_082_045);
-        assert!(late.heard().starts_with("\r\n+QNTP: 0,\""));
-        for (time_service, heard) in [(TimeService::Fails, "\r\n+QNTP: 569\r\n"), (TimeService::Silent, "")] {
+        assert!(late.output().starts_with("\r\n+QNTP: 0,\""));
+        for (time_service, output) in [(TimeService::Fails, "\r\n+QNTP: 569\r\n"), (TimeService::Silent, "")]
+        {
             let mut bench = Bench::without_echo(Config { time_service, ..Config::default() });
             bench.network.set_time(1_786_082_042, bench.now);
             bench.ask("AT+QIACT=1");
-            assert_eq!(bench.ask("AT+QNTP=1,\"pool.ntp.org\""), format!("\r\nOK\r\n{heard}"));
+            assert_eq!(bench.ask("AT+QNTP=1,\"pool.ntp.org\""), format!("\r\nOK\r\n{output}"));
             bench.pass(seconds(300));
-            assert_eq!(bench.heard(), "");
+            assert_eq!(bench.output(), "");
             assert!(bench.modem.clock(bench.now) < 1_000_000_000, "it was not set");
         }
     }

@@ -129,7 +129,7 @@ mod tests {
     fn send(bench: &mut Bench, payload: &[u8]) -> String {
         assert_eq!(bench.ask(&format!("AT+QISEND=3,{}", payload.len())), "\r\n> ");
         bench.type_bytes(payload);
-        bench.heard()
+        bench.output()
     }
 
     #[test]
@@ -177,10 +177,10 @@ mod tests {
         let mut bench = bench(1);
         bench.ask("AT+QISEND=3");
         bench.type_bytes(b"hello\x1A");
-        assert_eq!(bench.heard(), "\r\nSEND OK\r\n\r\n+QIURC: \"recv\",3,5\r\nhello");
+        assert_eq!(bench.output(), "\r\nSEND OK\r\n\r\n+QIURC: \"recv\",3,5\r\nhello");
         bench.ask("AT+QISEND=3");
         bench.type_bytes(b"hello\x1B");
-        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QIGETERROR"), "\r\n+QIGETERROR: 571,Cancel send\r\n\r\nOK\r\n");
         assert_eq!(bench.network.records()[0].received, b"hello");
     }
@@ -202,15 +202,15 @@ mod tests {
         let mut bench = bench(0);
         bench.ask("AT+QISEND=3,2");
         bench.type_bytes(b"ab");
-        assert!(bench.heard().starts_with("\r\nSEND OK\r\n"), "with ATE0 nothing is echoed");
+        assert!(bench.output().starts_with("\r\nSEND OK\r\n"), "with ATE0 nothing is echoed");
         bench.ask("ATE1");
         bench.ask("AT+QISEND=3,2");
         bench.type_bytes(b"ab");
-        assert!(bench.heard().starts_with("ab\r\nSEND OK\r\n"));
+        assert!(bench.output().starts_with("ab\r\nSEND OK\r\n"));
         assert_eq!(bench.ask("AT+QISDE=0"), "AT+QISDE=0\r\r\nOK\r\n");
         bench.ask("AT+QISEND=3,2");
         bench.type_bytes(b"ab");
-        assert!(bench.heard().starts_with("\r\nSEND OK\r\n"));
+        assert!(bench.output().starts_with("\r\nSEND OK\r\n"));
     }
 
     #[test]
@@ -251,7 +251,7 @@ mod tests {
         bench.say(0, b"unread");
         bench.network.end(0, Ending::Closed, bench.now);
         bench.look();
-        assert_eq!(bench.heard(), "\r\n+QIURC: \"recv\",3\r\n\r\n+QIURC: \"closed\",3\r\n");
+        assert_eq!(bench.output(), "\r\n+QIURC: \"recv\",3\r\n\r\n+QIURC: \"closed\",3\r\n");
         assert_eq!(bench.ask("AT+QIRD=3,1500"), "\r\n+QIRD: 6\r\nunread\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QISEND=3,0"), "\r\n+QISEND: 4,4,0\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QISEND=3,1"), "\r\nERROR\r\n");
@@ -260,7 +260,7 @@ mod tests {
         open(&mut bench, 1);
         bench.modem.close_plain_socket(3, bench.now);
         bench.look();
-        assert_eq!(bench.heard(), "\r\n+QIURC: \"closed\",3\r\n");
+        assert_eq!(bench.output(), "\r\n+QIURC: \"closed\",3\r\n");
         assert_eq!(bench.ask("AT+QISEND=3,0"), "\r\nERROR\r\n");
         assert_eq!(bench.modem.plain_sockets_in_use(), [3]);
     }
@@ -270,7 +270,7 @@ mod tests {
         let mut bench = bench(1);
         bench.modem.drop_pdp(1, bench.now);
         bench.look();
-        assert_eq!(bench.heard(), "\r\n+QIURC: \"pdpdeact\",1\r\n\r\n+QIURC: \"closed\",3\r\n");
+        assert_eq!(bench.output(), "\r\n+QIURC: \"pdpdeact\",1\r\n\r\n+QIURC: \"closed\",3\r\n");
     }
 
     #[test]
@@ -280,9 +280,9 @@ mod tests {
         send(&mut bench, b"more than ten bytes");
         assert_eq!(bench.ask("AT+QICLOSE=3,3"), "");
         bench.pass(milliseconds(2_999));
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         bench.pass(milliseconds(1));
-        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\nOK\r\n");
         assert_eq!(bench.network.records()[0].closed, Some(Close::Abort));
         bench.ask("AT+QICFG=\"close/mode\",1");
         open(&mut bench, 0);
@@ -319,20 +319,20 @@ mod tests {
         bench.pass(seconds(1));
         bench.type_bytes(b"+++");
         bench.pass(seconds(1));
-        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\nOK\r\n");
         bench.say(0, b"unread");
-        assert_eq!(bench.heard(), "\r\n+QIURC: \"recv\",3\r\n");
+        assert_eq!(bench.output(), "\r\n+QIURC: \"recv\",3\r\n");
         assert_eq!(bench.ask("AT+QISEND=3,0"), "\r\n+QISEND: 3,3,0\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("ATO"), "\r\nCONNECT\r\nunread");
         bench.type_bytes(b"two");
         bench.pass(seconds(1));
         bench.type_bytes(b"+++");
         bench.pass(seconds(1));
-        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QISWTMD=3,2"), "\r\nCONNECT\r\n");
         bench.network.end(0, Ending::Closed, bench.now);
         bench.look();
-        assert_eq!(bench.heard(), "\r\nNO CARRIER\r\n");
+        assert_eq!(bench.output(), "\r\nNO CARRIER\r\n");
         assert_eq!(bench.network.records()[0].received, b"onetwo");
     }
 
@@ -357,7 +357,7 @@ mod tests {
             open(&mut bench, 1);
             bench.ask("AT+QISWTMD=3,0");
             bench.say(0, b"abc");
-            assert_eq!(bench.heard(), "\r\n+QIURC: \"recv\",3\r\n");
+            assert_eq!(bench.output(), "\r\n+QIURC: \"recv\",3\r\n");
             assert_eq!(bench.ask("AT+QISWTMD=3,1"), format!("\r\nOK\r\n{pushed}"));
         }
     }
@@ -433,9 +433,9 @@ mod tests {
         {
             assert_eq!(bench.ask(command), "");
             bench.pass(milliseconds(latency));
-            assert!(bench.heard().ends_with(end), "{command}");
+            assert!(bench.output().ends_with(end), "{command}");
             bench.type_bytes(b"x");
-            bench.heard();
+            bench.output();
         }
     }
 
@@ -451,7 +451,7 @@ mod tests {
             for (command, seed) in [("QSSLSEND", id), ("QISEND", 100 + id)] {
                 bench.ask(&format!("AT+{command}={id},50"));
                 bench.type_bytes(&pattern(seed, 0, 50));
-                assert!(bench.heard_bytes(0).ends_with(&pattern(seed, 0, 50)));
+                assert!(bench.output_bytes(0).ends_with(&pattern(seed, 0, 50)));
             }
         }
         for (id, records) in (0..12).zip(bench.network.records().chunks(2)) {

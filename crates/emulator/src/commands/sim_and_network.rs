@@ -257,9 +257,9 @@ mod tests {
         assert_eq!(bench.ask("AT+CPIN=\"1234\""), "\r\n+CME ERROR: 12\r\n");
         bench.modem.reboot(bench.now);
         bench.pass(seconds(9));
-        bench.heard();
+        bench.output();
         bench.ask("ATE0");
-        bench.heard();
+        bench.output();
         assert_eq!(bench.ask("AT+CPIN?"), "\r\n+CPIN: SIM PUK\r\n\r\nOK\r\n");
     }
 
@@ -285,11 +285,11 @@ mod tests {
         assert_eq!(bench.ask("AT+CREG=1;+CEREG=2"), "\r\nOK\r\n");
         assert_eq!(bench.ask("AT+CEREG?"), "\r\n+CEREG: 2,2\r\n\r\nOK\r\n");
         bench.pass(seconds(7));
-        assert_eq!(bench.heard(), "\r\n+CREG: 5\r\n\r\n+CEREG: 5,\"1F2A\",\"A3B4C01\",7\r\n");
+        assert_eq!(bench.output(), "\r\n+CREG: 5\r\n\r\n+CEREG: 5,\"1F2A\",\"A3B4C01\",7\r\n");
         assert_eq!(bench.ask("AT+CGREG?"), "\r\n+CGREG: 0,5\r\n\r\nOK\r\n");
         bench.modem.set_registration(Registration::Denied, bench.now);
         bench.look();
-        assert_eq!(bench.heard(), "\r\n+CREG: 3\r\n\r\n+CEREG: 3\r\n");
+        assert_eq!(bench.output(), "\r\n+CREG: 3\r\n\r\n+CEREG: 3\r\n");
     }
 
     #[test]

@@ -343,7 +343,7 @@ mod tests {
             assert_eq!(bench.ask(OPEN), "\r\nOK\r\n");
             assert!(bench.ask("AT+QSSLSTATE=0").contains(",443,0,1,1,0,0,\"uart1\",1\r\n"));
             bench.pass(seconds(2));
-            assert_eq!(bench.heard(), format!("\r\n+QSSLOPEN: 0,{code}\r\n"));
+            assert_eq!(bench.output(), format!("\r\n+QSSLOPEN: 0,{code}\r\n"));
             assert_eq!(bench.ask("AT+QIGETERROR"), format!("\r\n+QIGETERROR: {code},{text}\r\n\r\nOK\r\n"));
             assert_eq!(bench.ask("AT+QSSLSTATE=0"), "\r\nOK\r\n");
         }
@@ -357,7 +357,7 @@ mod tests {
         }
         bench.pass(seconds(2));
         let all: String = (0..12).map(|id| format!("\r\n+QSSLOPEN: {id},0\r\n")).collect();
-        assert_eq!(bench.heard(), all);
+        assert_eq!(bench.output(), all);
     }
 
     #[test]
@@ -366,9 +366,9 @@ mod tests {
         let mut bench = opening(Opening::Opens(milliseconds(100)), config);
         bench.ask(OPEN);
         bench.pass(milliseconds(499));
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         bench.pass(milliseconds(1));
-        assert_eq!(bench.heard(), "\r\n+QSSLOPEN: 0,0\r\n");
+        assert_eq!(bench.output(), "\r\n+QSSLOPEN: 0,0\r\n");
     }
 
     #[test]
@@ -377,9 +377,9 @@ mod tests {
         bench.ask("AT+QSSLCFG=\"negotiatetime\",1,10");
         bench.ask(OPEN);
         bench.pass(milliseconds(159_999));
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         bench.pass(milliseconds(1));
-        assert_eq!(bench.heard(), "\r\n+QSSLOPEN: 0,569\r\n");
+        assert_eq!(bench.output(), "\r\n+QSSLOPEN: 0,569\r\n");
     }
 
     #[test]
@@ -389,7 +389,7 @@ mod tests {
         assert_eq!(bench.ask("AT+QSSLCLOSE=0,0"), "\r\nOK\r\n");
         assert_eq!(bench.network.records()[0].closed, Some(Close::Abort));
         bench.pass(seconds(9));
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
     }
 
     #[test]
@@ -399,7 +399,7 @@ mod tests {
         bench.ask(OPEN);
         assert_eq!(bench.ask("AT+QSSLCLOSE=0,0"), "\r\nERROR\r\n");
         bench.pass(seconds(2));
-        assert_eq!(bench.heard(), "\r\n+QSSLOPEN: 0,0\r\n");
+        assert_eq!(bench.output(), "\r\n+QSSLOPEN: 0,0\r\n");
         assert_eq!(bench.ask("AT+QSSLCLOSE=0,0"), "\r\nOK\r\n");
     }
 
@@ -424,7 +424,7 @@ mod tests {
         }
         bench.modem.reboot(bench.now);
         bench.pass(seconds(20));
-        assert!(bench.heard_bytes(0).starts_with(b"\r\nRDY\r\n"));
+        assert!(bench.output_bytes(0).starts_with(b"\r\nRDY\r\n"));
         let mut bench = bench.get_online();
         bench.open(0, 0);
         assert!(bench.ask("AT+QSSLCLOSE=0,0").ends_with("\r\nOK\r\n"));
@@ -466,7 +466,7 @@ mod tests {
         }
         bench.ask("AT+CFUN=1,1");
         bench.pass(seconds(9));
-        bench.heard();
+        bench.output();
         let mut bench = bench.get_online();
         bench.open(0, 0);
     }
@@ -489,7 +489,7 @@ mod tests {
         assert_eq!(bench.ask(OPEN), "\r\nOK\r\n\r\n+QSSLOPEN: 0,568\r\n");
         assert_eq!(bench.ask(OPEN), "\r\nOK\r\n");
         bench.pass(seconds(1_000));
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         bench.modem.refuse_next_closes(1);
         assert_eq!(bench.ask("AT+QSSLCLOSE=0"), "\r\nERROR\r\n");
         assert_eq!(bench.ask("AT+QSSLCLOSE=0"), "\r\nOK\r\n");
@@ -507,13 +507,13 @@ mod tests {
             assert_eq!(bench.ask(OPEN), answer);
         }
         let ports = vec![PortName::UsbAt, PortName::UsbModem];
-        for (by_urc_port, heard) in
+        for (by_urc_port, output) in
             [(false, ["", "\r\n+QSSLOPEN: 0,0\r\n"]), (true, ["\r\n+QSSLOPEN: 0,0\r\n", ""])]
         {
             let quirks = Quirks { open_result_on_urc_port: by_urc_port, ..Quirks::strict() };
             let mut bench = Bench::online(Config { quirks, ports: ports.clone(), ..Config::default() });
-            assert_eq!(bench.ask_on(1, OPEN), format!("\r\nOK\r\n{}", heard[1]));
-            assert_eq!(bench.heard_on(0), heard[0]);
+            assert_eq!(bench.ask_on(1, OPEN), format!("\r\nOK\r\n{}", output[1]));
+            assert_eq!(bench.heard_on(0), output[0]);
         }
     }
 

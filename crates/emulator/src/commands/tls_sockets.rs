@@ -133,7 +133,7 @@ mod tests {
         bench.open(4, 1);
         assert_eq!(bench.ask("AT+QSSLSEND=4"), "\r\n> ");
         bench.type_bytes(b"Test data from SSL\x1A");
-        assert_eq!(bench.heard(), "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",4,18\r\nTest data from SSL");
+        assert_eq!(bench.output(), "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",4,18\r\nTest data from SSL");
     }
 
     #[test]
@@ -142,14 +142,14 @@ mod tests {
         bench.open(4, 0);
         bench.ask("AT+QSSLSEND=4");
         bench.type_bytes(b"abc\x1B");
-        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QIGETERROR"), "\r\n+QIGETERROR: 571,Cancel send\r\n\r\nOK\r\n");
         assert_eq!(bench.send(4, b"a\x1B\x1Ab"), "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",4\r\n");
         assert_eq!(bench.network.records()[0].received, b"a\x1B\x1Ab");
         bench.ask("AT+QSSLSEND=4");
         bench.type_bytes(&[b'x'; 1461]);
         bench.type_bytes(b"\x1A");
-        assert_eq!(bench.heard(), "\r\nERROR\r\n");
+        assert_eq!(bench.output(), "\r\nERROR\r\n");
     }
 
     #[test]
@@ -157,11 +157,11 @@ mod tests {
         let mut bench = Bench::online(Config { prompt_latency: milliseconds(8), ..Config::default() });
         bench.open(0, 0);
         bench.type_bytes(b"AT+QSSLSEND=0,5\r\nabc");
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         bench.pass(milliseconds(8));
-        assert_eq!(bench.heard(), "\r\n> ");
+        assert_eq!(bench.output(), "\r\n> ");
         bench.type_bytes(b"hello");
-        assert_eq!(bench.heard(), "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0\r\n");
+        assert_eq!(bench.output(), "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0\r\n");
         assert_eq!(bench.modem.counters().bytes_dropped_while_busy, 4);
         assert_eq!(bench.network.records()[0].received, b"hello");
     }
@@ -186,9 +186,9 @@ mod tests {
         bench.open(0, 1);
         assert_eq!(bench.send(0, &[b'x'; 100]), "");
         bench.pass(milliseconds(17) - Duration::from_nanos(1));
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         bench.pass(Duration::from_nanos(1));
-        assert!(bench.heard().starts_with("\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0,100\r\n"));
+        assert!(bench.output().starts_with("\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0,100\r\n"));
     }
 
     #[test]
@@ -263,17 +263,17 @@ mod tests {
         let mut bench = facing(Behaviour::sink(), Config::default());
         bench.open(0, 0);
         bench.say(0, b"abc");
-        assert_eq!(bench.heard(), "\r\n+QSSLURC: \"recv\",0\r\n");
+        assert_eq!(bench.output(), "\r\n+QSSLURC: \"recv\",0\r\n");
         bench.say(0, b"def");
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         assert_eq!(bench.ask("AT+QSSLRECV=0,6"), "\r\n+QSSLRECV: 6\r\nabcdef\r\n\r\nOK\r\n");
         bench.say(0, b"ghi");
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         assert_eq!(bench.ask("AT+QSSLRECV=0,2"), "\r\n+QSSLRECV: 2\r\ngh\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QSSLRECV=0,2"), "\r\n+QSSLRECV: 1\r\ni\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QSSLRECV=0,2"), "\r\n+QSSLRECV: 0\r\n\r\nOK\r\n");
         bench.say(0, b"j");
-        assert_eq!(bench.heard(), "\r\n+QSSLURC: \"recv\",0\r\n");
+        assert_eq!(bench.output(), "\r\n+QSSLURC: \"recv\",0\r\n");
     }
 
     #[test]
@@ -286,7 +286,7 @@ mod tests {
         let mut read = Vec::new();
         for count in [1_500, 1_500, 0] {
             bench.type_bytes(b"AT+QSSLRECV=0,1500\r");
-            let answer = bench.heard_bytes(0);
+            let answer = bench.output_bytes(0);
             let head = format!("\r\n+QSSLRECV: {count}\r\n");
             assert_eq!(&answer[..head.len()], head.as_bytes());
             read.extend_from_slice(&answer[head.len()..head.len() + count]);
@@ -308,7 +308,7 @@ mod tests {
             bench.say(0, b"lost");
             bench.network.end(0, Ending::Cut, bench.now);
             bench.look();
-            assert_eq!(bench.heard(), "\r\n+QSSLURC: \"recv\",0\r\n\r\n+QSSLURC: \"closed\",0\r\n");
+            assert_eq!(bench.output(), "\r\n+QSSLURC: \"recv\",0\r\n\r\n+QSSLURC: \"closed\",0\r\n");
             assert_eq!(bench.ask("AT+QSSLRECV=0,1500"), answer);
         }
     }
@@ -321,23 +321,23 @@ mod tests {
         bench.type_bytes(b"12345");
         bench.modem.close_socket(0, bench.now);
         bench.look();
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         bench.type_bytes(b"67890");
-        assert_eq!(bench.heard(), "\r\nERROR\r\n\r\n+QSSLURC: \"closed\",0\r\n");
+        assert_eq!(bench.output(), "\r\nERROR\r\n\r\n+QSSLURC: \"closed\",0\r\n");
     }
 
     #[test]
     fn a_close_waits_for_what_is_unsent_and_gives_up_at_its_timeout() {
         let mut bench = Bench::with(Config::default(), Plan::new(Behaviour::deaf()).window(10));
         bench.ask("ATE0;+QIACT=1");
-        bench.heard();
+        bench.output();
         bench.open(0, 0);
         bench.send(0, b"more than ten bytes");
         assert_eq!(bench.ask("AT+QSSLCLOSE=0,3"), "");
         bench.pass(milliseconds(2_999));
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         bench.pass(milliseconds(1));
-        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\nOK\r\n");
         assert_eq!(bench.network.records()[0].closed, Some(Close::Abort));
     }
 
@@ -356,13 +356,13 @@ mod tests {
     fn the_close_time_mode_makes_the_timeout_milliseconds() {
         let mut bench = Bench::with(Config::default(), Plan::new(Behaviour::deaf()).window(1));
         bench.ask("ATE0;+QIACT=1");
-        bench.heard();
+        bench.output();
         bench.ask("AT+QSSLCFG=\"closetimemode\",1,1");
         bench.open(0, 0);
         bench.send(0, b"unsent");
         assert_eq!(bench.ask("AT+QSSLCLOSE=0,30"), "");
         bench.pass(milliseconds(30));
-        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\nOK\r\n");
     }
 
     #[test]
@@ -399,16 +399,16 @@ mod tests {
             Plan::new(Behaviour::sink()),
         );
         bench.ask("ATE0;+QIACT=1");
-        bench.heard();
+        bench.output();
         bench.open(3, 0);
         bench.say(0, b"abcdef");
-        bench.heard();
+        bench.output();
         bench.ask("AT+QSSLRECV=3,2");
         assert_eq!(bench.ask("AT+QSSLRECV=3,0"), "\r\n+QSSLRECV: 6,2,4\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QSSLRECV=3,4096"), "\r\n+QSSLRECV: 4\r\ncdef\r\n\r\nOK\r\n");
         assert!(bench.ask("AT+QSSLSTATE=1,3").starts_with("\r\n+QSSLSTATE: 3,\"SSLClient\","));
         assert_eq!(bench.ask("AT+QSSLCFG=\"ciphersuite\",1,\"0X0035\""), "\r\nOK\r\n");
         bench.type_bytes(b"AT+QSSLCLOSE=9\r\n");
-        assert_eq!(bench.heard(), "\r\nOK\r\n");
+        assert_eq!(bench.output(), "\r\nOK\r\n");
     }
 }

@@ -185,7 +185,7 @@ mod tests {
     fn send(bench: &mut Bench, rest: &str, payload: &[u8]) -> String {
         assert_eq!(bench.ask(&format!("AT+QISEND=2,{}{rest}", payload.len())), "\r\n> ");
         bench.type_bytes(payload);
-        bench.heard()
+        bench.output()
     }
 
     fn say(bench: &mut Bench, from: &str, bytes: &[u8]) {
@@ -235,7 +235,7 @@ mod tests {
             expected.extend(format!("\r\n+QIURC: \"recv\",2,{length}\r\n").bytes());
             expected.extend(pattern(seed, 0, length));
         }
-        assert_eq!(bench.heard_bytes(0), expected);
+        assert_eq!(bench.output_bytes(0), expected);
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
             let mut bench = udp(DatagramBehaviour::sink(), 0, Config { quirks, ..Config::default() });
             say(&mut bench, "192.0.2.2:5683", b"abcde");
             say(&mut bench, "192.0.2.2:5683", b"next");
-            bench.heard();
+            bench.output();
             assert_eq!(bench.ask("AT+QIRD=2,2"), "\r\n+QIRD: 2\r\nab\r\n\r\nOK\r\n");
             let answer = format!("\r\n+QIRD: {}\r\n{second}\r\n\r\nOK\r\n", second.len());
             assert_eq!(bench.ask("AT+QIRD=2,1500"), answer);
@@ -295,10 +295,10 @@ mod tests {
         assert_eq!(bench.ask("AT+QIRD=2"), "\r\n+QIRD: 0\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QISWTMD=2,1"), "\r\nOK\r\n");
         say(&mut bench, "[2001:db8::1]:53", b"ABCD");
-        assert_eq!(bench.heard(), "\r\n+QIURC: \"recv\",2,4,\"2001:db8::1\",53\r\nABCD");
+        assert_eq!(bench.output(), "\r\n+QIURC: \"recv\",2,4,\"2001:db8::1\",53\r\nABCD");
         bench.ask("AT+QICFG=\"viewmode\",1");
         say(&mut bench, "198.51.100.9:7", b"hi");
-        assert_eq!(bench.heard(), "\r\n+QIURC: \"recv\",2,2,\"198.51.100.9\",7,hi\r\n");
+        assert_eq!(bench.output(), "\r\n+QIURC: \"recv\",2,2,\"198.51.100.9\",7,hi\r\n");
     }
 
     #[test]
@@ -346,9 +346,9 @@ mod tests {
                 send(&mut bench, "", b"begin");
             }
             bench.pass(seconds(3));
-            bench.heard_bytes(0)
+            bench.output_bytes(0)
         };
-        let heads = |heard: &[u8]| heard.windows(7).filter(|window| window == b"+QIURC:").count();
+        let heads = |output: &[u8]| output.windows(7).filter(|window| window == b"+QIURC:").count();
         let (first, second, third) = (run(1, 0), run(1, 0), run(2, 0));
         assert!(first == second && first != third);
         assert!((150..200).contains(&heads(&first)), "{}", heads(&first));
@@ -360,7 +360,7 @@ mod tests {
         let mut bench = echoing(1);
         bench.modem.drop_pdp(1, bench.now);
         bench.look();
-        assert_eq!(bench.heard(), "\r\n+QIURC: \"pdpdeact\",1\r\n\r\n+QIURC: \"closed\",2\r\n");
+        assert_eq!(bench.output(), "\r\n+QIURC: \"pdpdeact\",1\r\n\r\n+QIURC: \"closed\",2\r\n");
         assert_eq!(bench.ask("AT+QISEND=2,5"), ERROR);
         assert_eq!(bench.network.open_connections(), 0);
     }
@@ -388,7 +388,7 @@ mod tests {
             assert!(bench.ask("AT+QSSLSTATE=0").contains(": 0,\"SSLClient\",\"192.0.2.2\",443,"));
             bench.network.end(0, Ending::Closed, bench.now);
             bench.look();
-            assert_eq!(bench.heard(), "\r\n+QSSLURC: \"closed\",0\r\n");
+            assert_eq!(bench.output(), "\r\n+QSSLURC: \"closed\",0\r\n");
             assert_eq!(bench.ask("AT+QSSLCLOSE=0"), "\r\nOK\r\n");
         }
     }
@@ -402,7 +402,7 @@ mod tests {
         let before = bench.ask("AT+QSSLSTATE=0");
         bench.network.end(0, Ending::Closed, bench.now);
         bench.look();
-        assert_eq!(bench.heard(), "");
+        assert_eq!(bench.output(), "");
         assert_eq!(bench.ask("AT+QSSLSTATE=0"), before);
         assert_eq!(bench.send(0, b"nobody answers"), "\r\nSEND OK\r\n");
         assert_eq!(bench.network.records()[0].received_datagrams, [b""; 0]);

@@ -9,6 +9,7 @@ use crate::at_port::{Mode, Reach};
 use crate::modem::{ANSWERS_LIMIT_BYTES, Modem, ModemLines};
 use crate::mux::frame::{EA, Frame, Kind, LONGEST_INFORMATION_BYTES};
 use crate::mux::state::{CHANNELS, HostHold, LAST_CHANNEL, MscAnswer, MuxState};
+use crate::network::Network;
 
 impl Modem {
     /// UA or DM. The F bit is that of the question.
@@ -240,6 +241,25 @@ impl Modem {
     }
 
     /// FC of a channel stays set until TEST; false if the channel is not open.
+    pub(crate) fn close_channel_unasked(
+        &mut self,
+        line: usize,
+        dlci: u8,
+        by_disc: bool,
+        now: Instant,
+        network: &mut dyn Network,
+    ) -> bool {
+        let is_open = self.mux_of(line).is_some_and(|mux| mux.is_open(dlci));
+        if is_open {
+            self.close_channel(line, dlci, now, network);
+            match by_disc {
+                true => self.send_command(line, dlci, Kind::Disc),
+                false => self.send_answer(line, dlci, Kind::Dm, false),
+            }
+        }
+        is_open
+    }
+
     pub(crate) fn stick_channel(&mut self, line: usize, dlci: u8) -> bool {
         let channel = self.channel_mut(line, dlci);
         channel.map(|channel| channel.hold = HostHold::UntilTest).is_some()

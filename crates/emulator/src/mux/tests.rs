@@ -44,7 +44,7 @@ fn entered_by(mut bench: Bench, command: &str) -> Bench {
 /// Sends frames and returns what comes back, both in hexadecimal digits.
 fn exchange(bench: &mut Bench, frames: &str) -> String {
     bench.type_bytes(&hex(frames));
-    shown(&bench.heard_bytes(0))
+    shown(&bench.output_bytes(0))
 }
 
 fn frame(dlci: u8, kind: Kind, information: &[u8]) -> Vec<u8> {
@@ -102,10 +102,10 @@ impl Host {
 
     /// Sorts what the modem has sent.
     fn listen(&mut self) {
-        let heard = self.bench.heard_bytes(0);
-        self.decoder.push(&heard);
+        let output = self.bench.output_bytes(0);
+        self.decoder.push(&output);
         while let Some(found) = self.decoder.next(4_096) {
-            let Found::Frame(frame) = found else { panic!("{found:?} in {}", shown(&heard)) };
+            let Found::Frame(frame) = found else { panic!("{found:?} in {}", shown(&output)) };
             match frame.dlci {
                 0 => self.others.push(frame),
                 _ if frame.information.is_empty() => self.others.push(frame),
@@ -122,18 +122,18 @@ impl Host {
         self.listen();
     }
 
-    fn heard_bytes(&mut self, dlci: u8) -> Vec<u8> {
+    fn output_bytes(&mut self, dlci: u8) -> Vec<u8> {
         self.listen();
         std::mem::take(&mut self.payload[usize::from(dlci)])
     }
 
-    fn heard(&mut self, dlci: u8) -> String {
-        String::from_utf8_lossy(&self.heard_bytes(dlci)).into_owned()
+    fn output(&mut self, dlci: u8) -> String {
+        String::from_utf8_lossy(&self.output_bytes(dlci)).into_owned()
     }
 
     fn ask(&mut self, dlci: u8, command: &str) -> String {
         self.say(dlci, format!("{command}\r").as_bytes());
-        self.heard(dlci)
+        self.output(dlci)
     }
 
     /// Messages and frames without payload since the last call, in hexadecimal digits.
@@ -222,7 +222,7 @@ fn only_a_uart_is_multiplexed_and_only_once() {
 #[test]
 fn golden_frames_byte_by_byte() {
     let mut bench = entered(Config::default(), "AT+CMUX=0");
-    for (sent, heard) in [
+    for (sent, output) in [
         ("f9 03 3f 01 1c f9", "f9 03 73 01 d7 f9"),
         ("f9 07 3f 01 de f9", "f9 07 73 01 15 f9 f9 01 ef 09 e3 05 07 0d 9a f9"),
         ("f9 0b 3f 01 59 f9", "f9 0b 73 01 92 f9 f9 01 ef 09 e3 05 0b 0d 9a f9"),
@@ -244,7 +244,7 @@ fn golden_frames_byte_by_byte() {
         ("f9 07 53 01 3f f9", "f9 07 1f 01 f4 f9"),
         ("f9 03 ef 05 c3 01 f2 f9", "f9 01 ef 05 c1 01 93 f9"),
     ] {
-        assert_eq!(exchange(&mut bench, sent), heard, "after {sent}");
+        assert_eq!(exchange(&mut bench, sent), output, "after {sent}");
     }
     assert_eq!(bench.ask("AT"), "\r\nOK\r\n");
 }
@@ -257,7 +257,7 @@ fn a_command_in_one_frame_is_answered_in_one_frame() {
     // The echo of a new channel, and OK.
     let information = hex("41 54 0d 0d 0a 4f 4b 0d 0a");
     let answer = Frame { dlci: 1, command: false, kind: Kind::Uih, poll: false, information };
-    assert_eq!(bench.heard_bytes(0), answer.encoded());
+    assert_eq!(bench.output_bytes(0), answer.encoded());
     assert_eq!(answer.encoded()[..4], hex("f9 05 ef 13"));
 }
 
@@ -301,7 +301,7 @@ fn there_are_four_channels_and_none_before_channel_0() {
     exchange(&mut bench, "f9 03 3f 01 1c f9");
     bench.type_bytes(&frame(5, Kind::Sabm, b""));
     let expected = Frame { dlci: 5, command: true, kind: Kind::Dm, poll: true, information: Vec::new() };
-    assert_eq!(bench.heard_bytes(0), expected.encoded());
+    assert_eq!(bench.output_bytes(0), expected.encoded());
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn channels_have_settings_of_their_own() {
     assert_eq!(host.ask(1, "AT+CSQ"), "");
     assert_eq!(host.ask(3, "AT"), "\r\nOK\r\n");
     host.pass(seconds(3));
-    assert_eq!(host.heard(1), "\r\n+CSQ: 28,99\r\n\r\nOK\r\n");
+    assert_eq!(host.output(1), "\r\n+CSQ: 28,99\r\n\r\nOK\r\n");
     // A channel that is closed and opened again begins anew.
     host.send(&frame(2, Kind::Disc, b""));
     host.send(&frame(2, Kind::Sabm, b""));
@@ -403,7 +403,7 @@ fn garbage_between_frames_and_frames_with_a_wrong_check_are_passed_over() {
     let check = spoiled.len() - 2;
     spoiled[check] ^= 1;
     host.send(&spoiled);
-    assert_eq!(host.heard(1), "");
+    assert_eq!(host.output(1), "");
     assert_eq!(host.ask(1, "AT"), "\r\nOK\r\n");
     // The header claims more than there is: the search goes on at the byte after its flag.
     let mut swallowing = frame(1, Kind::Uih, b"x");
@@ -415,7 +415,7 @@ fn garbage_between_frames_and_frames_with_a_wrong_check_are_passed_over() {
         b"\x23\x81abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijkl",
     ));
     host.send(&swallowing);
-    assert_eq!(host.heard(1), "\r\nOK\r\n");
+    assert_eq!(host.output(1), "\r\nOK\r\n");
     assert!(host.bench.modem.counters().mux_flags_without_frame >= 3);
 }
 
@@ -442,26 +442,26 @@ fn ardupilots_beginning() {
         Frame { dlci, command: true, kind: Kind::Uih, poll: true, information }.encoded()
     };
     host.send(&poll_set(1, "ATE0\r"));
-    assert_eq!(host.heard(1), "ATE0\r\r\nOK\r\n");
+    assert_eq!(host.output(1), "ATE0\r\r\nOK\r\n");
     host.send(&poll_set(2, "ATE0\r"));
-    host.heard(2);
+    host.output(2);
     for (open, close) in [
         ("AT+QIOPEN=1,0,\"TCP\",\"a.example\",443,0,2\r", "AT+QICLOSE=0\r"),
         ("AT+QSSLOPEN=1,1,0,\"a.example\",443,2\r", "AT+QSSLCLOSE=0\r"),
     ] {
         host.send(&poll_set(2, open));
-        assert_eq!(host.heard(2), "\r\nCONNECT\r\n");
+        assert_eq!(host.output(2), "\r\nCONNECT\r\n");
         for second in 0..20 {
             let payload = format!("second {second}");
             host.send(&poll_set(2, &payload));
             host.send(&poll_set(1, "AT+CSQ\r"));
-            assert_eq!(host.heard(2), payload);
-            assert_eq!(host.heard(1), "\r\n+CSQ: 28,99\r\n\r\nOK\r\n");
+            assert_eq!(host.output(2), payload);
+            assert_eq!(host.output(1), "\r\n+CSQ: 28,99\r\n\r\nOK\r\n");
             host.pass(seconds(1));
         }
         host.send(&poll_set(1, close));
-        assert_eq!(host.heard(1), "\r\nOK\r\n");
-        assert_eq!(host.heard(2), "\r\nNO CARRIER\r\n");
+        assert_eq!(host.output(1), "\r\nOK\r\n");
+        assert_eq!(host.output(2), "\r\nNO CARRIER\r\n");
     }
     assert_eq!(host.bench.modem.counters().mux_frames_too_long, 0);
 }
@@ -471,7 +471,7 @@ fn a_verified_tls_session_is_a_stream_beside_commands() {
     let mut host = Host::new(Bench::new(Config::default()), "AT+CMUX=0,0,5,512", 2);
     assert_eq!(host.ask(1, "AT+QFUPL=\"ca.pem\",11,60"), "\r\nCONNECT\r\n");
     host.say(1, b"certificate");
-    assert!(host.heard(1).ends_with("OK\r\n"));
+    assert!(host.output(1).ends_with("OK\r\n"));
     for setting in ["\"cacert\",1,\"ca.pem\"", "\"seclevel\",1,1", "\"ignorelocaltime\",1,1"] {
         assert_eq!(host.ask(1, &format!("AT+QSSLCFG={setting}")), "\r\nOK\r\n");
     }
@@ -484,7 +484,7 @@ fn a_verified_tls_session_is_a_stream_beside_commands() {
         host.say(2, piece);
         assert_eq!(host.ask(1, "AT+CSQ"), "\r\n+CSQ: 28,99\r\n\r\nOK\r\n");
         host.pass(milliseconds(1));
-        echoed.extend(host.heard_bytes(2));
+        echoed.extend(host.output_bytes(2));
     }
     assert_eq!(echoed, all);
     assert!(host.ask(1, "AT+QSSLSTATE=3").contains(",2,1,3,2,\"cmux2\",1\r\n"));
@@ -499,18 +499,18 @@ fn push_mode_on_two_channels_at_once() {
     }
     host.say(2, b"AT+QSSLSEND=0,5\r");
     host.say(3, b"AT+QSSLSEND=1,6\r");
-    assert_eq!((host.heard(2), host.heard(3)), ("\r\n> ".into(), "\r\n> ".into()));
+    assert_eq!((host.output(2), host.output(3)), ("\r\n> ".into(), "\r\n> ".into()));
     host.say(3, b"thre");
     host.far_end_says(0, b"pushed");
-    assert_eq!(host.heard(1), "\r\n+QSSLURC: \"recv\",0,6\r\npushed");
+    assert_eq!(host.output(1), "\r\n+QSSLURC: \"recv\",0,6\r\npushed");
     host.say(2, b"first");
     host.say(3, b"ee");
-    assert_eq!((host.heard(2), host.heard(3)), ("\r\nSEND OK\r\n".into(), "\r\nSEND OK\r\n".into()));
+    assert_eq!((host.output(2), host.output(3)), ("\r\nSEND OK\r\n".into(), "\r\nSEND OK\r\n".into()));
     assert_eq!((host.received(0), host.received(1)), (&b"first"[..], &b"threee"[..]));
     host.bench.network.end(0, Ending::Closed, host.bench.now);
     host.bench.look();
-    assert_eq!(host.heard(1), "\r\n+QSSLURC: \"closed\",0\r\n");
-    assert_eq!((host.heard(2), host.heard(3)), (String::new(), String::new()));
+    assert_eq!(host.output(1), "\r\n+QSSLURC: \"closed\",0\r\n");
+    assert_eq!((host.output(2), host.output(3)), (String::new(), String::new()));
 }
 
 #[test]
@@ -527,7 +527,7 @@ fn urcs_leave_by_the_channel_that_cmux_urcport_names_and_by_all_for_0() {
         host.bench.look();
         for (dlci, hears) in (1..).zip(hears) {
             assert_eq!(
-                host.heard(dlci),
+                host.output(dlci),
                 if hears { "\r\n+QIND: x\r\n" } else { "" },
                 "{set}, channel {dlci}"
             );
@@ -552,7 +552,7 @@ fn the_key_of_the_urc_channel_differs_by_a_switch() {
     assert_eq!(host.ask(1, "AT+QCFG=\"emux/urcport\",2"), "\r\nOK\r\n");
     host.bench.modem.inject_urc("+QIND: x", host.bench.now);
     host.bench.look();
-    assert_eq!((host.heard(1), host.heard(2)), (String::new(), "\r\n+QIND: x\r\n".into()));
+    assert_eq!((host.output(1), host.output(2)), (String::new(), "\r\n+QIND: x\r\n".into()));
 }
 
 #[test]
@@ -562,13 +562,13 @@ fn a_urc_waits_for_an_open_channel_and_does_not_enter_a_stream() {
     host.bench.look();
     assert!(host.others().is_empty());
     host.send(&frame(1, Kind::Sabm, b""));
-    assert_eq!(host.heard(1), "\r\n+QIND: early\r\n");
+    assert_eq!(host.output(1), "\r\n+QIND: early\r\n");
     host.send(&frame(2, Kind::Sabm, b""));
     host.ask(2, "ATE0");
     host.open(2, 0, 2);
     host.bench.modem.inject_urc("+QIND: late", host.bench.now);
     host.far_end_says(0, b"payload");
-    assert_eq!((host.heard(1), host.heard(2)), ("\r\n+QIND: late\r\n".into(), "payload".into()));
+    assert_eq!((host.output(1), host.output(2)), ("\r\n+QIND: late\r\n".into(), "payload".into()));
 }
 
 #[test]
@@ -579,7 +579,7 @@ fn dv_rises_with_connect_and_falls_after_the_last_byte() {
     host.bench.network.say(0, b"last", host.bench.now);
     host.bench.network.end(0, Ending::Closed, host.bench.now);
     host.bench.look();
-    let heard = host.bench.heard_bytes(0);
+    let output = host.bench.output_bytes(0);
     let mut expected = Frame {
         dlci: 2,
         command: false,
@@ -589,7 +589,7 @@ fn dv_rises_with_connect_and_falls_after_the_last_byte() {
     }
     .encoded();
     expected.extend(hex("f9 01 ef 09 e3 05 0b 0d 9a f9"));
-    assert_eq!(shown(&heard), shown(&expected));
+    assert_eq!(shown(&output), shown(&expected));
 }
 
 #[test]
@@ -603,7 +603,7 @@ fn dtr_by_msc_and_disc_hang_up() {
             true => host.send(&frame(2, Kind::Disc, b"")),
             false => host.set_lines(2, 0x09),
         }
-        assert_eq!(host.heard(2), if by_disc { "" } else { "\r\nNO CARRIER\r\n" });
+        assert_eq!(host.output(2), if by_disc { "" } else { "\r\nNO CARRIER\r\n" });
         assert_eq!(host.bench.network.open_connections(), 0);
         assert_eq!(host.received(0), b"bytes");
         assert!(host.ask(1, "AT+QSSLSTATE=0").contains(",4,1,0,2,\"cmux2\",1\r\n"));
@@ -627,16 +627,16 @@ fn fc_of_the_host_holds_one_channel() {
     host.set_lines(2, 0x0F);
     host.far_end_says(0, &pattern(1, 0, 5_000));
     host.far_end_says(1, b"other");
-    assert_eq!((host.heard(2), host.heard(3)), (String::new(), "other".into()));
+    assert_eq!((host.output(2), host.output(3)), (String::new(), "other".into()));
     assert_eq!(host.ask(1, "AT"), "\r\nOK\r\n");
     assert!(host.bench.modem.mux(0).expect("a multiplexer").channels[1].is_some_and(|it| it.held_by_host));
     host.set_lines(2, 0x0D);
-    assert_eq!(host.heard_bytes(2), pattern(1, 0, 5_000));
+    assert_eq!(host.output_bytes(2), pattern(1, 0, 5_000));
     // FCoff holds all payload, FCon lets it go.
     host.send(&frame(0, Kind::Uih, &[0x63, 1]));
     assert_eq!(host.ask(1, "AT"), "");
     host.send(&frame(0, Kind::Uih, &[0xA3, 1]));
-    assert_eq!(host.heard(1), "\r\nOK\r\n");
+    assert_eq!(host.output(1), "\r\nOK\r\n");
 }
 
 #[test]
@@ -697,7 +697,7 @@ fn channels_take_turns_and_no_frame_is_made_ahead() {
         assert_eq!(three.iter().map(|dlci| u32::from(*dlci)).sum::<u32>(), 9, "{streams:?}");
     }
     for (record, dlci) in (2..=4).enumerate() {
-        assert_eq!(host.heard_bytes(dlci), pattern(record as u64, 0, 5_000));
+        assert_eq!(host.output_bytes(dlci), pattern(record as u64, 0, 5_000));
     }
 }
 
@@ -749,7 +749,7 @@ fn leaving_ends_streams_and_a_host_can_come_back() {
     farewell.extend(b"AT\r");
     host.bench.type_bytes(&farewell);
     assert_eq!(
-        shown(&host.bench.heard_bytes(0)),
+        shown(&host.bench.output_bytes(0)),
         shown(&[hex("f9 01 ef 05 c1 01 93 f9"), b"\r\nOK\r\n".to_vec()].concat())
     );
     assert_eq!(host.bench.network.open_connections(), 0);
@@ -764,7 +764,7 @@ fn leaving_ends_streams_and_a_host_can_come_back() {
     host.open(2, 1, 1);
     exchange(&mut host.bench, "f9 03 ef 05 c3 01 f2 f9");
     host.bench.say(1, b"later");
-    assert_eq!(host.bench.heard(), "\r\n+QSSLURC: \"recv\",1,5\r\nlater");
+    assert_eq!(host.bench.output(), "\r\n+QSSLURC: \"recv\",1,5\r\nlater");
 }
 
 #[test]
@@ -773,13 +773,13 @@ fn a_boot_ends_the_multiplexer_with_plain_words() {
     host.open(2, 0, 2);
     host.bench.modem.reboot(host.bench.now);
     host.bench.pass(seconds(4));
-    assert_eq!(host.bench.heard(), "\r\nRDY\r\n\r\n+CFUN: 1\r\n");
+    assert_eq!(host.bench.output(), "\r\nRDY\r\n\r\n+CFUN: 1\r\n");
     assert_eq!(host.bench.ask("AT"), "AT\r\r\nOK\r\n");
 
     let mut host = Host::simple(Config::default(), 1);
     assert_eq!(host.ask(1, "AT+CFUN=1,1"), "\r\nOK\r\n\r\nPOWERED DOWN\r\n");
     host.bench.pass(seconds(4));
-    assert_eq!(host.bench.heard(), "\r\nRDY\r\n\r\n+CFUN: 1\r\n");
+    assert_eq!(host.bench.output(), "\r\nRDY\r\n\r\n+CFUN: 1\r\n");
 }
 
 #[test]
@@ -789,7 +789,7 @@ fn a_guarded_escape_leaves_the_stream_and_not_the_multiplexer() {
     host.pass(seconds(1));
     host.say(2, b"+++");
     host.pass(seconds(1));
-    assert_eq!(host.heard(2), "\r\nOK\r\n");
+    assert_eq!(host.output(2), "\r\nOK\r\n");
     assert_eq!(host.ask(1, "AT"), "\r\nOK\r\n");
     assert_eq!(host.ask(2, "ATO"), "\r\nCONNECT\r\n");
 }
@@ -805,13 +805,13 @@ fn p_f_is_set_cleared_or_copied_by_switches() {
         let test =
             Frame { dlci: 0, command: true, kind: Kind::Uih, poll: true, information: hex("23 03 41") };
         bench.type_bytes(&test.encoded());
-        let mut heard = bench.heard_bytes(0);
+        let mut output = bench.output_bytes(0);
         bench.type_bytes(&frame(1, Kind::Sabm, b""));
-        bench.heard_bytes(0);
+        bench.output_bytes(0);
         bench.type_bytes(&frame(1, Kind::Uih, b"AT\r"));
-        heard.extend(bench.heard_bytes(0));
+        output.extend(bench.output_bytes(0));
         let controls: Vec<u8> =
-            heard.split(|byte| *byte == 0xF9).filter(|part| !part.is_empty()).map(|part| part[1]).collect();
+            output.split(|byte| *byte == 0xF9).filter(|part| !part.is_empty()).map(|part| part[1]).collect();
         shown(&controls)
     };
     assert_eq!(script(""), "73 ef ef");
@@ -871,13 +871,13 @@ fn an_msc_without_an_answer_is_repeated_and_payload_waits() {
     host.pass(milliseconds(1_000));
     assert_eq!(host.told(1), [0x0D]);
     host.send(&frame(0, Kind::Uih, &hex("e1 05 07 0d")));
-    assert_eq!(host.heard(1), "ATE0\r\r\nOK\r\n");
+    assert_eq!(host.output(1), "ATE0\r\r\nOK\r\n");
     // After N2 repeats the payload of the other channel goes as well.
     host.ask(2, "AT");
     host.pass(milliseconds(2_999));
-    assert_eq!((host.told(2), host.heard(2)), (vec![0x0D; 2], String::new()));
+    assert_eq!((host.told(2), host.output(2)), (vec![0x0D; 2], String::new()));
     host.pass(milliseconds(1));
-    assert_eq!(host.heard(2), "AT\r\r\nOK\r\n");
+    assert_eq!(host.output(2), "AT\r\r\nOK\r\n");
     assert_eq!(host.bench.modem.next_deadline(), None);
 }
 
@@ -914,7 +914,7 @@ fn too_long_a_frame_freezes_some_modules_until_a_boot() {
     assert!(host.others().is_empty());
     host.bench.modem.reboot(host.bench.now);
     host.bench.pass(seconds(5));
-    host.bench.heard();
+    host.bench.output();
     assert_eq!(host.bench.ask("AT"), "AT\r\r\nOK\r\n");
 }
 
@@ -929,7 +929,7 @@ fn some_modules_send_frames_longer_than_n1() {
     }
     let longest = host.turns.iter().map(|turn| turn.1).max();
     assert_eq!(longest, Some(127 + 64));
-    assert_eq!(host.heard_bytes(2), all);
+    assert_eq!(host.output_bytes(2), all);
 }
 
 #[test]
@@ -952,14 +952,14 @@ fn dv_stays_clear_by_a_switch() {
 
 #[test]
 fn a_close_across_channels_works_or_is_refused() {
-    for (switch, heard, stream) in [
+    for (switch, output, stream) in [
         ("mux_long_msc", "\r\nOK\r\n", "\r\nNO CARRIER\r\n"),
         ("mux_close_by_opener_only", "\r\nERROR\r\n", ""),
     ] {
         let mut host = Host::quirky(switch, 2);
         host.open(2, 0, 2);
-        assert_eq!(host.ask(1, "AT+QSSLCLOSE=0"), heard);
-        assert_eq!(host.heard(2), stream);
+        assert_eq!(host.ask(1, "AT+QSSLCLOSE=0"), output);
+        assert_eq!(host.output(2), stream);
     }
     let mut host = Host::quirky("mux_close_by_opener_only", 2);
     host.open(2, 0, 0);
@@ -973,7 +973,7 @@ fn urcs_leave_by_every_channel_by_a_switch() {
     host.open(1, 0, 1);
     host.far_end_says(0, b"abc");
     for dlci in 1..=3 {
-        assert_eq!(host.heard(dlci), "\r\n+QSSLURC: \"recv\",0,3\r\nabc");
+        assert_eq!(host.output(dlci), "\r\n+QSSLURC: \"recv\",0,3\r\nabc");
     }
 }
 
@@ -986,7 +986,7 @@ fn the_end_of_a_stream_is_told_on_channel_1_by_switches() {
         host.others();
         host.bench.network.end(0, Ending::Closed, host.bench.now);
         host.bench.look();
-        assert_eq!((host.heard(1), host.heard(3)), ("\r\nNO CARRIER\r\n".into(), own.into()));
+        assert_eq!((host.output(1), host.output(3)), ("\r\nNO CARRIER\r\n".into(), own.into()));
         assert_eq!(host.told(3), [0x0D]);
     }
 }
@@ -1006,9 +1006,9 @@ fn faults_reach_the_next_frame_alone() {
     let mut host = Host::simple(Config::default(), 1);
     let mut answer_to_test = |prepare: &dyn Fn(&mut crate::Modem)| {
         prepare(&mut host.bench.modem);
-        let heard = exchange(&mut host.bench, "f9 03 ef 0b 23 07 61 62 63 18 f9");
+        let output = exchange(&mut host.bench, "f9 03 ef 0b 23 07 61 62 63 18 f9");
         assert_eq!(exchange(&mut host.bench, "f9 03 ef 05 43 01 f2 f9"), "f9 01 ef 05 41 01 93 f9");
-        heard
+        output
     };
     assert_eq!(answer_to_test(&|modem| modem.spoil_next_frames(1)), "f9 01 ef 0b 21 07 61 62 63 2c f9");
     assert_eq!(
@@ -1016,6 +1016,23 @@ fn faults_reach_the_next_frame_alone() {
         "f9 01 ef d0 07 21 07 61 62 63 79 f9"
     );
     assert_eq!(answer_to_test(&|modem| modem.lose_bytes_in_next_frame(2)), "f9 01 ef 0b 61 62 63 79 f9");
+}
+
+#[test]
+fn the_module_can_close_a_channel_and_open_it_again_when_asked() {
+    for (by_disc, kind) in [(true, Kind::Disc), (false, Kind::Dm)] {
+        let mut host = Host::simple(Config::default(), 2);
+        assert_eq!(host.ask(2, "AT"), "\r\nOK\r\n");
+        let before = host.others().len();
+        let bench = &mut host.bench;
+        assert!(!bench.modem.end_channel(0, 3, by_disc, bench.now, &mut bench.network), "it is not open");
+        assert!(bench.modem.end_channel(0, 2, by_disc, bench.now, &mut bench.network));
+        host.pass(seconds(1));
+        let own = Frame { dlci: 2, command: !by_disc, kind, poll: by_disc, information: Vec::new() };
+        assert_eq!(host.others()[before..], [shown(&own.encoded())]);
+        host.send(&frame(2, Kind::Sabm, b""));
+        assert_eq!(host.ask(2, "AT"), "AT\r\r\nOK\r\n");
+    }
 }
 
 #[test]
@@ -1040,7 +1057,7 @@ fn a_stalled_modem_answers_its_frames_when_it_goes_on() {
     host.bench.modem.stall(host.bench.now + seconds(7));
     assert_eq!(host.ask(1, "AT"), "");
     host.pass(seconds(7));
-    assert_eq!(host.heard(1), "\r\nOK\r\n");
+    assert_eq!(host.output(1), "\r\nOK\r\n");
 }
 
 #[test]
@@ -1051,9 +1068,9 @@ fn some_modules_want_the_command_bit() {
         Frame { dlci: 1, command, kind: Kind::Uih, poll: false, information }.encoded()
     };
     host.send(&command(false));
-    assert_eq!(host.heard(1), "");
+    assert_eq!(host.output(1), "");
     host.send(&command(true));
-    assert_eq!(host.heard(1), "\r\nOK\r\n");
+    assert_eq!(host.output(1), "\r\nOK\r\n");
 }
 
 /// Whatever a host sends, in any pieces, with any switches: nothing panics, no queue grows without limit, and after a
@@ -1131,10 +1148,10 @@ fn nothing_that_is_sent_breaks_the_multiplexer() {
         bench.lines(0, true, true);
         bench.modem.reboot(bench.now);
         bench.pass(seconds(30));
-        bench.heard();
+        bench.output();
         bench.type_bytes(b"AT\r");
         bench.pass(milliseconds(20));
-        assert_eq!(bench.heard(), "AT\r\r\nOK\r\n", "run {run}");
+        assert_eq!(bench.output(), "AT\r\r\nOK\r\n", "run {run}");
     }
     assert!(taken > 10_000, "{taken} frames");
 }

@@ -200,6 +200,8 @@ fn damage() -> Vec<(Fault, bool)> {
     faults.extend([0, 1, 100, 511, 513, 2_000, 32_767].map(|length| (Fault::FalsifyLength(length), true)));
     faults.extend([1, 3, 40, 500].map(|bytes| (Fault::LoseInFrame(bytes), true)));
     faults.extend([1, 2, 4].map(|dlci| (Fault::HoldChannel(dlci), true)));
+    faults.extend([1, 2, 4].map(|dlci| (Fault::EndChannel(dlci, true), true)));
+    faults.extend([1, 2, 4].map(|dlci| (Fault::EndChannel(dlci, false), true)));
     faults.extend(NOISE_BETWEEN_FRAMES.map(|noise| (Fault::Noise(0, noise.to_vec()), true)));
     // Flags between frames are no damage.
     faults.push((Fault::Noise(0, vec![0xF9; 3_000]), false));

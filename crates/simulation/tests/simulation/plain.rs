@@ -144,3 +144,23 @@ fn a_client_that_has_closed_keeps_its_connection_until_its_bytes_are_delivered()
     let line = logged.iter().find(|line| line.contains("bytes up")).expect("it is logged");
     assert!(line.contains("3000 bytes up (1000 delivered), 0 down"), "{line}");
 }
+
+#[test]
+fn at_the_end_the_log_tells_what_servers_have_not_acknowledged() {
+    let far = Behaviour { reads: Reads::Nothing, ..Behaviour::sink() };
+    let sends = Connection::new(Mode::Push).sends(Sends::Pattern(3_000)).far_end(far);
+    let sends = Connection { window_bytes: 1_000, ..sends };
+    for (connection, words) in [
+        (
+            sends.clone().plain(),
+            "draining 1 connection (again to stop at once); servers have not acknowledged 2000 bytes",
+        ),
+        (sends, "draining 1 connection (again to stop at once)"),
+    ] {
+        let mut sim = Wiring::new().connect(connection).start();
+        sim.run_for(seconds(20));
+        sim.shutdown();
+        let logged = sim.logged();
+        assert!(logged.iter().any(|line| line.ends_with(words)), "{logged:?}");
+    }
+}

@@ -259,6 +259,7 @@ fn draw(seed: u64) -> Wiring {
         wiring
     } else if seed > WARM_ABOVE {
         let mut wiring = draw_single(seed);
+        draw_uncommon_module(&mut wiring, &mut Chance::new(seed.rotate_left(47)));
         draw_plain(&mut wiring, &mut Chance::new(seed.rotate_left(13)));
         draw_warm(&mut wiring, &mut Chance::new(seed.rotate_left(19)));
         if seed > DATAGRAMS_ABOVE {
@@ -420,6 +421,25 @@ fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
     draw_device_servers(wiring, &mut Chance::new(wiring.seed.rotate_left(11)));
     draw_silent_boots(wiring, &mut Chance::new(wiring.seed.rotate_left(23)));
     draw_refused_questions(wiring, &mut Chance::new(wiring.seed.rotate_left(37)));
+}
+
+/// Another family, TLS settings that others change, and some of what else is drawn for a modem that is shared.
+fn draw_uncommon_module(wiring: &mut Wiring, chance: &mut Chance) {
+    if chance.once_in(3) {
+        make_ec20(wiring);
+    }
+    if chance.once_in(2) {
+        draw_trust(wiring, chance);
+        // Who has no TLS does not notice that a file is gone, so the last client would be the first that does.
+        wiring.faults.retain(|(_, fault)| !matches!(fault, Fault::DeleteFiles | Fault::ForgeFiles));
+    }
+    if chance.once_in(2) {
+        draw_port_names(wiring, chance);
+        draw_closes(wiring, chance);
+        draw_late_room(wiring, chance);
+        draw_device_servers(wiring, chance);
+        draw_refused_questions(wiring, chance);
+    }
 }
 
 /// Device servers, which hold much more than a tty. Some are reached by plain TCP, which transmits nothing but bytes.

@@ -82,7 +82,7 @@ pub fn ask(modem: &Modem, lines: &[&str]) -> Vec<String> {
     // a port that was closed meanwhile is still held.
     for _ in 0..LOCKED_TRIES {
         match ask_all() {
-            Err(failure) if failure.status == Kind::PortLocked => std::thread::park_timeout(LOCKED_PAUSE),
+            Err(failure) if failure.kind == Kind::PortLocked => std::thread::park_timeout(LOCKED_PAUSE),
             answers => return answers.expect("it answers"),
         }
     }

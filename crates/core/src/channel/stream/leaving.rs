@@ -55,7 +55,7 @@ enum Stage {
     Flowing,
     /// Another channel is asked what has become of the socket.
     Beside {
-        question: Question,
+        question: AskBeside,
         /// How often it was asked in vain.
         tries: u32,
         /// The words of an end have come by another channel.
@@ -99,7 +99,7 @@ enum Stage {
 
 /// How far a question to another channel is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Question {
+enum AskBeside {
     /// It is due at this time.
     At(Instant),
     /// It has been asked.
@@ -220,7 +220,7 @@ impl Leaving {
                 self.reason = Reason::Suspicion;
                 self.ask_beside(now + HANG_UP_TAIL);
             }
-            Stage::Beside { question: Question::At(at), .. } => *at = (*at).max(now + HANG_UP_TAIL),
+            Stage::Beside { question: AskBeside::At(at), .. } => *at = (*at).max(now + HANG_UP_TAIL),
             _ => {}
         }
     }
@@ -228,29 +228,29 @@ impl Leaving {
     /// Asks another channel at this time, and at most once in a while: payload can look like an end again and again.
     fn ask_beside(&mut self, at: Instant) {
         let soonest = self.asked_beside.map_or(at, |asked| asked + ASK_BESIDE_PAUSE);
-        let question = Question::At(at.max(soonest));
+        let question = AskBeside::At(at.max(soonest));
         self.stage = Stage::Beside { question, tries: 0, is_told: false };
     }
 
     /// Whether another channel has been asked, and has not answered.
     pub fn is_asking_beside(&self) -> bool {
-        matches!(self.stage, Stage::Beside { question: Question::Asked | Question::AskedTooSoon, .. })
+        matches!(self.stage, Stage::Beside { question: AskBeside::Asked | AskBeside::AskedTooSoon, .. })
     }
 
     /// There is another sign of an end.
     pub fn another_sign_came(&mut self) {
-        if let Stage::Beside { question: question @ Question::Asked, .. } = &mut self.stage {
-            *question = Question::AskedTooSoon;
+        if let Stage::Beside { question: question @ AskBeside::Asked, .. } = &mut self.stage {
+            *question = AskBeside::AskedTooSoon;
         }
     }
 
     /// It has answered that the socket is connected. Returns whether it is asked again, since there was a sign of an end
     /// after the question.
     pub fn asks_once_more(&mut self, now: Instant) -> bool {
-        let Stage::Beside { question: question @ Question::AskedTooSoon, .. } = &mut self.stage else {
+        let Stage::Beside { question: question @ AskBeside::AskedTooSoon, .. } = &mut self.stage else {
             return false;
         };
-        *question = Question::At(now + ASK_BESIDE_PAUSE);
+        *question = AskBeside::At(now + ASK_BESIDE_PAUSE);
         true
     }
 
@@ -265,7 +265,7 @@ impl Leaving {
     pub fn asks_again(&mut self, now: Instant) -> bool {
         let Stage::Beside { question, tries, .. } = &mut self.stage else { return false };
         *tries += 1;
-        *question = Question::At(now + ASK_BESIDE_PAUSE);
+        *question = AskBeside::At(now + ASK_BESIDE_PAUSE);
         *tries < ASKS_BESIDE_MAX
     }
 
@@ -378,8 +378,8 @@ impl Leaving {
     ) -> Option<Instant> {
         match self.stage {
             Stage::Flowing => None,
-            Stage::Beside { question: Question::At(at), .. } => Some(at),
-            Stage::Beside { question: Question::Asked | Question::AskedTooSoon, .. } => None,
+            Stage::Beside { question: AskBeside::At(at), .. } => Some(at),
+            Stage::Beside { question: AskBeside::Asked | AskBeside::AskedTooSoon, .. } => None,
             Stage::Draining { since, .. } => Some(outgoing.drained_since().unwrap_or(since + DRAIN_LIMIT)),
             Stage::HungUp { .. } if self.may_wait_unread(incoming) => None,
             Stage::Guard { until, .. } | Stage::HungUp { until, .. } => Some(until),
@@ -406,9 +406,9 @@ impl Leaving {
     ) -> Next {
         match self.stage {
             Stage::Flowing => Next::Wait,
-            Stage::Beside { question: Question::At(at), tries, is_told } if at <= now => match socket {
+            Stage::Beside { question: AskBeside::At(at), tries, is_told } if at <= now => match socket {
                 Some(id) => {
-                    self.stage = Stage::Beside { question: Question::Asked, tries, is_told };
+                    self.stage = Stage::Beside { question: AskBeside::Asked, tries, is_told };
                     self.asked_beside = Some(now);
                     Next::AskBeside(id)
                 }
@@ -702,9 +702,9 @@ mod tests {
     fn name(stage: &Stage) -> &'static str {
         match stage {
             Stage::Flowing => "flowing",
-            Stage::Beside { question: Question::At(_), .. } => AT,
-            Stage::Beside { question: Question::Asked, .. } => ASKED,
-            Stage::Beside { question: Question::AskedTooSoon, .. } => ASKED_TOO_SOON,
+            Stage::Beside { question: AskBeside::At(_), .. } => AT,
+            Stage::Beside { question: AskBeside::Asked, .. } => ASKED,
+            Stage::Beside { question: AskBeside::AskedTooSoon, .. } => ASKED_TOO_SOON,
             Stage::Draining { .. } => "draining",
             Stage::Guard { .. } => "guard",
             Stage::Escaped { .. } => "escaped",
@@ -718,9 +718,9 @@ mod tests {
         let beside = |question| Stage::Beside { question, tries: 0, is_told: false };
         [
             Stage::Flowing,
-            beside(Question::At(now)),
-            beside(Question::Asked),
-            beside(Question::AskedTooSoon),
+            beside(AskBeside::At(now)),
+            beside(AskBeside::Asked),
+            beside(AskBeside::AskedTooSoon),
             Stage::Draining { since: now, least: 0 },
             Stage::Guard { until: now, tries: 1 },
             Stage::Escaped { since: now, tries: 1, by_dtr: false, from: 0 },

@@ -23,7 +23,7 @@ fn client(state: &str, now: Instant) -> Client {
         return client;
     }
     let left = if state == "ending" { 1 } else { 0 };
-    client.stream_ended(End::Eof, rest(left), 0, now);
+    client.stream_ended(SocketEnd::Eof, rest(left), 0, now);
     client
 }
 
@@ -71,14 +71,14 @@ fn bytes_go_to_the_socket_and_those_that_come_too_late_are_counted_as_lost() {
 #[test]
 fn a_client_that_closes_ends_only_where_nothing_is_under_way() {
     let now = now();
-    let unread = Effect::Close("the client closed before it had read everything");
-    let in_order = Effect::Close(SERVER_CLOSED);
+    let unread = ClientEffect::Close("the client closed before it had read everything");
+    let in_order = ClientEffect::Close(SERVER_CLOSED);
     for (state, finished, gone) in [
-        ("silent", Effect::Close(LEFT_SILENT), Effect::Close(LEFT_SILENT)),
-        ("waiting", Effect::Nothing, Effect::Nothing),
-        ("opening", Effect::Nothing, Effect::Nothing),
-        ("open", Effect::Nothing, Effect::Nothing),
-        ("ending", Effect::Nothing, unread),
+        ("silent", ClientEffect::Close(LEFT_SILENT), ClientEffect::Close(LEFT_SILENT)),
+        ("waiting", ClientEffect::Nothing, ClientEffect::Nothing),
+        ("opening", ClientEffect::Nothing, ClientEffect::Nothing),
+        ("open", ClientEffect::Nothing, ClientEffect::Nothing),
+        ("ending", ClientEffect::Nothing, unread),
         ("lingering", in_order, in_order),
     ] {
         let mut client = client(state, now);
@@ -95,17 +95,22 @@ fn an_end_is_given_once_everything_is_written_and_in_order_only_if_all_its_bytes
     let now = now();
     for state in ["opening", "open"] {
         for (left, unsent, closed, effects) in [
-            (0, 0, false, vec![Effect::Finish, Effect::Nothing]),
-            (0, 0, true, vec![Effect::Finish, Effect::Close(SERVER_CLOSED)]),
-            (0, 5, true, vec![Effect::Finish, Effect::ResetWithLoss(5)]),
-            (2, 0, true, vec![Effect::Nothing, Effect::Finish, Effect::Close(SERVER_CLOSED)]),
-            (2, 5, true, vec![Effect::Nothing, Effect::Finish, Effect::ResetWithLoss(5)]),
+            (0, 0, false, vec![ClientEffect::Finish, ClientEffect::Nothing]),
+            (0, 0, true, vec![ClientEffect::Finish, ClientEffect::Close(SERVER_CLOSED)]),
+            (0, 5, true, vec![ClientEffect::Finish, ClientEffect::ResetWithLoss(5)]),
+            (
+                2,
+                0,
+                true,
+                vec![ClientEffect::Nothing, ClientEffect::Finish, ClientEffect::Close(SERVER_CLOSED)],
+            ),
+            (2, 5, true, vec![ClientEffect::Nothing, ClientEffect::Finish, ClientEffect::ResetWithLoss(5)]),
         ] {
             let mut client = client(state, now);
             if closed {
                 client.finished(now);
             }
-            let mut seen = vec![client.stream_ended(End::Eof, rest(left), unsent, now)];
+            let mut seen = vec![client.stream_ended(SocketEnd::Eof, rest(left), unsent, now)];
             if left > 0 {
                 assert_eq!(client.rest().len(), left);
                 seen.extend(client.written(left, now).err());
@@ -120,14 +125,19 @@ fn an_end_is_given_once_everything_is_written_and_in_order_only_if_all_its_bytes
 #[test]
 fn a_client_that_is_gone_is_not_written_to_any_more() {
     let now = now();
-    for (unsent, effect) in [(0, Effect::Close("both sides closed")), (7, Effect::ResetWithLoss(7))] {
+    for (unsent, effect) in
+        [(0, ClientEffect::Close("both sides closed")), (7, ClientEffect::ResetWithLoss(7))]
+    {
         let mut client = client("open", now);
         client.finished(now);
         client.gone();
-        assert_eq!(client.stream_ended(End::Eof, rest(3), unsent, now), effect);
+        assert_eq!(client.stream_ended(SocketEnd::Eof, rest(3), unsent, now), effect);
     }
     let mut cut = client("open", now);
-    assert_eq!(cut.stream_ended(End::Cut(Cut::Silent), rest(3), 0, now), Effect::ResetCut(Cut::Silent));
+    assert_eq!(
+        cut.stream_ended(SocketEnd::Cut(Cut::Silent), rest(3), 0, now),
+        ClientEffect::ResetCut(Cut::Silent)
+    );
     assert_eq!(cut.rest().len(), 3, "what came in order before the cut is still for it");
 }
 
@@ -138,8 +148,8 @@ fn what_is_written_comes_from_the_socket_as_long_as_there_is_one() {
         let mut client = client(state, now);
         let expected = match state {
             "opening" | "open" => Ok(socket()),
-            "ending" => Err(Effect::Finish),
-            _ => Err(Effect::Nothing),
+            "ending" => Err(ClientEffect::Finish),
+            _ => Err(ClientEffect::Nothing),
         };
         let count = usize::from(matches!(state, "opening" | "open" | "ending"));
         assert_eq!(client.written(count, now), expected, "{state}");
@@ -162,19 +172,19 @@ fn each_state_has_its_own_limit_of_time() {
             client.finished(start);
         }
         client.queue(0, at(second - 1));
-        assert!(!matches!(client.due(view, at(second - 1)), Effect::Over(_)), "{state}");
+        assert!(!matches!(client.due(view, at(second - 1)), ClientEffect::Over(_)), "{state}");
         client.queue(0, at(second));
-        assert_eq!(client.due(view, at(second)), Effect::Over(limit), "{state}");
+        assert_eq!(client.due(view, at(second)), ClientEffect::Over(limit), "{state}");
     }
     for state in ["silent", "opening", "open"] {
         assert_eq!(client(state, start).deadline(view), None, "{state} has none unless an option sets it");
     }
     let mut lingering = client("lingering", start);
-    assert_eq!(lingering.due(view, at(10)), Effect::Close(SERVER_CLOSED), "it did not close by itself");
+    assert_eq!(lingering.due(view, at(10)), ClientEffect::Close(SERVER_CLOSED), "it did not close by itself");
     let draining = View { is_draining: true, ..view };
     assert_eq!(lingering.deadline(draining), Some(at(1)), "the process does not wait so long for it");
     lingering.received(b"abc", start);
-    assert_eq!(lingering.due(view, at(10)), Effect::ResetWithLoss(3));
+    assert_eq!(lingering.due(view, at(10)), ClientEffect::ResetWithLoss(3));
 }
 
 #[test]
@@ -183,12 +193,12 @@ fn a_limit_holds_only_once_it_is_known_that_nothing_has_moved() {
     let at = |second| start + Duration::from_secs(second);
     let view = View { is_draining: false, hides_relief: false };
     let mut slow = client("ending", start);
-    assert_eq!(slow.due(view, at(60)), Effect::Ask);
+    assert_eq!(slow.due(view, at(60)), ClientEffect::Ask);
     slow.down_bytes = 1000;
     slow.queue(400, at(60));
-    assert_eq!(slow.due(view, at(60)), Effect::Nothing, "it has read 600 of them meanwhile");
+    assert_eq!(slow.due(view, at(60)), ClientEffect::Nothing, "it has read 600 of them meanwhile");
     slow.queue(400, at(120));
-    assert_eq!(slow.due(view, at(120)), Effect::Over(Limit::Unread));
+    assert_eq!(slow.due(view, at(120)), ClientEffect::Over(Limit::Unread));
 }
 
 #[test]
@@ -200,10 +210,10 @@ fn a_client_that_does_not_read_holds_up_others_for_a_second_where_it_hides_their
     client.set_holds_up_port(true, at(1));
     client.queue(0, at(1));
     let view = |hides_relief| View { is_draining: false, hides_relief };
-    assert_eq!(client.due(view(false), at(1)), Effect::Nothing);
-    assert_eq!(client.due(view(true), at(1)), Effect::Over(Limit::HoldsUp), "since it was first seen");
+    assert_eq!(client.due(view(false), at(1)), ClientEffect::Nothing);
+    assert_eq!(client.due(view(true), at(1)), ClientEffect::Over(Limit::HoldsUp), "since it was first seen");
     client.set_holds_up_port(false, at(1));
-    assert_eq!(client.due(view(true), at(1)), Effect::Nothing);
+    assert_eq!(client.due(view(true), at(1)), ClientEffect::Nothing);
 }
 
 #[test]
@@ -216,7 +226,7 @@ fn a_half_closed_client_is_looked_for_less_and_less_often() {
     let mut before = start;
     for _ in 0..10 {
         let at = client.deadline(view).expect("it is looked for");
-        assert_eq!(client.due(view, at), Effect::Look);
+        assert_eq!(client.due(view, at), ClientEffect::Look);
         pauses.push((at - before).as_millis());
         before = at;
     }
@@ -341,15 +351,15 @@ fn a_session_that_is_over_is_closed_when_its_last_datagram_is_delivered() {
         let mut client = session(now);
         client.attached_to(socket(), now);
         client.opened();
-        let effect = client.stream_ended(End::Eof, rest, 7, now);
+        let effect = client.stream_ended(SocketEnd::Eof, rest, 7, now);
         (client, effect)
     };
-    let closed = Effect::Close("the connection was closed");
+    let closed = ClientEffect::Close("the connection was closed");
     assert_eq!(ends(Queue::datagrams(8)).1, closed);
     let mut rest = Queue::datagrams(8);
     rest.append(b"last");
     let (mut client, effect) = ends(rest);
-    assert_eq!((effect, client.rest()), (Effect::Nothing, &b"last"[..]));
+    assert_eq!((effect, client.rest()), (ClientEffect::Nothing, &b"last"[..]));
     assert_eq!(client.output_taken(4, now), Err(closed));
 }
 
@@ -363,7 +373,7 @@ fn a_session_ends_when_it_is_idle_and_soon_when_the_process_is_to_end_and_nothin
         let view = View { is_draining, hides_relief: false };
         let due = now + Duration::from_secs(after);
         assert_eq!(client.deadline(view), Some(due));
-        assert_eq!(client.due(view, due), Effect::Over(limit));
+        assert_eq!(client.due(view, due), ClientEffect::Over(limit));
     }
     assert_eq!(client.finished(now), None, "it has no half to close");
 }

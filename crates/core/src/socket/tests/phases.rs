@@ -108,7 +108,7 @@ fn name(socket: &Socket) -> &'static str {
         Phase::ConfirmingEnd(_) => "confirming end",
         Phase::Closing(closing) if closing.confirms_eof() => "closing at eof",
         Phase::Closing(_) => "closing",
-        Phase::ConfirmingEof { .. } => "confirming eof",
+        Phase::ConfirmingEof(_) => "confirming eof",
         Phase::Checking { .. } => "checking",
     }
 }

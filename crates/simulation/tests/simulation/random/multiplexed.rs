@@ -104,12 +104,13 @@ fn nasty(mut connection: Connection, chance: &mut Chance) -> Connection {
 
 fn draw_fault(wiring: &Wiring, chance: &mut Chance) -> Fault {
     let connection = chance.below(wiring.connections.len() as u64) as usize;
-    match chance.below(12) {
+    match chance.below(13) {
         0 => Fault::SpoilFrames(chance.within(1..=20) as u32),
         1 => Fault::FalsifyLength(chance.below(32_768) as u16),
         2 => Fault::FalsifyLength(chance.below(600) as u16),
         3 => Fault::LoseInFrame(chance.within(1..=100) as usize),
         4 => Fault::HoldChannel(chance.within(1..=4) as u8),
+        12 => Fault::EndChannel(chance.within(1..=4) as u8, chance.once_in(2)),
         5 => Fault::Noise(0, chance.pick(&NOISE_BETWEEN_FRAMES).to_vec()),
         6 => Fault::Say(connection, chance.pick(&NASTY_IN_FRAMES).to_vec()),
         7 => Fault::HoldLine(0, millis(chance.below(14_000))),
