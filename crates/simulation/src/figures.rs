@@ -202,10 +202,10 @@ pub fn command_beside_streams(frame_bytes: u16) -> Duration {
         .map(|count| {
             // At ever other places of the frames.
             sim.run_for(millis(101 + count % 37));
-            let (asked, answered) = (sim.now, sim.answered);
+            let (asked, answered) = (sim.now, sim.answers.len());
             let now = sim.now;
             assert!(sim.relay.command(Command::line("AT+CSQ"), now).is_some(), "none waits");
-            sim.run_until("the command is answered", seconds(5), |sim| sim.answered > answered);
+            sim.run_until("the command is answered", seconds(5), |sim| sim.answers.len() > answered);
             sim.now - asked
         })
         .collect();

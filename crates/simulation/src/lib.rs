@@ -23,7 +23,9 @@ use std::time::{Duration, Instant};
 
 use qssl_core::Kind;
 use qssl_core::at::SocketId;
-use qssl_core::modem::{self, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts, PortState};
+use qssl_core::modem::{
+    self, CommandOutcome, INCOMING_LIMIT_BYTES, OUTGOING_LIMIT_BYTES, PortFacts, PortState,
+};
 use qssl_core::relay::{Action, ClientId, Relay};
 use qssl_core::settings::{self, Identity, Mode, Settings, Tunnel};
 use qssl_core::{ClientInput, Input, PortInput};
@@ -82,8 +84,8 @@ pub struct Simulation {
     pub ready_at: Vec<Instant>,
     /// When the core asked to run the user's reset command, each time.
     pub reset_commands: Vec<Instant>,
-    /// How many commands from outside were answered.
-    pub answered: u64,
+    /// The answers to commands from outside; `None`: the modem did not answer.
+    pub answers: Vec<Option<CommandOutcome>>,
     /// The status that it ended with.
     pub stopped: Option<Kind>,
     /// Bytes from the host to the modem and back, per port.
@@ -205,7 +207,7 @@ impl Simulation {
             faults,
             ready_at: Vec::new(),
             reset_commands: Vec::new(),
-            answered: 0,
+            answers: Vec::new(),
             stopped: None,
             carried: vec![(0, 0); wiring.ports.len()],
             host_said: Vec::new(),
@@ -526,7 +528,7 @@ impl Simulation {
                     self.ready_at.push(self.now);
                     self.counters_when_ready.get_or_insert(self.modem.counters());
                 }
-                Action::Answered(..) => self.answered += 1,
+                Action::Answered(_, answer) => self.answers.push(answer.outcome),
                 Action::Stop(status) => self.stopped = Some(status),
                 // Answers to questions that are never asked here.
                 _ => {}

@@ -448,6 +448,7 @@ impl Modem {
     pub(crate) fn hand_over(&mut self, port: usize) {
         debug_assert!(self.is_line_ready(port), "nothing is under way");
         self.channels[port].port_closed();
+        self.ports[port].handed_over();
     }
 
     /// The port could not be opened; it is tried again later. `is_missing`: there is no such device, or nothing of

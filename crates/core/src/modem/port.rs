@@ -11,37 +11,63 @@ pub(super) struct Port {
     pub settings: settings::Port,
     /// As it was last opened.
     pub facts: PortFacts,
-    /// When it is opened again, if it is not open and nothing is under way.
-    reopen_at: Option<Instant>,
+    usage: PortUse,
+}
+
+/// How a port is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PortUse {
+    /// It is open, or being opened.
+    Open,
+    /// It is closed, and opened again at this time.
+    Closed { reopen_at: Instant },
+    /// Its line is being made to carry several channels, each of which is opened then.
+    HandedOver,
 }
 
 impl Port {
     pub(super) fn new(settings: settings::Port) -> Self {
-        Port { settings, facts: PortFacts::default(), reopen_at: None }
+        Port { settings, facts: PortFacts::default(), usage: PortUse::Open }
     }
 
     pub(super) fn opened(&mut self, facts: PortFacts) {
         self.facts = facts;
-        self.reopen_at = None;
+        self.usage = PortUse::Open;
     }
 
     /// It could not be opened, is gone, or was closed because nothing answers on it.
     pub(super) fn opens_after_pause(&mut self, now: Instant) {
-        self.reopen_at = Some(now + REOPEN_PAUSE);
+        self.usage = PortUse::Closed { reopen_at: now + REOPEN_PAUSE };
     }
 
     /// It was closed although the modem is well.
     pub(super) fn opens_at_once(&mut self, now: Instant) {
-        self.reopen_at = Some(now);
+        self.usage = PortUse::Closed { reopen_at: now };
+    }
+
+    /// Its line is being made to carry several channels.
+    pub(super) fn handed_over(&mut self) {
+        self.usage = PortUse::HandedOver;
+    }
+
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.usage == PortUse::HandedOver
     }
 
     pub(super) fn reopen_at(&self) -> Option<Instant> {
-        self.reopen_at
+        match self.usage {
+            PortUse::Closed { reopen_at } => Some(reopen_at),
+            PortUse::Open | PortUse::HandedOver => None,
+        }
     }
 
     /// Whether to open it now. From then on it is being opened.
     pub(super) fn takes_reopening(&mut self, now: Instant) -> bool {
-        self.reopen_at.take_if(|at| *at <= now).is_some()
+        let is_due = self.reopen_at().is_some_and(|at| at <= now);
+        if is_due {
+            self.usage = PortUse::Open;
+        }
+        is_due
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Modem, Sharing, SocketEnd};
+use super::{Modem, Port, Sharing, SocketEnd};
 use crate::at::answers::{Answer, MadeByQuectel, SerialNumber};
 use crate::at::{CHUNK_MAX, Command, CommandOutcome, CommandSet, READ_MAX, Security, SocketId};
 use crate::channel::Habit;
@@ -25,7 +25,7 @@ impl Modem {
         self.adjust_flows(now);
         self.close_what_came_late();
         self.notice_release(now);
-        if !self.channels.iter().any(Channel::is_open) {
+        if !self.channels.iter().any(Channel::is_open) && !self.ports.iter().any(Port::is_handed_over) {
             self.refuse_user_commands();
         }
         // Where pushed payload comes out, prompt and result of a send come only after it: that port comes

@@ -1,6 +1,8 @@
 //! Goal of this test: over one UART that carries several channels, clients get every byte and the right end, in every
 //! mode, and what real modules do differently costs none of it.
 
+use qssl_core::at::Command;
+use qssl_core::modem::CommandOutcome;
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Says};
 
@@ -269,6 +271,23 @@ fn a_module_that_has_channels_at_another_speed_is_found() {
         assert!(is_muxed(&sim), "{before} before, {now} now");
         assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{before} before, {now} now");
         assert_eq!(sim.modem.baud(0), now);
+    }
+}
+
+/// On a port without channels it waits for its turn as well.
+#[test]
+fn a_command_from_outside_waits_until_the_mode_has_begun() {
+    for at in (0..=1_500).step_by(10) {
+        let mut sim = wiring().start();
+        sim.run_for(millis(at));
+        // Before the port has answered, there is no modem that could be asked.
+        if sim.said("AT+CMUX=?") == 0 {
+            continue;
+        }
+        let now = sim.now;
+        sim.relay.command(Command::line("AT+CSQ"), now).expect("none waits");
+        sim.run_for(seconds(5));
+        assert_eq!(sim.answers, [Some(CommandOutcome::Ok)], "asked after {at} ms");
     }
 }
 
