@@ -903,7 +903,8 @@ mod tests {
         let answer: Change = |it| it.hears(b"\r\nOK\r\n");
         let silence: Change = Bench::waits;
         let end: Change = |it| it.port.leave(&mut it.modem, it.now);
-        let rows: [(&str, &dyn Fn() -> Bench, [&str; 5]); 7] = [
+        type Row<'a> = (&'static str, &'a dyn Fn() -> Bench, [&'static str; 5]);
+        let rows: [Row<'_>; 7] = [
             ("closed", &closed, ["asked", "closed", "closed", "closed", "closed"]),
             ("asked", &asked, ["asked", "closed", "plain", "asked by frames", "asked"]),
             (
