@@ -360,10 +360,12 @@ impl Decoder {
         }
     }
 
-    /// Whether payload may be followed by this without a line end between them.
-    fn may_follow_payload(&self, beginning: &[u8]) -> bool {
-        let echoes = self.echoes.iter().map(Vec::as_slice);
-        echoes.chain(OPENED).any(|line| line.starts_with(beginning))
+    /// Whether what looked like the words of a module that has booted is payload up to `end`, and then something that may
+    /// follow it without a line end between them.
+    fn has_read_beyond_payload(&self, end: usize) -> bool {
+        let Some(beyond) = self.line.get(end..).filter(|beyond| !beyond.is_empty()) else { return false };
+        let echoes = self.echoes.iter().map(Vec::as_slice).filter(|echo| !echo.is_empty());
+        echoes.chain(OPENED).any(|line| line.starts_with(beyond) || beyond.starts_with(line))
     }
 
     /// Skips a byte that may come before an echo and that no line begins with: a line end, the blank of a
@@ -505,7 +507,7 @@ impl Decoder {
                         }
                         // A module that boots without a message, or has lost the rest: it is unknown whose bytes are
                         // missing.
-                        Boot::Another => {
+                        Boot::Another if !self.has_read_beyond_payload(framing + left) => {
                             self.line_done = true;
                             self.state = DecoderState::Discarding;
                             return Some(Message::Malformed(CUT_SHORT));
@@ -515,12 +517,11 @@ impl Decoder {
                             *input = rest;
                             continue;
                         }
-                        Boot::No => {}
+                        Boot::Another | Boot::No => {}
                     }
                     if count > left + 1 {
                         let end = framing + left;
-                        // A name looked like one of a module that has booted until it went on as what may follow payload.
-                        if self.may_follow_payload(&self.line[end..]) {
+                        if self.has_read_beyond_payload(end) {
                             *input = rest;
                             self.state = DecoderState::SettledPayload { framing, end };
                             continue;
@@ -1122,6 +1123,30 @@ mod tests {
                     "{byte:#x}, {split}: {all:?}"
                 );
                 assert_eq!(all.last().map(String::as_str), Some("Prompt"), "{byte:#x}, {split}: {all:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_open_may_be_reported_straight_after_payload_that_comes_late() {
+        for payload in [&b"\r\n"[..], b"\r\n+", b"+", b"ab"] {
+            let header = format!("\r\n+QSSLURC: \"recv\",0,{}\r\n", payload.len());
+            let rest = [payload, b"+QSSLOPEN: 1,0\r\n"].concat();
+            for split in 0..=rest.len() {
+                let mut decoder = Decoder::new();
+                let mut all = Vec::new();
+                for mut piece in [header.as_bytes(), &rest[..split], &rest[split..]] {
+                    while let Some(message) = decoder.decode(&mut piece) {
+                        all.push(format!("{message:?}"));
+                    }
+                    decoder.resumes();
+                }
+                assert!(!all.iter().any(|message| message.starts_with("Malformed")), "{split}: {all:?}");
+                assert_eq!(
+                    all.last().map(String::as_str),
+                    Some("Urc(Opened(Ssl, SocketId(1), 0))"),
+                    "{split}: {all:?}"
+                );
             }
         }
     }
