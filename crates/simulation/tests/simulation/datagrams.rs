@@ -6,12 +6,13 @@ use std::time::Duration;
 use qssl_core::Kind;
 use qssl_core::relay::{Datagrams, Dropped};
 use qssl_core::settings::{Mode, WhenFull};
-use qssl_modem_emulator::Family;
+use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, DatagramBehaviour, DatagramSays, Ending, Opening};
+use qssl_modem_emulator::{Family, PortName};
 
 use qssl_simulation::datagrams::{DatagramTunnel, own};
 use qssl_simulation::material::NASTY;
-use qssl_simulation::wiring::{Connection, Fault, Security, Wiring, millis, seconds};
+use qssl_simulation::wiring::{Connection, Fault, Port, Security, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
 /// Both modes with both kinds.
@@ -387,6 +388,29 @@ fn no_stream_is_opened_on_a_context_that_has_dtls_and_no_datagrams_on_one_that_h
         // That each was opened with the right transport is checked at each open.
         assert_eq!((sim.outcome(0), sim.outcome(1)), (Some(Outcome::Eof), Some(Outcome::Eof)));
         assert_eq!(counted(&sim).down, 3);
+    }
+}
+
+/// The module put the settings of the context back when an open failed, DTLS among them, and the next open left before that
+/// result had come. What it opened was a stream, and datagrams were sent on it, as there was no authentication.
+#[test]
+fn no_datagrams_are_sent_on_a_stream_that_a_forgotten_context_has_opened() {
+    for (held, opens) in
+        [0, 1].into_iter().flat_map(|held| (10_300..11_500).step_by(50).map(move |at| (held, at)))
+    {
+        let mut wiring = Wiring::eg800q().ports([PortName::UsbAt, PortName::UsbModem].map(Port::usb));
+        wiring.modem.quirks.context_forgotten_on_last_close = true;
+        wiring.modem.quirks.failed_open_keeps_socket = false;
+        let dtls = || DatagramTunnel::new(Mode::Push, Security::Tls);
+        let mut refused = dtls().sender(sends(0, 1, seconds(10), Duration::ZERO));
+        refused.plan.opening = Opening::Fails(millis(300), OpenFailure::Refused);
+        let other = dtls().sender(sends(1, 20, millis(opens), seconds(2)));
+        let wiring = wiring.datagrams(refused).datagrams(other);
+        // Every run checks that datagrams are sent by UDP.
+        let mut sim = wiring.fault(millis(10_200), Fault::HoldLine(held, seconds(2))).start();
+        sim.run_to_the_end(seconds(200));
+        let down = counted(&sim).down;
+        assert!(down >= 15, "port {held} held, opened at {opens} ms: {down} came back");
     }
 }
 

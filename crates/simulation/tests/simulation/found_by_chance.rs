@@ -3,7 +3,7 @@
 
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;
-use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Opening, Says};
 
 use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
@@ -216,5 +216,70 @@ fn a_reboot_without_a_message_during_the_set_up_costs_later_clients_nothing() {
             let outcomes: Vec<_> = (0..4).map(|client| sim.outcome(client)).collect();
             assert_eq!(outcomes, [Some(Outcome::Eof); 4], "{ports:?}, reboot after {reboot} ms");
         }
+    }
+}
+
+/// Where DCD shows an end, all that follows is waited for. While others were pushed bytes without a pause, these were
+/// delivered as soon as there were many of them.
+#[test]
+fn what_others_are_pushed_without_a_pause_after_an_end_is_no_payload() {
+    for ends in (0..500).step_by(50) {
+        // The module refuses to close these, so they are pushed bytes while the stream is opened.
+        let bulk = Behaviour { ends: Ends::Never, ..Behaviour::source(100_000, 3) };
+        let pushed =
+            Connection::new(Mode::Push).at(seconds(5)).far_end(bulk).leaves(Leaves::After(seconds(1)));
+        let far = Behaviour { ends: Ends::After(millis(ends)), ..Behaviour::source(1_000, 1) };
+        let short = stream().at(seconds(6)).far_end(far).opening(Opening::Opens(seconds(3)));
+        let mut wiring = Wiring::new().uart(115_200).connect(short).connect_many(3, &pushed);
+        wiring.modem.receive_buffer_bytes = 20_000;
+        wiring = wiring.connect(later(Mode::Push)).fault(seconds(5), Fault::RefuseCloses(3));
+        let sim = serves(&wiring, &format!("ends after {ends} ms"));
+        sim.assert_complete(0);
+    }
+}
+
+/// A line that stands still holds up the rest of the words, and DCD with them. Nothing shows then that the first letters
+/// are no payload, but the rest does.
+#[test]
+fn a_line_that_stands_still_in_the_words_of_an_end_resets_the_client() {
+    for port in [Port::uart(), without_dcd()] {
+        let mut begun = 0;
+        // `CONNECT`, a byte of payload and the words of the end come one after the other.
+        for after in 20_255..20_280 {
+            let short = Connection { latency: millis(0), ..stream().at(seconds(20)) };
+            let wiring = Wiring::new().uart(9_600).ports([port.clone()]);
+            let wiring = wiring.connect(short.far_end(Behaviour::source(1, 1))).connect(later(Mode::Push));
+            let mut sim = wiring.start();
+            sim.run_for(millis(after));
+            // What has come so far is read.
+            sim.inject(Fault::HoldLine(0, millis(0)));
+            sim.inject(Fault::HoldLine(0, seconds(12)));
+            sim.run_to_the_end(seconds(400));
+            let name = format!("DCD {}, held after {after} ms", port.has_dcd);
+            if sim.clients[0].received.len() > 1 {
+                begun += 1;
+                assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{name}");
+            }
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{name}");
+        }
+        assert!(begun >= 3, "DCD {}: {begun} clients got the first letters", port.has_dcd);
+    }
+}
+
+/// While the module was slow to let URCs leave by another port, sockets were opened in push mode. What they were pushed
+/// meanwhile was lost with the port, and the client got the rest.
+#[test]
+fn nothing_is_pushed_while_the_port_of_urcs_is_lost() {
+    let ports = [PortName::UsbAt, PortName::UsbModem, PortName::Uart1].map(Port::usb);
+    for (lost, opens) in (0..3).flat_map(|lost| (0..4_000).step_by(200).map(move |opens| (lost, opens))) {
+        let drips = Says::Drip { bytes: 20, every: millis(100), total: 2_000, seed: 2 };
+        let far = Behaviour { says: drips, ends: Ends::AfterSaying(2_000), ..Behaviour::sink() };
+        let wiring = Wiring::new()
+            .ports(ports.clone())
+            .connect(Connection::new(Mode::Push).at(seconds(60) + millis(opens)).far_end(far))
+            .connect(later(Mode::Push))
+            .fault(seconds(60), Fault::LosePort(lost, seconds(20)))
+            .fault(seconds(60), Fault::DelayAnswer(seconds(3)));
+        serves(&wiring, &format!("port {lost} lost, opened {opens} ms later")).assert_complete(0);
     }
 }

@@ -59,7 +59,6 @@ fn runs_of_many_seeds() {
                 .chain(plain)
                 .chain(warm)
                 .chain(EC20_ABOVE + first..EC20_ABOVE + first + EC20_RUNS)
-                .chain(failed_once())
                 .collect()
         }
         Some(_) => (first..first + runs).collect(),
@@ -78,10 +77,6 @@ fn runs_of_many_seeds() {
     let tally = tally.into_inner().expect("no thread has panicked outside of a run");
     println!("{tally:#?}");
     assert_eq!(tally.failed, 0, "of {} runs so many failed", seeds.len());
-}
-
-fn failed_once() -> impl Iterator<Item = u64> {
-    REGRESSIONS.iter().map(|(seed, _)| *seed)
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -867,25 +862,3 @@ const COMMON_SWITCHES: usize = 39;
 
 /// Long series report their progress after this many runs.
 const REPORT_EVERY: u64 = 10_000;
-
-/// Further seeds that once failed, each with its bug. A seed is removed when the bug has a test of its own, or when the
-/// seed passes without the fix as well.
-#[rustfmt::skip]
-const REGRESSIONS: &[(u64, &str)] = &[
-    (508_598, "what another socket is pushed after the end of a stream, taken for the stream's"),
-    (1_450_927, "an escape while payload waits in the tty: sockets are not given back"),
-    (94_368, "what was pushed after a stream's end overtaken by what came out of another port"),
-    (8_600_011_038, "a line that was not read overran after a reboot, and the module's RDY with it"),
-    (8_950_108_667, "a port lost in the payload of a send: what it was sent later went to the next server of that number"),
-    (8_940_016_188, "pushed while the port of URCs was lost and they had not been moved yet: the first bytes were missing"),
-    (8_930_118_971, "an `OK` in payload before the guard time of an escape was over: a command became payload"),
-    (9_000_512_885, "a copy of pushed bytes, by a port that had not answered yet, broke the connection"),
-    (51_539_623_029, "a DTLS context that was forgotten, and opened a stream where nothing is verified"),
-    (51_539_623_961, "one byte of payload after a pause in the line end before it, waited for until all were reset"),
-    (9_001_289_348, "a setting that was given up long ago, and taken for late when URCs got a port of their own"),
-    (9_001_259_630, "URCs moved from a port, and copies on the other, which had opened the socket, taken for new bytes"),
-    (9_001_164_567, "a line that stood still after the first letters of an end"),
-    (9_001_199_632, "the same on a line that held DCD up as well"),
-    (9_000_754_733, "copies of pushed bytes, by a port that had slept, broke the connection"),
-    (8_920_054_801, "what was pushed before the switch to buffer mode, which another port had answered, taken for announced"),
-];
