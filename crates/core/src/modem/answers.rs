@@ -457,7 +457,8 @@ impl Modem {
         match self.sockets[id.index()].check_answered(port, is_in_use, speaking, now) {
             Checked::Nothing => {}
             Checked::ClosedAgain => log::warn!("the modem does not free socket {id}; closing it again"),
-            Checked::Free => self.context_perhaps_released(id),
+            // Where the other channels say the same of it later, that shows nothing new of the context.
+            Checked::FreeHere | Checked::Free => self.context_perhaps_released(id),
         }
     }
 

@@ -124,11 +124,11 @@ impl Modem {
     }
 
     /// `CONNECT`: the channel is the stream now. Its client gets it once it is known that the settings of its SSL context
-    /// have not changed since its open left. Where they may have, only another channel can be asked, and only where
-    /// several share a line is there always one.
+    /// have not changed since its open left. Where they may have, it waits until they have been read by another channel.
     pub(super) fn connected(&mut self, port: usize, id: SocketId, now: Instant) {
         let trust = self.trust_in_open(id);
-        let asks_beside = self.ports[port].facts.sharing == Sharing::Shared;
+        let can_be_read =
+            (0..self.channels.len()).any(|other| other != port && self.channels[other].speaks());
         self.enter_data_mode(port, Some(id), now);
         if self.sockets[id.index()].may_have_ended() {
             self.streams_may_be_over(Some(id), now);
@@ -138,7 +138,7 @@ impl Modem {
         match trust {
             _ if !socket.is_attached() => self.opened(id, now),
             Trust::Stood => self.now_open(id, now),
-            Trust::Unconfirmed if asks_beside => {}
+            Trust::Unconfirmed if can_be_read => {}
             Trust::Unconfirmed | Trust::Changed => {
                 self.open_failed(id, OpenFailure::Untrusted(Distrust::Changed), now);
             }

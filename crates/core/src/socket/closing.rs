@@ -67,11 +67,13 @@ pub enum CloseAnswer {
 /// What an answer to AT+QSSLSTATE means for a number that is to become free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checked {
-    /// Not asked for that, or other channels have yet to answer.
+    /// Not asked for that, or it is asked again.
     Nothing,
     /// It is closed once more: the module does not free it.
     ClosedAgain,
-    /// It is free.
+    /// It is free, and other channels have yet to show that nothing more comes of it.
+    FreeHere,
+    /// It is free, and every channel has shown that.
     Free,
 }
 
@@ -260,7 +262,7 @@ impl Socket {
         }
         *channels &= !(1 << port);
         if *channels & speaking != 0 {
-            return Checked::Nothing;
+            return Checked::FreeHere;
         }
         if let Some(set) = *also_open {
             self.close_left_open(set, None);

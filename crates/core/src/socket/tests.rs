@@ -180,7 +180,7 @@ fn a_number_is_free_when_every_channel_has_said_so() {
     assert_eq!(asks(&socket, 0, now), Some(need::Ask::Close(Some(10))));
     socket.close_answered(0, false, true, form(), 0b11, now);
     assert_eq!(asks(&socket, 1, now), Some(need::Ask::State));
-    assert_eq!(socket.check_answered(1, false, 0b11, now), Checked::Nothing);
+    assert_eq!(socket.check_answered(1, false, 0b11, now), Checked::FreeHere);
     assert_eq!(asks(&socket, 1, now), None, "that one has answered");
     assert_eq!(socket.check_answered(0, false, 0b11, now), Checked::Free);
     assert!(socket.is_free());

@@ -158,6 +158,26 @@ fn nor_is_one_given_to_its_client_that_another_open_has_failed_beside() {
     assert_eq!(sim.outcome(2), Some(Outcome::Eof));
 }
 
+/// The module shows on each port that a closed socket is free. The last of these answers once made the settings
+/// unconfirmed while the next stream was being opened, and that stream was refused.
+#[test]
+fn a_stream_goes_on_though_the_other_port_shows_only_now_that_the_last_one_is_closed() {
+    for opening in (50..400).step_by(10) {
+        let port = |name| Port { has_dcd: false, ..Port::usb(name) };
+        let mut wiring = trusting().ports([port(PortName::UsbAt), port(PortName::UsbModem)]);
+        wiring.modem.command_latency = millis(3);
+        for turn in 0..5 {
+            let stream = Connection { mode: Mode::Transparent, ..fetches().at(millis(10_000 + turn)) };
+            wiring = wiring.connect(stream.opening(Opening::Opens(millis(opening))));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(200));
+        for index in 0..5 {
+            assert_eq!(sim.outcome(index), Some(Outcome::Eof), "opened within {opening} ms, client {index}");
+        }
+    }
+}
+
 /// Its result was once taken for that of another program's open.
 #[test]
 fn nor_by_what_was_forgotten_with_an_open_that_had_been_given_up_long_before() {

@@ -286,7 +286,7 @@ fn a_number_that_is_open_in_both_sets_is_closed_in_both_whatever_comes_in_betwee
             }
             assert_eq!(
                 (socket.check_answered(0, false, 0b11, now), name(&socket)),
-                (Checked::Nothing, "checking")
+                (Checked::FreeHere, "checking")
             );
             let is_last = set == CommandSet::Ip;
             let checked = socket.check_answered(1, false, 0b11, now);
