@@ -12,10 +12,7 @@ pub enum Flow {
     /// They should be pushed, and yet some wait to be read: a `recv` URC came without a length.
     Announced,
     /// They were pushed; the switch to buffer mode is due or in flight.
-    ToBuffer {
-        /// An earlier switch was not answered, and may have been made: some may wait to be read.
-        unanswered: bool,
-    },
+    ToBuffer(Why),
     /// They wait to be read.
     Buffer {
         /// Whether a read may yield some.
@@ -31,6 +28,17 @@ pub enum Flow {
         /// The channel.
         channel: usize,
     },
+}
+
+/// Why a socket is switched to buffer mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Its client reads too slowly, or texts are shown that could look like its bytes. It goes on pushing if that ends.
+    Wanted,
+    /// Bytes were announced just before the switch to push mode. The module may hold them until more come.
+    BytesAreLeft,
+    /// An earlier switch was not answered, and may have been made: some bytes may wait to be read.
+    Unanswered,
 }
 
 /// What a switch of mode depends on, beside the socket itself.
@@ -96,11 +104,7 @@ impl Flow {
     pub fn is_pushing(self) -> bool {
         matches!(
             self,
-            Flow::Push
-                | Flow::Announced
-                | Flow::ToBuffer { .. }
-                | Flow::ToPush { .. }
-                | Flow::Transparent { .. }
+            Flow::Push | Flow::Announced | Flow::ToBuffer(_) | Flow::ToPush { .. } | Flow::Transparent { .. }
         )
     }
 
@@ -116,7 +120,7 @@ impl Flow {
 
     /// Whether a switch of mode is due or in flight.
     pub fn is_switching(self) -> bool {
-        matches!(self, Flow::ToBuffer { .. } | Flow::ToPush { .. })
+        matches!(self, Flow::ToBuffer(_) | Flow::ToPush { .. })
     }
 
     /// How long it may be silent before it is read, or asked about, without a URC.
@@ -134,7 +138,7 @@ impl Flow {
             Flow::Buffer { readable } | Flow::ToPush { readable } => *readable = true,
             // It does not push after all: what waits is read.
             Flow::Push => *self = Flow::Announced,
-            Flow::Announced | Flow::ToBuffer { .. } | Flow::Transparent { .. } => {}
+            Flow::Announced | Flow::ToBuffer(_) | Flow::Transparent { .. } => {}
         }
     }
 
@@ -154,11 +158,11 @@ impl Flow {
         }
     }
 
-    /// A read was refused: in push mode there is nothing to be read. Returns whether that explains it.
+    /// A read was refused: it pushes, and cannot be read. Returns whether that explains it.
     pub(super) fn read_refused(&mut self) -> bool {
         let was_announced = *self == Flow::Announced;
         if was_announced {
-            *self = Flow::Push;
+            *self = Flow::ToBuffer(Why::BytesAreLeft);
         }
         was_announced
     }
@@ -170,9 +174,9 @@ impl Flow {
         let is_full = load.waiting_bytes >= INCOMING_HIGH_BYTES;
         match self {
             Flow::Push if load.can_switch && (is_full || switching.texts_are_shown) && !far_end.is_over() => {
-                *self = Flow::ToBuffer { unanswered: false };
+                *self = Flow::ToBuffer(Why::Wanted);
             }
-            Flow::ToBuffer { unanswered: false } if is_relieved && !switching.texts_are_shown => {
+            Flow::ToBuffer(Why::Wanted) if is_relieved && !switching.texts_are_shown => {
                 *self = Flow::Push;
             }
             Flow::Buffer { readable: false }
@@ -186,8 +190,8 @@ impl Flow {
 
     /// The switch to buffer mode was not answered: it may have been made.
     pub(super) fn switch_unanswered(&mut self) {
-        if let Flow::ToBuffer { unanswered } = self {
-            *unanswered = true;
+        if let Flow::ToBuffer(why) = self {
+            *why = Why::Unanswered;
         }
     }
 
@@ -195,12 +199,11 @@ impl Flow {
     pub(super) fn switched(&mut self, worked: bool) {
         *self = match (*self, worked) {
             // Bytes may wait in the module without a `recv` URC: they are read unasked.
-            (Flow::ToBuffer { .. }, true) | (Flow::ToBuffer { unanswered: true }, false) => {
+            (Flow::ToBuffer(_), true) | (Flow::ToBuffer(Why::Unanswered), false) => {
                 Flow::Buffer { readable: true }
             }
-            (Flow::ToBuffer { unanswered: false }, false) => Flow::Push,
-            // Bytes came between the last read and the switch. The module may hold them until more come.
-            (Flow::ToPush { readable: true }, true) => Flow::ToBuffer { unanswered: false },
+            (Flow::ToBuffer(Why::Wanted | Why::BytesAreLeft), false) => Flow::Push,
+            (Flow::ToPush { readable: true }, true) => Flow::ToBuffer(Why::BytesAreLeft),
             (Flow::ToPush { readable: false }, true) => Flow::Push,
             (Flow::ToPush { .. }, false) => Flow::Buffer { readable: true },
             (flow, _) => flow,
@@ -224,15 +227,16 @@ mod tests {
 
     #[test]
     fn a_switch_that_may_have_been_made_is_followed_by_a_read_and_one_that_was_not_leaves_all_as_it_was() {
-        let to_buffer = |unanswered| Flow::ToBuffer { unanswered };
         let read = Flow::Buffer { readable: true };
         for (flow, worked, after) in [
-            (to_buffer(false), true, read),
-            (to_buffer(false), false, Flow::Push),
-            (to_buffer(true), true, read),
-            (to_buffer(true), false, read),
+            (Flow::ToBuffer(Why::Wanted), true, read),
+            (Flow::ToBuffer(Why::Wanted), false, Flow::Push),
+            (Flow::ToBuffer(Why::BytesAreLeft), true, read),
+            (Flow::ToBuffer(Why::BytesAreLeft), false, Flow::Push),
+            (Flow::ToBuffer(Why::Unanswered), true, read),
+            (Flow::ToBuffer(Why::Unanswered), false, read),
             (Flow::ToPush { readable: false }, true, Flow::Push),
-            (Flow::ToPush { readable: true }, true, to_buffer(false)),
+            (Flow::ToPush { readable: true }, true, Flow::ToBuffer(Why::BytesAreLeft)),
             (Flow::ToPush { readable: false }, false, read),
             (Flow::Push, true, Flow::Push),
         ] {
@@ -277,8 +281,8 @@ mod tests {
         let load =
             |waiting_bytes, is_busy| Load { waiting_bytes, is_busy, can_switch: true, wants_push: true };
         let (empty, full) = (load(0, false), load(INCOMING_HIGH_BYTES, false));
-        let (to_buffer, to_push) = (Flow::ToBuffer { unanswered: false }, Flow::ToPush { readable: false });
-        let late = Flow::ToBuffer { unanswered: true };
+        let (to_buffer, to_push) = (Flow::ToBuffer(Why::Wanted), Flow::ToPush { readable: false });
+        let (late, left) = (Flow::ToBuffer(Why::Unanswered), Flow::ToBuffer(Why::BytesAreLeft));
         let (read, unread) = (Flow::Buffer { readable: false }, Flow::Buffer { readable: true });
         for (flow, load, far_end, switching, after) in [
             (Flow::Push, empty, FarEnd::There, alone, Flow::Push),
@@ -292,6 +296,7 @@ mod tests {
             (to_buffer, empty, FarEnd::There, shown, to_buffer),
             (to_buffer, full, FarEnd::There, alone, to_buffer),
             (late, empty, FarEnd::There, alone, late),
+            (left, empty, FarEnd::There, alone, left),
             (read, empty, FarEnd::There, alone, to_push),
             (read, load(0, true), FarEnd::There, alone, read),
             (read, full, FarEnd::There, alone, read),
@@ -310,8 +315,8 @@ mod tests {
     fn a_refused_read_shows_that_it_pushes_only_where_something_was_announced() {
         let mut announced = Flow::Announced;
         assert!(announced.read_refused());
-        assert_eq!(announced, Flow::Push);
-        for flow in [Flow::Push, Flow::Buffer { readable: true }, Flow::ToBuffer { unanswered: false }] {
+        assert_eq!(announced, Flow::ToBuffer(Why::BytesAreLeft), "what was announced is fetched");
+        for flow in [Flow::Push, Flow::Buffer { readable: true }, Flow::ToBuffer(Why::Wanted)] {
             let mut refused = flow;
             assert!(!refused.read_refused());
             assert_eq!(refused, flow);

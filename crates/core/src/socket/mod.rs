@@ -713,7 +713,7 @@ impl Socket {
         self.switch_again = (!worked).then(|| SwitchAgain::after(self.switch_again, now));
         let Phase::Open(open) = &mut self.phase else { return };
         // On the same port, everything that was pushed has come before the answer.
-        self.only_announces |= worked && by_its_port && matches!(open.flow(), Flow::ToBuffer { .. });
+        self.only_announces |= worked && by_its_port && matches!(open.flow(), Flow::ToBuffer(_));
         open.mode_switched(worked);
         self.close_if_read();
     }

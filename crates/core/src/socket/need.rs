@@ -82,7 +82,7 @@ impl Socket {
                 (FarEnd::Emptying { question, .. }, _) if question.is_due(now) && is_in_order() => {
                     (0, Ask::State)
                 }
-                (_, Flow::ToBuffer { .. }) if is_in_order() => (0, Ask::Switch(AccessMode::Buffer)),
+                (_, Flow::ToBuffer(_)) if is_in_order() => (0, Ask::Switch(AccessMode::Buffer)),
                 (_, Flow::ToPush { .. }) => (0, Ask::Switch(AccessMode::Push)),
                 _ => return None,
             },

@@ -114,6 +114,28 @@ fn a_client_that_reads_in_fits_and_starts_is_switched_to_and_fro_without_losing_
     }
 }
 
+/// The switch back to buffer mode, in which they are read, was once taken back before it was asked for.
+#[test]
+fn bytes_that_come_just_before_a_switch_to_push_mode_are_read_although_no_more_come() {
+    for latency in (0..60).map(millis) {
+        // Until it is known which of the modem's ports it is, sockets are opened in buffer mode.
+        let unnamed = Port { is_named: false, ..Port::uart() };
+        let mut wiring = Wiring::new().uart(115_200).ports([unnamed]).modem(|modem| {
+            modem.quirks.leftovers_held = true;
+            modem.quirks.urc_port_all_refused = true;
+            modem.open_latency = millis(0);
+            modem.command_latency = millis(8);
+            modem.receive_buffer_bytes = 700;
+        });
+        let says = Connection { latency, ..Connection::new(Mode::Push).far_end(Behaviour::source(3_000, 5)) };
+        wiring = wiring.connect(says);
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(100));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{latency:?}");
+        sim.assert_complete(0);
+    }
+}
+
 #[test]
 fn a_switch_to_buffer_mode_that_a_stalled_modem_makes_late_leaves_nothing_behind() {
     let (mut late, mut complete) = (0, 0);
