@@ -70,6 +70,7 @@ impl Modem {
             Origin::Socket => self.socket_answered(port, in_flight, outcome, &answer, now),
             Origin::User(id) => {
                 self.take_socket_back(&in_flight.command);
+                self.setup.changed_from_outside(&in_flight.command);
                 let answer = UserAnswer { outcome: Some(outcome), lines: answer.lines, file: answer.file };
                 self.events.push_back(ModemEvent::Answered(id, answer));
             }

@@ -179,6 +179,7 @@ impl Modem {
                 }
             }
             Origin::User(id) => {
+                self.setup.changed_from_outside(&in_flight.command);
                 let answer = UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() };
                 self.events.push_back(ModemEvent::Answered(id, answer));
             }

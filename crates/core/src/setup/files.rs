@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::ssl_context::{File, Upload};
 use super::{Given, Pause, SetUp, SetupEffect, SetupStep};
 use crate::at::answers::{Answer, ListedFile, Storage};
-use crate::at::{AtText, Command, CommandOutcome, UPLOAD_TIMEOUT_SECONDS};
+use crate::at::{AtText, Command, CommandOutcome, Line, UPLOAD_TIMEOUT_SECONDS};
 use crate::counted;
 use crate::error::Kind;
 use crate::failure::Failure;
@@ -51,6 +51,17 @@ const LATE_CHANGE_WAIT: std::time::Duration = std::time::Duration::from_secs(UPL
 /// holds up everybody.
 const COMPARE_PAUSE: std::time::Duration = std::time::Duration::from_secs(600);
 
+/// Whether a file of the module may be another one after this command.
+fn changes_files(command: &Command) -> bool {
+    let Command::Line(line) = command else { return matches!(command, Command::Upload { .. }) };
+    let text = line.text.to_ascii_uppercase();
+    let is_question = |part: &str| QUESTIONS.iter().any(|question| part.contains(question));
+    text.split(';').any(|part| part.contains("+QF") && !is_question(part))
+}
+
+/// The commands about files that change none.
+const QUESTIONS: [&str; 4] = ["+QFLST", "+QFLDS", "+QFDWL", "+QFREAD"];
+
 impl SetUp {
     /// Begins to look whether the certificates and keys in the module are still ours, and the clock right: files can be
     /// deleted or replaced by other programs. Connections go on meanwhile, and none is opened.
@@ -64,16 +75,23 @@ impl SetUp {
 
     /// A command was given up on this port. If it changes a file, it is unknown what will be stored.
     pub fn file_change_given_up(&mut self, port: usize, command: &Command) {
-        let changes_file = match command {
-            Command::Upload { .. } => true,
-            Command::Line(line) => line.text.starts_with("AT+QFDEL"),
-            _ => false,
-        };
-        if changes_file {
+        if changes_files(command) {
             self.late_changes.retain(|change| change.port != port);
             self.late_changes.push(LateChange { port, wait: Wait::Unasked });
             // The bytes of the resync may have become the content of the file, with the right length.
             self.compared_at = None;
+        }
+    }
+
+    /// A command from outside is over, answered or not: what it may have changed is read again before the next connection.
+    pub fn changed_from_outside(&mut self, command: &Command) {
+        if changes_files(command) {
+            self.compared_at = None;
+            self.contexts.iter_mut().for_each(|context| context.files_become_unconfirmed());
+        }
+        let is_of_tls = |line: &Line| line.text.to_ascii_uppercase().contains("+QSSLCFG");
+        if matches!(command, Command::Line(line) if is_of_tls(line)) {
+            self.contexts.iter_mut().for_each(|context| context.becomes_unconfirmed());
         }
     }
 

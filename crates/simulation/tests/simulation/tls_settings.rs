@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use qssl_core::Kind;
-use qssl_core::at::IdSet;
+use qssl_core::at::{AtText, Command, IdSet};
 use qssl_core::settings::{Authentication, ClientCertificate, Mode, Pem, Tls, Wait};
 use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
 use qssl_modem_emulator::network::{OpenFailure, TlsParameters};
@@ -587,6 +587,33 @@ fn a_file_of_the_right_name_size_and_checksum_is_compared_byte_for_byte() {
     sim = wiring.modem(|modem| modem.quirks.file_download_refused = true).start();
     sim.run_to_the_end(seconds(300));
     assert_eq!((sim.said("AT+QFDEL"), sim.said("AT+QFUPL")), (1, 2));
+}
+
+/// Files are compared once for each data session, and again when a command from outside may have changed them: through
+/// the daemon's control socket, an authority was once replaced unnoticed until the next session.
+#[test]
+fn a_file_that_is_changed_by_a_command_from_outside_is_compared_before_the_next_open() {
+    for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
+        for is_removed in [false, true] {
+            let wiring = trusting().connect(Connection { mode, ..fetches().at(seconds(5)) });
+            let mut sim = wiring.connect(Connection { mode, ..fetches().at(seconds(30)) }).start();
+            sim.run_until("the first is served", seconds(25), |sim| sim.outcome(0).is_some());
+            let (name, now) = (AtText::new("another.pem").expect("a name"), sim.now);
+            let command = match is_removed {
+                true => Command::line("AT+QFDEL=\"*\""),
+                false => Command::Upload { name, content: b"another".to_vec() },
+            };
+            if !is_removed {
+                // As if that were the name of ours.
+                sim.modem.forge_files();
+            }
+            sim.relay.command(command, now).expect("none waits");
+            sim.run_to_the_end(seconds(200));
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{mode:?}, removed: {is_removed}");
+            let opens = sim.settings_at_opens();
+            assert!(opens.iter().all(|open| open.authorities == [b"the root\n".to_vec()]), "{mode:?}");
+        }
+    }
 }
 
 #[test]
