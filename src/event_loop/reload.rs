@@ -10,11 +10,19 @@ use qssl_core::Kind;
 use qssl_core::modem::Reluctance;
 use qssl_core::settings::{self, Target};
 
+/// What became of a new configuration.
+enum Reload {
+    /// It is in effect.
+    Done,
+    /// The modem is busy; it is read again soon.
+    Later,
+}
+
 impl EventLoop {
     /// Reads the configuration again and applies it, as a whole or not at all.
     pub(super) fn reload(&mut self) {
         let Some(daemon) = &mut self.daemon else { return };
-        daemon.reload_at = None;
+        let is_repeated = daemon.reload_at.take().is_some();
         if self.relay.state() == "draining" {
             log::info!("ignoring SIGHUP: draining");
             return;
@@ -22,24 +30,22 @@ impl EventLoop {
         let Some(reload) = &daemon.reload else { return };
         daemon.notifier.reloading(monotonic_usec());
         match reload() {
-            Ok(checked) => {
-                for warning in checked.warnings {
-                    log::warn!("{warning}");
-                }
-                if let Err(why) = self.reconfigure(checked.configuration) {
-                    log::error!("{why}; the old configuration stays [{}]", Kind::Usage);
-                }
-            }
+            Ok(checked) => match self.reconfigure(checked.configuration) {
+                Ok(Reload::Done) => checked.warnings.iter().for_each(|warning| log::warn!("{warning}")),
+                Ok(Reload::Later) if is_repeated => {}
+                Ok(Reload::Later) => log::info!("the modem is busy: the new configuration waits for it"),
+                Err(why) => log::error!("{why}; the old configuration stays [{}]", Kind::Usage),
+            },
             Err(error) => log::error!("{error}; the old configuration stays [{}]", Kind::Usage),
         }
         self.say_ready();
     }
 
-    fn reconfigure(&mut self, new: Configuration) -> Result<(), String> {
+    fn reconfigure(&mut self, new: Configuration) -> Result<Reload, String> {
         // Which of the new tunnels each listening socket goes to; the others are closed.
         let heirs: Vec<Option<usize>> = self.listeners.iter().map(|slot| self.heir(slot, &new)).collect();
         // New addresses first: one that cannot be bound fails while nothing has changed.
-        let mut bound = Vec::new();
+        let (mut bound, mut warnings) = (Vec::new(), Vec::new());
         for (position, tunnel) in new.tunnels.iter().enumerate() {
             for listen in &tunnel.listen {
                 let mut inherited = self.listeners.iter().zip(&heirs);
@@ -50,9 +56,7 @@ impl EventLoop {
                 }
                 let made = Listener::bind(listen, tunnel.settings.carries_datagrams())
                     .map_err(|error| error.to_string())?;
-                for warning in made.warnings {
-                    log::warn!("{warning}");
-                }
+                warnings.extend(made.warnings);
                 bound.extend(made.listeners.into_iter().map(|listener| (position, listen.clone(), listener)));
             }
         }
@@ -60,7 +64,10 @@ impl EventLoop {
             self.configuration.tunnels.iter().map(|tunnel| tunnel.settings.name.clone()).collect();
         let unchanged: usize =
             self.configuration.tunnels.iter().filter(|tunnel| new.tunnels.contains(tunnel)).count();
-        let moved = self.relay.take_moved();
+        if let Some(daemon) = &mut self.daemon {
+            // Tunnels that are about to go have moved some of it.
+            daemon.data_usage.add(self.relay.take_moved(), super::unix_seconds(), self.now);
+        }
         let (before, after) = (&self.configuration, &new);
         let may_have = |tunnel: &settings::Tunnel, target: &Target| {
             let both = before.dynamic(&tunnel.name).zip(after.dynamic(&tunnel.name));
@@ -73,9 +80,10 @@ impl EventLoop {
                 if let Some(daemon) = &mut self.daemon {
                     daemon.reload_at = Some(self.now + RELOAD_PAUSE);
                 }
-                return Ok(());
+                return Ok(Reload::Later);
             }
         }
+        warnings.iter().for_each(|warning| log::warn!("{warning}"));
         self.rearrange_listeners(&new, &heirs, bound);
         self.move_greetings(&new);
         self.say_what_waits(&new);
@@ -89,7 +97,6 @@ impl EventLoop {
             "configuration reloaded: tunnels: {unchanged} unchanged, {changed} changed, {added} added, {gone} removed"
         );
         if let Some(daemon) = &mut self.daemon {
-            daemon.data_usage.add(moved, super::unix_seconds(), self.now);
             daemon.data_usage.set_budget(new.process.monthly_budget);
         }
         let old = std::mem::replace(&mut self.configuration, new);
@@ -99,7 +106,7 @@ impl EventLoop {
         self.configuration.modem.flow_control = old.modem.flow_control;
         self.configuration.modem.cmux = old.modem.cmux;
         self.configuration.modem.cmux_frame = old.modem.cmux_frame;
-        Ok(())
+        Ok(Reload::Done)
     }
 
     /// The position of the new tunnel that takes over this listening socket.

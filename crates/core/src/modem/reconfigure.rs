@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Modem;
+use super::{Modem, Socket};
 use crate::at::SslContextId;
 use crate::channel::Origin;
 use crate::settings;
@@ -13,7 +13,7 @@ use crate::setup::ssl_context::{CaStorage, SslContext};
 /// Why new tunnels are not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reluctance {
-    /// The modem is busy with something: try again a moment later.
+    /// The modem is busy with its files, or with closing what is in the way: try again a moment later.
     NotNow,
     /// The reason, in words.
     Never(String),
@@ -76,6 +76,26 @@ impl Modem {
         self.settings.sim_pin.is_none()
     }
 
+    /// Whether so many SSL contexts are enough for these tunnels, and for clients that go on under settings that none of
+    /// them has, once the sockets without clients are closed.
+    fn contexts_will_do(&self, tunnels: &[Arc<settings::Tunnel>], count: usize) -> bool {
+        let settings = |tunnel: &Arc<settings::Tunnel>| {
+            tunnel.tls().map(|tls| (tunnel.transport.scheme(), tls.clone(), tunnel.limits.connect_timeout))
+        };
+        let mut needed: Vec<_> = Vec::new();
+        for settings in tunnels.iter().filter_map(settings) {
+            if !needed.contains(&settings) {
+                needed.push(settings);
+            }
+        }
+        let stays = |context: &&SslContext| {
+            let has_client = |socket: &&Socket| socket.is_attached() && !socket.is_ahead();
+            let mut held = self.sockets.iter().filter(has_client).map(Socket::ssl);
+            held.any(|ssl| ssl == Some(context.id)) && !tunnels.iter().any(|tunnel| context.fits(tunnel))
+        };
+        needed.len() + self.setup.contexts().iter().filter(stays).count() <= count
+    }
+
     fn change_contexts(&mut self, tunnels: &[Arc<settings::Tunnel>]) -> Result<(), Reluctance> {
         let setting_up = matches!(
             self.setup.step(),
@@ -135,6 +155,9 @@ impl Modem {
                             .any(|it| it.id == *id)
                     };
                     let Some(id) = ours.iter().find(|id| !taken(id)) else {
+                        if self.contexts_will_do(tunnels, ours.len()) {
+                            return Err(Reluctance::NotNow);
+                        }
                         return Err(Reluctance::Never(format!(
                             "the tunnels need more than the {} SSL contexts of {}, connections under the old settings \
                              included: give some the same TLS options, or try again when those have ended",

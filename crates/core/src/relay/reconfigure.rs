@@ -18,7 +18,8 @@ impl Relay {
     /// for which `may_have` has become false.
     ///
     /// # Errors
-    /// Nothing has changed then.
+    /// [`Reluctance::Never`]: nothing has changed. [`Reluctance::NotNow`]: the same, but connections that were opened ahead
+    /// for tunnels that are gone or changed are being closed.
     pub fn reconfigure(
         &mut self,
         mut new: Settings,
@@ -38,10 +39,18 @@ impl Relay {
         if modem.sim_pin == self.settings.modem.sim_pin && self.modem.has_dropped_pin() {
             modem.sim_pin = None;
         }
-        // They would hold the SSL contexts of tunnels that are gone.
-        self.close_ahead_but(&new.tunnels, now);
-        self.modem.reconfigure(modem, new.tunnels.clone(), now)?;
+        if let Err(reluctance) = self.modem.reconfigure(modem, new.tunnels.clone(), now) {
+            let mut tunnels = self.settings.tunnels.clone();
+            if reluctance == Reluctance::NotNow {
+                // Those of tunnels that are to go would hold their SSL contexts.
+                tunnels.retain(|tunnel| new.tunnels.iter().any(|new| Arc::ptr_eq(new, tunnel)));
+                self.close_ahead_but(&tunnels, now);
+            }
+            self.warm.configure(&tunnels);
+            return Err(reluctance);
+        }
 
+        self.close_ahead_but(&new.tunnels, now);
         self.warm.configure(&new.tunnels);
         self.move_waiting_clients(&new.tunnels, may_have, now);
         self.settings = new;

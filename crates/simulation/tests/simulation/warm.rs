@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
+use qssl_core::Input;
 use qssl_core::at::IdSet;
+use qssl_core::modem::Reluctance;
 use qssl_core::settings::{Limits, Mode, Settings, Tunnel, WhenFull};
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::OpenFailure;
@@ -415,11 +417,11 @@ fn none_that_was_open_when_the_modem_was_lost_is_given_to_a_client() {
 fn while_a_budget_is_spent_none_is_opened() {
     let mut sim = Wiring::new().connect(tunnel(Mode::Push, 2)).start();
     let now = sim.now;
-    sim.relay.open_ahead(false, now);
+    sim.relay.handle(Input::OpenAhead(false), now);
     sim.run_for(seconds(300));
     assert_eq!(opens(&sim), 0);
     let now = sim.now;
-    sim.relay.open_ahead(true, now);
+    sim.relay.handle(Input::OpenAhead(true), now);
     sim.run_until("they are ready", seconds(10), |sim| ready(sim, 0) == 2);
     let counted = sim.relay.take_moved();
     assert_eq!(counted.iter().map(|(_, moved)| moved.opens).sum::<u64>(), 2, "each handshake counts");
@@ -461,6 +463,46 @@ fn on_a_reload_those_of_changed_tunnels_are_closed_and_others_are_kept() {
         assert_eq!(opens(&sim) - before, if is_kept { 0 } else { then }, "change {index}");
         assert_eq!(sim.modem.sockets_in_use().len(), then + 1, "change {index}");
     }
+}
+
+/// Tunnels like the first of this run, this many, which differ in their SSL contexts.
+fn different(sim: &Simulation, count: u64) -> Settings {
+    let mut new = changed(sim, None);
+    let first = sim.relay.tunnels()[0].clone();
+    new.tunnels = (0..count).map(|_| first.clone()).collect();
+    for (index, tunnel) in new.tunnels.iter_mut().enumerate() {
+        let tunnel = Arc::make_mut(tunnel);
+        tunnel.name = format!("tunnel {index}");
+        tunnel.limits.connect_timeout = seconds(40 + index as u64);
+        tunnel.limits.warm.count = 1;
+    }
+    new
+}
+
+/// They were once closed before it was known whether the new configuration can be taken.
+#[test]
+fn a_reload_that_is_refused_closes_none_of_them() {
+    let mut sim = Wiring::new().connect(tunnel(Mode::Push, 2)).start();
+    sim.run_until("both are ready", seconds(60), |sim| ready(sim, 0) == 2);
+    let (new, now) = (different(&sim, 7), sim.now);
+    let refused = sim.relay.reconfigure(new, |_, _| true, now);
+    assert!(matches!(refused, Err(Reluctance::Never(_))), "{refused:?}");
+    sim.run_for(seconds(5));
+    assert_eq!((sim.said("AT+QSSLCLOSE="), ready(&sim, 0)), (0, 2));
+}
+
+#[test]
+fn a_reload_that_needs_their_context_waits_until_they_are_closed() {
+    let mut sim = Wiring::new().connect(tunnel(Mode::Push, 2)).start();
+    sim.run_until("both are ready", seconds(60), |sim| ready(sim, 0) == 2);
+    let (new, now) = (different(&sim, 6), sim.now);
+    assert_eq!(sim.relay.reconfigure(new.clone(), |_, _| true, now), Err(Reluctance::NotNow));
+    sim.run_for(seconds(1));
+    let now = sim.now;
+    assert_eq!(sim.relay.reconfigure(new, |_, _| true, now), Ok(()));
+    sim.run_until("those of the new tunnels are ready", seconds(60), |sim| {
+        (0..6).all(|tunnel| ready(sim, tunnel) == 1)
+    });
 }
 
 #[test]
