@@ -406,16 +406,16 @@ pub struct DemoArgs {
 pub struct DynamicOptions {
     /// Let each client name its own target, in this protocol, instead of --to
     ///
-    /// Names are passed to the modem as they are; nothing is looked up on this machine. An open proxy is a way into
-    /// the operator's private network and a cost, so --allow-target is required, and --allow wherever others than this
-    /// machine can connect.
+    /// Names are passed to the modem as they are; nothing is looked up on this machine. An open proxy gives
+    /// access to the operator's private network, at your cost. So --allow-target is required, and --allow too if other
+    /// machines can connect.
     #[arg(long, value_parser = choice::<Protocol>(), value_name = "PROTOCOL", env = "QSSL_TUNNEL_DYNAMIC", hide_env = true)]
     pub dynamic: Option<Protocol>,
 
     /// A target that clients may choose: example.org:443, '*.example.org:80,443' or '*:443'; may be repeated
     ///
     /// The pattern * stands for every name and address, *.NAME for every name below NAME, 10.0.0.0/8 for a network.
-    /// Ports are separated by commas; 8000-8100 is a range. Names are never compared by the addresses they lead to.
+    /// Ports are separated by commas; 8000-8100 is a range. Names are compared as text; they are not resolved.
     #[arg(long, value_name = "PATTERN:PORTS", env = "QSSL_TUNNEL_ALLOW_TARGET", hide_env = true)]
     pub allow_target: Vec<AllowedTarget>,
 
@@ -522,13 +522,15 @@ pub struct ClientOptions {
     ///
     /// Each saves one client the handshake. It costs the data of a handshake whenever it is replaced, which happens each
     /// time one is used or has become too old, and it occupies a connection of the modem until a client of another tunnel
-    /// needs that. All tunnels together must leave one of --sockets. Not in transparent mode, and not with --dynamic.
+    /// needs that. All tunnels together must leave at least one of --sockets
+    /// free. Not in transparent mode, and not with --dynamic.
     #[arg(long, value_name = "NUMBER", value_parser = whole(0_u32..=11), env = "QSSL_TUNNEL_WARM", hide_env = true)]
     pub warm: Option<u32>,
 
     /// How old a connection that was opened ahead may become before it is replaced [default: 50s]
     ///
-    /// Set it below the time after which the server closes idle connections, from 5s on.
+    /// Set it below the time after which the server closes idle connections, from 5s on. The one that replaces it is
+    /// opened some seconds before.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_WARM_MAX_AGE", hide_env = true)]
     pub warm_max_age: Option<Duration>,
 
@@ -675,7 +677,8 @@ pub struct ModemOptions {
     /// UART, and opening and closing a transparent connection need no pauses. It helps where one UART carries
     /// several connections, or commands beside transfers; USB modems have several ports instead. It works on a
     /// tty and through rfc2217:// and tcp://. "auto" leaves a single connection that is not transparent without
-    /// it. It was tested with the emulated modem, not with real modules: try "auto" on yours.
+    /// it. It was tested with the emulated modem and the Linux kernel's multiplexer, not with real modules:
+    /// try "auto" on yours.
     #[arg(long, value_parser = choice::<Cmux>(), value_name = "WHEN", env = "QSSL_TUNNEL_CMUX", hide_env = true)]
     pub cmux: Option<Cmux>,
 
@@ -697,7 +700,7 @@ pub struct ModemOptions {
     ///
     /// The module is asked first how many attempts are left (AT+QPINC, AT+CPINR), and the last one is not
     /// used. If the module does not report a number, the PIN is entered all the same, exactly once: a wrong
-    /// PIN uses up an attempt, which may be the last. That a PIN was refused is kept in the state directory.
+    /// PIN uses up an attempt, which may be the last. The state directory records that a PIN was refused.
     /// Without one it is forgotten when the program ends, and the next start tries the PIN again.
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_SIM_PIN_FILE", hide_env = true, value_hint = ValueHint::FilePath)]
     pub sim_pin_file: Option<PathBuf>,
@@ -835,7 +838,8 @@ pub struct ProcessOptions {
     /// Payload in both directions and 7 kB for each TLS handshake are counted. With a state directory the
     /// count goes on after a restart; after a loss of power, at most a thousandth of the volume, or what
     /// passed in the last five seconds, is not counted. With ,stop further clients are reset until the month
-    /// is over. While the host's clock is not set, the last month that is known goes on.
+    /// is over. While the host's clock is not set, data counts for the
+    /// last month that is known.
     #[arg(long, value_name = "VOLUME[,stop]", env = "QSSL_TUNNEL_MONTHLY_BUDGET", hide_env = true)]
     pub monthly_budget: Option<Budget>,
 

@@ -523,7 +523,7 @@ fn file_name(text: &str) -> Result<AtText, Failure> {
 fn refusal(answer: &UserAnswer) -> String {
     match &answer.outcome {
         Some(CommandOutcome::Refused(refusal)) => refusal.to_string(),
-        Some(_) => "its answer is not the one that was expected".to_owned(),
+        Some(_) => "unexpected answer".to_owned(),
         None => "it did not answer".to_owned(),
     }
 }

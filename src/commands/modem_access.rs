@@ -303,7 +303,7 @@ fn request(command: &Command, force: bool) -> Request {
 /// The failure for a reply that is not the expected one.
 fn unexpected(reply: Result<Reply, ControlError>) -> Failure {
     match reply {
-        Ok(_) => Failure::new(Kind::Failed, "the daemon's answer does not fit the question"),
+        Ok(_) => Failure::new(Kind::Failed, "unexpected reply from the daemon"),
         Err(ControlError::Refused { id, message }) => {
             Failure::new(exit_status::with_id(&id).unwrap_or(Kind::Failed), message)
         }

@@ -31,8 +31,7 @@ pub fn run(args: &StatusArgs, environment: &Environment) -> anyhow::Result<ExitS
     let Some((mut client, _)) = access.daemon()? else {
         if args.dump_recorder.is_some() || args.record_payload.is_some() || args.watch || args.kill.is_some()
         {
-            let message =
-                "no daemon runs here: it alone has connections, a flight recorder and something to watch";
+            let message = "no daemon is running; --kill, --watch and --dump-recorder need one";
             return Err(Failure::new(Kind::Failed, message).into());
         }
         let mut conversation = Conversation::open(&checked.configuration, &access)?;
@@ -46,14 +45,14 @@ pub fn run(args: &StatusArgs, environment: &Environment) -> anyhow::Result<ExitS
     if let Some(number) = args.kill {
         return match client.ask(&Request::Kill { client: number }, REPLY_LIMIT)? {
             Reply::Done => Ok(ExitStatus::Done),
-            other => anyhow::bail!("the daemon's answer does not fit the question: {other:?}"),
+            other => anyhow::bail!("unexpected reply from the daemon: {other:?}"),
         };
     }
     let mut before: Option<(Status, Instant)> = None;
     loop {
         let status = match client.ask(&Request::Status, REPLY_LIMIT)? {
             Reply::Status { status } => *status,
-            other => anyhow::bail!("the daemon's answer does not fit the question: {other:?}"),
+            other => anyhow::bail!("unexpected reply from the daemon: {other:?}"),
         };
         let now = Instant::now();
         let since = before.as_ref().map(|(status, at)| (status, now.saturating_duration_since(*at)));
@@ -85,7 +84,7 @@ fn show(args: &StatusArgs, status: &Status, before: Option<(&Status, Duration)>)
 fn capture(client: &mut Client, file: Option<&Path>, payload: Option<bool>) -> anyhow::Result<()> {
     let ports = match client.ask(&Request::Transcript { payload }, REPLY_LIMIT)? {
         Reply::Transcript { ports } => ports,
-        other => anyhow::bail!("the daemon's answer does not fit the question: {other:?}"),
+        other => anyhow::bail!("unexpected reply from the daemon: {other:?}"),
     };
     let Some(file) = file else { return Ok(()) };
     for (index, port) in ports.iter().enumerate() {

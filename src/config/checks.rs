@@ -534,7 +534,7 @@ impl<'a> Checks<'a> {
         };
         if let Some(open) = listen.iter().find(is_open).filter(|_| clients.allow.is_empty()) {
             let reason = format!(
-                "others than this machine can connect to {open}: say who may with {} NETWORK",
+                "other machines can connect to {open}: list who may with {} NETWORK",
                 self.option("allow")
             );
             return Err(Complaint::new("dynamic", reason));
@@ -920,7 +920,7 @@ fn no_stream_options(stream: &StreamOptions, clients: &ClientOptions) -> Result<
     match stream.idle_timeout {
         Some(time) if time.is_zero() || time > LONGEST_SESSION => Err(Complaint::new(
             "idle-timeout",
-            "24h or less for datagrams, and not 0: their sessions have no other end",
+            "for datagrams above 0 and at most 24h: their sessions have no other end",
         )),
         _ => Ok(()),
     }
@@ -1236,11 +1236,11 @@ mod tests {
             (["--tls-version", "1.1"], "--tls-version: DTLS has the versions 1.0, 1.2 and any"),
             (
                 ["--idle-timeout", "25h"],
-                "--idle-timeout: 24h or less for datagrams, and not 0: their sessions have no other end",
+                "--idle-timeout: for datagrams above 0 and at most 24h: their sessions have no other end",
             ),
             (
                 ["--idle-timeout", "0"],
-                "--idle-timeout: 24h or less for datagrams, and not 0: their sessions have no other end",
+                "--idle-timeout: for datagrams above 0 and at most 24h: their sessions have no other end",
             ),
         ] {
             assert_eq!(datagrams(&options).unwrap_err(), said);

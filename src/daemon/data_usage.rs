@@ -394,7 +394,7 @@ fn parse(text: &[u8], name: &str) -> BTreeMap<(Date, String), Moved> {
             Some((day, moved)) => {
                 days.insert(day, moved);
             }
-            None => log::warn!("{name}:{}: not a day's usage; left out", index + 1),
+            None => log::warn!("{name}:{}: not a line of data usage; left out", index + 1),
         }
         if days.len() > ENTRIES_MAX {
             days.pop_first();

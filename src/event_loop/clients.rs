@@ -340,7 +340,7 @@ impl EventLoop {
             }
             Err(error) if matches!(slot.stream, ClientStream::Datagrams(_)) => {
                 log::debug!("a datagram is dropped: {error}");
-                self.relay.datagram_not_delivered(ClientId(index), self.now);
+                self.relay.handle(Input::Client(ClientId(index), ClientInput::NotDelivered), self.now);
                 true
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -9,6 +9,7 @@ use crate::daemon::control::{
 };
 use crate::daemon::status;
 use crate::terminal::printable;
+use qssl_core::Input;
 use qssl_core::at::{AtText, Command};
 use qssl_core::modem::{UserAnswer, UserCommand};
 
@@ -155,7 +156,7 @@ impl EventLoop {
             }
             Request::Transcript { payload } => {
                 if let Some(wanted) = payload {
-                    self.relay.modem_mut().record_payload(wanted);
+                    self.relay.handle(Input::RecordPayload(wanted), self.now);
                 }
                 let reply = Reply::Transcript { ports: self.transcripts("on request") };
                 self.reply(connection, &reply);
@@ -299,7 +300,7 @@ impl EventLoop {
     }
 
     fn cancel(&mut self, id: UserCommand) {
-        self.relay.modem_mut().cancel_command(id);
+        self.relay.handle(Input::CancelCommand(id), self.now);
         if let Some(daemon) = &mut self.daemon {
             daemon.commands.retain(|other| *other != id);
         }

@@ -15,6 +15,7 @@ use crate::daemon::notify::Notifier;
 use crate::daemon::sim_pin;
 use crate::daemon::status::{self, Status};
 use crate::terminal::in_full;
+use qssl_core::Input;
 use qssl_core::modem::UserCommand;
 use qssl_core::settings::Tunnel;
 
@@ -89,7 +90,7 @@ impl EventLoop {
         // A tunnel without such a directory must not try what the service was refused.
         let mut directories = daemon.state_directory.iter().cloned().chain(sim_pin::usual_directories());
         if pin.is_some_and(|pin| directories.any(|it| sim_pin::is_refused(&it, pin.0.as_str()))) {
-            self.relay.modem_mut().forbid_pin();
+            self.relay.handle(Input::ForbidPin, self.now);
         }
         self.daemon = Some(daemon);
         Ok(())
@@ -160,7 +161,7 @@ impl EventLoop {
         daemon.data_usage.add(self.relay.take_moved(), unix_seconds(), now);
         daemon.data_usage.write_due(now);
         if self.relay.opens_ahead() {
-            self.relay.open_ahead(!daemon.data_usage.is_spent(unix_seconds()), now);
+            self.relay.handle(Input::OpenAhead(!daemon.data_usage.is_spent(unix_seconds())), now);
         }
         if recoveries > std::mem::replace(&mut daemon.recoveries, recoveries)
             && daemon.recorded_at.is_none_or(|at| now.saturating_duration_since(at) >= RECORD_INTERVAL)

@@ -281,7 +281,7 @@ fn a_proxy_for_others_must_name_them() {
     let refused = run(&mut tunnel_command(&usual));
     assert_eq!(refused.status, 2);
     assert!(
-        refused.stderr.contains("--dynamic: others than this machine can connect to 0.0.0.0:0"),
+        refused.stderr.contains("--dynamic: other machines can connect to 0.0.0.0:0"),
         "{}",
         refused.stderr
     );

@@ -162,7 +162,7 @@ impl std::fmt::Display for Cut {
             Cut::PortLost => "the port is gone",
             Cut::Rebooted => "the modem rebooted",
             Cut::Silent => "the modem stopped answering",
-            Cut::Garbled => "the modem sent what cannot be parsed",
+            Cut::Garbled => "the modem sent bytes that cannot be parsed",
             Cut::Forgeable => "what was pushed may be part of a text that another program received",
             Cut::UrcsMissed => "the modem sent pushed data on another of its ports",
             Cut::Unfinished => "the modem stopped in the middle of data",

@@ -1,6 +1,9 @@
 //! What can happen to the core, beside bytes that move: the one entrance, for event loop, simulation and fuzzing alike.
 
-/// What happened. [`crate::Relay::handle`] takes it; bytes and new clients have functions of their own.
+use crate::modem::UserCommand;
+
+/// What happened. [`crate::Relay::handle`] takes it. Bytes have functions of their own, as they are borrowed; so have new
+/// clients, commands and a new configuration, which have a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// At this port, by its place in [`crate::settings::Settings::ports`].
@@ -11,9 +14,18 @@ pub enum Input {
     HostClock(i64),
     /// [`crate::Relay::next_deadline`] has come.
     Deadline,
+    /// From now on connections may be opened ahead of their clients, or none may, since a budget is spent. Those that are
+    /// open are for clients all the same.
+    OpenAhead(bool),
+    /// The PIN is not tried: the SIM has refused it when an earlier process tried it.
+    ForbidPin,
+    /// From now on the recorder keeps what payload consists of, or only how much there is.
+    RecordPayload(bool),
+    /// Nobody waits for the answer to this command any more. One that is in flight is answered all the same.
+    CancelCommand(UserCommand),
     /// SIGTERM or SIGINT: present clients are served, then the process ends; a second signal ends it at once.
     Shutdown {
-        /// The signal's number, for the exit status.
+        /// The signal's number, which the program's end names.
         signal: u8,
     },
 }
@@ -57,6 +69,8 @@ pub enum ClientInput {
     Gone,
     /// The connection to it broke.
     Lost,
+    /// The datagram of [`crate::Relay::client_output`] could not be given to it.
+    NotDelivered,
     /// How many of the bytes that were written to it its system still holds; 0 where that is unknown.
     Queue(usize),
 }

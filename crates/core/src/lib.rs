@@ -92,8 +92,8 @@
 //! - A datagram is carried whole or not at all, and never twice. What is dropped is counted by cause.
 //! - Bytes leave a socket's outgoing queue only when the module has answered `SEND OK`. After `SEND FAIL` the
 //!   same bytes are sent again; after anything else the stream is broken, and nothing is sent again.
-//! - A client reads an end of file only if the modem sent `closed` and confirmed it when asked, nothing known
-//!   contradicts it, and every byte that came was delivered. Every other end is a reset.
+//! - A client reads an end of file only if the modem confirmed, when asked, that the socket is not connected, nothing
+//!   known contradicts it, and every byte that came was delivered. Every other end is a reset.
 //! - A socket's number is given out again only when the modem has reported on every channel that it is free.
 //! - Every queue, line, wait and retry has a named limit.
 

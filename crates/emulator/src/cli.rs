@@ -85,7 +85,7 @@ pub struct Options {
     #[arg(long)]
     pub dns_fails: bool,
 
-    /// What becomes of AT+QNTP.
+    /// How AT+QNTP is answered.
     #[arg(long, value_enum, value_name = "HOW", default_value_t = TimeServiceName::Answers)]
     pub time_service: TimeServiceName,
     /// From AT+QNTP to its result.
@@ -101,7 +101,7 @@ pub struct Options {
     /// There is no SIM card.
     #[arg(long)]
     pub no_sim: bool,
-    /// From the moment the SIM is usable to the registration.
+    /// From a usable SIM to the registration.
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "registration_denied")]
     pub registration_after: Option<Duration>,
     /// Never register: the network refuses.

@@ -39,7 +39,7 @@ pub fn hear(held: &mut Vec<u8>, credentials: Option<&Credentials>, answer: &mut 
         return refuse(Status::BadRequest, NOT_HTTP, answer);
     };
     if method != "CONNECT" {
-        return refuse(Status::OnlyConnect, "it wants something else than CONNECT", answer);
+        return refuse(Status::OnlyConnect, "only CONNECT is supported", answer);
     }
     if fields.clone().count() > FIELDS_MAX {
         return refuse(Status::TooLarge, "its request has too many header fields", answer);

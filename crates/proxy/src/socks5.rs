@@ -113,7 +113,7 @@ fn request(held: &mut Vec<u8>, answer: &mut Vec<u8>) -> Then {
     let (port, left, command) = (u16::from_be_bytes(*port), rest.len(), *command);
     held.drain(..held.len() - left);
     if command != CONNECT {
-        return refuse(UNKNOWN_COMMAND, "it wants something else than CONNECT", answer);
+        return refuse(UNKNOWN_COMMAND, "only CONNECT is supported", answer);
     }
     // As in HTTP, where brackets keep them apart: a colon is part of an IPv6 address or of nothing.
     let is_plain = !host.contains(':') || host.parse::<Ipv6Addr>().is_ok();

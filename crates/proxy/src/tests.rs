@@ -80,7 +80,7 @@ fn a_socks5_client_gets_the_target_that_it_names() {
 #[test]
 fn a_socks5_client_that_wants_something_else_is_told_so() {
     let no_target = "its target is neither a name nor an address";
-    let no_connect = "it wants something else than CONNECT";
+    let no_connect = "only CONNECT is supported";
     let no_method = "it offers no acceptable authentication";
     let wrong_password = "its user or password is wrong";
     let longest = [&b"\x05\x01\0\x05\x01\0\x03\xfe"[..], &[b'a'; 254], b"\0\x01"].concat();

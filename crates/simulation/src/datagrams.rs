@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use qssl_core::Relay;
 use qssl_core::at::AtText;
 use qssl_core::relay::{ClientId, Datagrams};
 use qssl_core::settings::{self, Mode};
+use qssl_core::{ClientInput, Input, Relay};
 use qssl_modem_emulator::network::Transport;
 use qssl_modem_emulator::network::simulated::{
     DatagramBehaviour, DatagramPlan, DatagramSays, Record, pattern,
@@ -122,6 +122,8 @@ pub struct Address {
     next: usize,
     /// Its session, while it has one.
     pub id: Option<ClientId>,
+    /// The greatest that any of its sessions had.
+    pub greatest_id: Option<ClientId>,
     /// How many sessions it had.
     pub sessions: u64,
     /// What it sent while there was a session or room for one, and how often.
@@ -187,6 +189,7 @@ impl Addresses {
                     }
                     if relay.wants_clients(&tunnel) {
                         address.id = Some(relay.client_accepted(&tunnel, format!("address {number}"), now));
+                        address.greatest_id = address.greatest_id.max(address.id);
                         address.sessions += 1;
                     }
                 }
@@ -213,7 +216,7 @@ impl Addresses {
             moved = true;
             address.offered += 1;
             if address.plan.blocks_one_of > 0 && address.offered.is_multiple_of(address.plan.blocks_one_of) {
-                relay.datagram_not_delivered(id, now);
+                relay.handle(Input::Client(id, ClientInput::NotDelivered), now);
                 continue;
             }
             relay.client_written(id, output.len(), now);
@@ -326,6 +329,7 @@ impl Address {
             plan,
             next: 0,
             id: None,
+            greatest_id: None,
             sessions: 0,
             sent: BTreeMap::new(),
             sent_count: 0,

@@ -252,7 +252,7 @@ impl Simulation {
         });
         // Those that are open ahead are closed as they become old, and not replaced.
         if self.relay.opens_ahead() {
-            self.relay.open_ahead(false, self.now);
+            self.relay.handle(Input::OpenAhead(false), self.now);
         }
         // A module that refuses to close an opening socket gives it up itself, after 150 s and negotiatetime.
         let patience = if self.wiring.modem.quirks.close_of_opening_refused { 300 } else { 200 };

@@ -137,7 +137,7 @@ fn counts(status: &Status) -> String {
         line("", format!("{count} × {cause}"));
     }
     line(
-        "troubles",
+        "recovery",
         format!(
             "{} SEND FAIL, {}, {}, {}",
             counters.send_fails,
@@ -388,7 +388,7 @@ mod tests {
             "sockets    2 open, 10 free",
             "opens      7 done, 2 failed; p50 2000 ms, p90 2500 ms, max 9100 ms",
             "2 × 566 (connect failed)",
-            "troubles   1 SEND FAIL, 4 resyncs, 2 port openings, 0 reboots",
+            "recovery   1 SEND FAIL, 4 resyncs, 2 port openings, 0 reboots",
             "waiting    1 client, 0 commands",
             "budget     250 MB of 1.0 GB a month (25 %)",
         ] {

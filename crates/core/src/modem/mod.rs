@@ -9,7 +9,6 @@ mod counters;
 mod ends;
 mod outside;
 mod port;
-mod port_names;
 mod reconfigure;
 mod recovery;
 mod report;
@@ -17,6 +16,7 @@ mod schedule;
 mod set_up;
 mod sockets;
 mod transparent;
+mod urc_routing;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -59,8 +59,8 @@ use crate::setup::{Confirmation, SetUp, SetupStep, Texts};
 use crate::socket::{Ending, FailedSend, OpenAnswer, OpenResult, Received, Socket, Told, UrcOpened, Witness};
 use counters::OpenTimes;
 use port::{Port, REOPEN_PAUSE};
-use port_names::Routing;
 use sockets::Sockets;
+use urc_routing::Routing;
 
 /// A modem.
 #[derive(Debug)]
@@ -852,7 +852,10 @@ impl Modem {
             ChannelEvent::EchoAgain => self.echo_is_back(port, now),
             ChannelEvent::OthersLine(line) => self.setup.others_said(&line),
             ChannelEvent::Malformed(text) => {
-                log::warn!("{}: the modem sent what cannot be parsed: {text:?}", self.ports[port].facts.name);
+                log::warn!(
+                    "{}: the modem sent bytes that cannot be parsed: {text:?}",
+                    self.ports[port].facts.name
+                );
                 self.channel_silent(port, Cut::Garbled, now);
             }
             ChannelEvent::Urc(urc) => self.urc(port, urc, now),

@@ -117,15 +117,15 @@ impl Modem {
         }
     }
 
-    /// From now on record what payload consists of, or only how much there is.
-    pub fn record_payload(&mut self, wanted: bool) {
+    /// [`crate::Input::RecordPayload`].
+    pub(crate) fn record_payload(&mut self, wanted: bool) {
         for channel in &mut self.channels {
             channel.recorder_mut().record_payload(wanted);
         }
     }
 
-    /// Takes a command from outside out of the queue. One that is in flight is answered all the same.
-    pub fn cancel_command(&mut self, command: UserCommand) {
+    /// [`crate::Input::CancelCommand`]: takes it out of the queue.
+    pub(crate) fn cancel_command(&mut self, command: UserCommand) {
         self.user_commands.retain(|(id, _)| *id != command);
     }
 

@@ -268,7 +268,7 @@ impl Modem {
                 let is_another = MadeByQuectel::first(lines).is_none();
                 if is_another {
                     log::info!(
-                        "{name} answers AT and is no Quectel modem (ATI: {}); trying the next",
+                        "{name} answers AT but is no Quectel modem (ATI: {}); trying the next",
                         lines.join(", ")
                     );
                 }

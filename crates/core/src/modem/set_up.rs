@@ -121,8 +121,8 @@ impl Modem {
         self.set_up(None, now, |setup, given| setup.release(given));
     }
 
-    /// The PIN is not tried again: the SIM has refused it when an earlier process tried it.
-    pub fn forbid_pin(&mut self) {
+    /// [`crate::Input::ForbidPin`].
+    pub(crate) fn forbid_pin(&mut self) {
         self.settings.sim_pin = None;
         self.setup.pin_is_refused();
     }

@@ -287,8 +287,13 @@ impl Relay {
             Input::Client(id, ClientInput::Gone) => self.client_gone(id, now),
             Input::Client(id, ClientInput::Lost) => self.client_lost(id, now),
             Input::Client(id, ClientInput::Queue(bytes)) => self.client_queue(id, bytes, now),
+            Input::Client(id, ClientInput::NotDelivered) => self.datagram_not_delivered(id, now),
             Input::HostClock(unix_seconds) => self.modem.host_clock(unix_seconds, now),
             Input::Deadline => self.deadline_passed(now),
+            Input::OpenAhead(is_allowed) => self.open_ahead(is_allowed, now),
+            Input::ForbidPin => self.modem.forbid_pin(),
+            Input::RecordPayload(wanted) => self.modem.record_payload(wanted),
+            Input::CancelCommand(command) => self.modem.cancel_command(command),
             Input::Shutdown { signal } => self.shutdown(signal, now),
         }
     }
@@ -434,7 +439,7 @@ impl Relay {
     }
 
     /// The datagram of [`Relay::client_output`] could not be given to the client, and is dropped.
-    pub fn datagram_not_delivered(&mut self, id: ClientId, now: Instant) {
+    fn datagram_not_delivered(&mut self, id: ClientId, now: Instant) {
         let length = self.client_output(id).len();
         if length == 0 || !self.get(id).is_some_and(Client::is_session) {
             return;
@@ -585,7 +590,7 @@ impl Relay {
                 self.begin_release(Kind::DrainTimeout, now);
             }
             Ending::Releasing { kind, until } if until <= now => {
-                log::warn!("the modem was not put back as it was found in time");
+                log::warn!("time ran out before the modem's settings were restored");
                 self.stop(kind);
             }
             _ => {}
@@ -614,7 +619,7 @@ impl Relay {
                         0 => String::new(),
                         bytes => format!("; servers have not acknowledged {}", counted(bytes, "byte")),
                     };
-                    log::info!("draining {connections} (again to stop at once){of_plain}");
+                    log::info!("waiting for {connections} to end (a second signal stops at once){of_plain}");
                 }
             }
             Ending::Draining { .. } | Ending::Releasing { .. } => {
@@ -1050,7 +1055,7 @@ impl Relay {
     }
 }
 
-const EVICTED: &str = "idle longest, and its place is needed (--when-full evict)";
+const EVICTED: &str = "idle longest, closed to make room (--when-full evict)";
 
 /// The most clients that wait for a socket; further ones wait in the kernel's backlog.
 pub const WAITING_MAX: usize = 64;

@@ -283,11 +283,6 @@ impl Relay {
             .collect()
     }
 
-    /// The modem, to set what is no business of the tunnels.
-    pub fn modem_mut(&mut self) -> &mut crate::modem::Modem {
-        &mut self.modem
-    }
-
     /// Chance decides by this how long pauses between attempts are.
     pub fn set_seed(&mut self, seed: u64) {
         self.modem.set_seed(seed);
@@ -297,11 +292,6 @@ impl Relay {
     /// So many clients of this tunnel were turned away before they were accepted, or had to wait for a descriptor.
     pub fn clients_refused(&mut self, tunnel: &Arc<Tunnel>, count: usize) {
         account_of(&mut self.accounts, tunnel).counters.refused += count as u64;
-    }
-
-    /// For how many clients there is memory.
-    pub fn client_slots(&self) -> usize {
-        self.clients.len()
     }
 
     /// How many clients wait for a socket.

@@ -326,9 +326,8 @@ impl Relay {
         self.warm.is_used()
     }
 
-    /// From now on, connections are opened ahead (`--warm`), or none is, since a budget is spent. Those that are open
-    /// are for clients all the same.
-    pub fn open_ahead(&mut self, is_allowed: bool, now: Instant) {
+    /// [`crate::Input::OpenAhead`].
+    pub(super) fn open_ahead(&mut self, is_allowed: bool, now: Instant) {
         if self.warm.bar(!is_allowed) {
             self.settle(now);
         }

@@ -37,7 +37,10 @@ impl SetUp {
             // It may be carried out all the same, and late.
             SetupStep::Upload | SetupStep::DeleteFile => self.go(SetupStep::ListFiles),
             _ if cut == Cut::Silent && step.is_optional() && self.missed(step) >= UNANSWERED_MAX => {
-                log::warn!("{} never answers this command; going on without it", self.profile.name);
+                log::warn!(
+                    "{} does not answer this step of the set-up; going on without it",
+                    self.profile.name
+                );
                 self.skip_step(given, now);
             }
             _ => {}

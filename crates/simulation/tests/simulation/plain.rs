@@ -153,9 +153,9 @@ fn at_the_end_the_log_tells_what_servers_have_not_acknowledged() {
     for (connection, words) in [
         (
             sends.clone().plain(),
-            "draining 1 connection (again to stop at once); servers have not acknowledged 2000 bytes",
+            "waiting for 1 connection to end (a second signal stops at once); servers have not acknowledged 2000 bytes",
         ),
-        (sends, "draining 1 connection (again to stop at once)"),
+        (sends, "waiting for 1 connection to end (a second signal stops at once)"),
     ] {
         let mut sim = Wiring::new().connect(connection).start();
         sim.run_for(seconds(20));

@@ -1,4 +1,4 @@
-//! Which of the modem's ports each of ours is, and whether the modem's URCs reach us.
+//! By which of our ports the modem's URCs come, which copy of one counts, and what the modem calls each port.
 //!
 //! URCs leave by one port, and on the wrong one no `recv` and no `closed` ever arrives. The module itself
 //! reports its name for a port: AT+QSSLSTATE lists the one that a socket was opened by. Until it has, the
