@@ -16,7 +16,7 @@ mod wall_clock;
 use std::path::Path;
 use std::time::Duration;
 
-use qssl_core::settings::Mode;
+use qssl_core::settings::{Cmux, Mode};
 use qssl_simulation::figures::{self, Way};
 use qssl_simulation::wiring::{Connection, Security};
 use qssl_test_common::in_memory::Rig;
@@ -56,6 +56,9 @@ fn main() {
     }
     if wanted("growth") {
         growth(&mut report);
+    }
+    if wanted("multiplexed") {
+        multiplexed(&mut report);
     }
     if wanted("paced") {
         bars = paced(&mut report);
@@ -197,6 +200,51 @@ fn grown(report: &mut Report, what: &str, rounds: &[[f64; 3]], later: &str) {
         let ratio = median(rounds.iter().map(|round| round[place] / round[0]));
         report.figure(&format!("the same, {name}"), ratio, 2, "times", Limit::AtMost(FLAT));
     }
+}
+
+/// What frames cost: the core's own time per byte on a channel of a line with several, less that on a plain port.
+fn multiplexed(report: &mut Report) {
+    report.heading("A byte on a channel (CMUX) and on a plain port: time of the core alone in memory");
+    for (mode, way) in MODES.into_iter().flat_map(|mode| WAYS.map(|way| (mode, way))) {
+        let far_end = if way == Way::Up { FarEnd::Sink } else { FarEnd::Source };
+        let [mut plain, mut channel] = [Cmux::Off, Cmux::On].map(|cmux| {
+            let mut rig = Rig::on_uart(cmux, mode, far_end);
+            carry(&mut rig, way, FRAMED_BYTES / 8);
+            rig
+        });
+        let rounds: Vec<[f64; 2]> = (0..FRAMED_ROUNDS)
+            .map(|_| [&mut plain, &mut channel].map(|rig| carry(rig, way, FRAMED_BYTES)))
+            .collect();
+        let more = || rounds.iter().map(|[plain, channel]| channel - plain);
+        let name = format!("{mode:?} {way}");
+        let on_plain = median(rounds.iter().map(|[plain, _]| *plain));
+        report.figure(
+            &format!("{name}, a plain port, median of {FRAMED_ROUNDS}"),
+            on_plain,
+            2,
+            "ns",
+            Limit::None,
+        );
+        report.figure(
+            &format!("{name}, more on a channel, median"),
+            median(more()),
+            2,
+            "ns",
+            Limit::AtMost(1.5),
+        );
+        report.figure(&format!("{name}, the least"), more().fold(f64::MAX, f64::min), 2, "ns", Limit::None);
+        report.figure(&format!("{name}, the most"), more().fold(f64::MIN, f64::max), 2, "ns", Limit::None);
+    }
+}
+
+/// Moves this many bytes; returns the core's time for each, in nanoseconds.
+fn carry(rig: &mut Rig, way: Way, bytes: u64) -> f64 {
+    let before = rig.spent;
+    match way {
+        Way::Up => rig.send(bytes),
+        Way::Down => rig.receive(bytes),
+    }
+    (rig.spent - before).as_nanos() as f64 / bytes as f64
 }
 
 /// The use of a line that is as slow as a UART.
@@ -429,4 +477,6 @@ const FLAT: f64 = 1.25;
 const GROWTH_ROUNDS: usize = 15;
 const GROWTH_BYTES: u64 = 8_000_000;
 const GROWTH_CONNECTIONS: usize = 500;
+const FRAMED_ROUNDS: usize = 15;
+const FRAMED_BYTES: u64 = 8_000_000;
 const PINGS: usize = 1_000;

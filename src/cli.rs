@@ -684,7 +684,8 @@ pub struct ModemOptions {
 
     /// Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]
     ///
-    /// Long frames leave more of the line for payload, short ones let the answer to a command pass sooner.
+    /// Long frames leave more of the line for payload, short ones let the answer to a command pass sooner. The
+    /// tunnel sends no longer ones than this. A modem that refuses the number can still send up to 127.
     #[arg(long, value_name = "BYTES", value_parser = whole(64_u16..=1_509), env = "QSSL_TUNNEL_CMUX_FRAME", hide_env = true)]
     pub cmux_frame: Option<u16>,
 

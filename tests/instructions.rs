@@ -9,10 +9,12 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use qssl_core::settings::{Mode, Transport};
+use qssl_core::settings::{Cmux, Mode, Transport};
 use qssl_simulation::by_hand::ByHand;
 use qssl_simulation::figures::Way;
 use qssl_test_common::harness::program;
+use qssl_test_common::in_memory::Rig;
+use qssl_test_common::world::FarEnd;
 
 /// Names the transfer that the program under callgrind makes.
 const TRANSFER: &str = "QSSL_TUNNEL_TEST_TRANSFER";
@@ -25,6 +27,10 @@ enum Over {
     Tls,
     Tcp,
     Udp,
+    /// TLS on a UART in memory, which has one channel.
+    Uart,
+    /// The same on a channel of several (CMUX).
+    Channel,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +61,7 @@ impl Transfer {
 }
 
 /// Bulk data in whole chunks, and small messages.
-const TRANSFERS: [Transfer; 24] = [
+const TRANSFERS: [Transfer; 32] = [
     transfer(Mode::Push, Way::Up, CHUNK, 28_000),
     transfer(Mode::Push, Way::Down, CHUNK, 19_000),
     transfer(Mode::Buffer, Way::Up, CHUNK, 29_000),
@@ -80,6 +86,14 @@ const TRANSFERS: [Transfer; 24] = [
     transfer(Mode::Push, Way::Down, CHUNK, 24_000).beside_eleven(),
     transfer(Mode::Buffer, Way::Up, CHUNK, 35_000).beside_eleven(),
     transfer(Mode::Buffer, Way::Down, CHUNK, 60_000).beside_eleven(),
+    transfer(Mode::Push, Way::Up, CHUNK, 26_000).over(Over::Uart),
+    transfer(Mode::Push, Way::Down, CHUNK, 18_500).over(Over::Uart),
+    transfer(Mode::Transparent, Way::Up, CHUNK, 6_100).over(Over::Uart),
+    transfer(Mode::Transparent, Way::Down, CHUNK, 17_000).over(Over::Uart),
+    transfer(Mode::Push, Way::Up, CHUNK, 131_000).over(Over::Channel),
+    transfer(Mode::Push, Way::Down, CHUNK, 145_000).over(Over::Channel),
+    transfer(Mode::Transparent, Way::Up, CHUNK, 70_000).over(Over::Channel),
+    transfer(Mode::Transparent, Way::Down, CHUNK, 153_000).over(Over::Channel),
 ];
 
 const SHORT: u64 = 20;
@@ -115,16 +129,19 @@ fn a_message_costs_few_instructions_of_the_core() {
 
 /// Sends this many messages, each after the previous one has arrived.
 fn carry(transfer: Transfer, count: u64) {
+    if let Over::Uart | Over::Channel = transfer.over {
+        return carry_on_uart(transfer, count);
+    }
     let mut hand = ByHand::new(&[transfer.mode], 1, false, |settings| {
         let tunnel = Arc::make_mut(&mut settings.tunnels[0]);
         match transfer.over {
-            Over::Tls => {}
+            Over::Tls | Over::Uart | Over::Channel => {}
             Over::Tcp => tunnel.transport = Transport::Tcp,
             Over::Udp => tunnel.transport = Transport::Udp,
         }
     });
     let urc = match transfer.over {
-        Over::Tls => "+QSSLURC",
+        Over::Tls | Over::Uart | Over::Channel => "+QSSLURC",
         Over::Tcp | Over::Udp => "+QIURC",
     };
     hand.run_until_ready();
@@ -162,6 +179,19 @@ fn carry(transfer: Transfer, count: u64) {
             Way::Down => hand.clients[client].received.len(),
         };
         assert_eq!(arrived, bytes, "all of message {number} has arrived");
+    }
+}
+
+/// The same between the core and the emulated modem, which has channels.
+fn carry_on_uart(transfer: Transfer, count: u64) {
+    let cmux = if transfer.over == Over::Channel { Cmux::On } else { Cmux::Off };
+    let far_end = if transfer.way == Way::Up { FarEnd::Sink } else { FarEnd::Source };
+    let mut rig = Rig::on_uart(cmux, transfer.mode, far_end);
+    for _ in 0..count {
+        match transfer.way {
+            Way::Up => rig.send(transfer.message_bytes as u64),
+            Way::Down => rig.receive(transfer.message_bytes as u64),
+        }
     }
 }
 

@@ -400,7 +400,7 @@ impl EventLoop {
                 }
             }
             modem::Action::RememberPin => self.remember_pin(),
-            modem::Action::DropFlowControl(index) => self.reopen_without_flow_control(index),
+            modem::Action::SetFlowControl(index, on) => self.reopen_with_flow_control(index, on),
             modem::Action::AskQueue(index) => {
                 let queued = self.ports[index].port.as_mut().map_or(0, Port::output_queued);
                 self.relay.handle(Input::Port(index, PortInput::Queue(queued)), self.now);

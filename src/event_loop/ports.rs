@@ -199,10 +199,11 @@ impl EventLoop {
         slot.awaits_room = false;
     }
 
-    /// Opens the port again without RTS/CTS; the other facts stay the same.
-    pub(super) fn reopen_without_flow_control(&mut self, index: usize) {
+    /// Opens the port again without RTS/CTS, or with them where they are wanted; the other facts stay the same.
+    pub(super) fn reopen_with_flow_control(&mut self, index: usize, on: bool) {
         self.close_port(index);
-        let opened = self.open_and_register(index, Some(FlowControl::None));
+        let wanted = self.configuration.modem.flow_control;
+        let opened = self.open_and_register(index, if on { wanted } else { Some(FlowControl::None) });
         let slot = &mut self.ports[index];
         match opened {
             Ok(port) => {

@@ -42,6 +42,8 @@ pub(crate) struct Port {
     pub(crate) carrier: Carrier,
     /// A speed that comes into force when the answer to AT+IPR has left.
     pub(crate) next_baud: Option<u32>,
+    /// What comes before then is not read, by a quirk.
+    pub(crate) deaf_until: Option<Instant>,
     /// A multiplexer that begins when AT+CMUX has been answered.
     pub(crate) next_mux: Option<MuxSettings>,
 }
@@ -203,6 +205,7 @@ impl Port {
             rts: true,
             carrier: Carrier::Down,
             next_baud: None,
+            deaf_until: None,
             next_mux: None,
         }
     }

@@ -136,6 +136,9 @@ impl Modem {
     /// Bytes from the host have arrived on a port. What finds no room is lost and counted.
     pub fn received(&mut self, port: usize, bytes: &[u8], now: Instant, network: &mut dyn Network) {
         self.advance(now, network);
+        if self.ports[port].deaf_until.is_some_and(|until| now < until) {
+            return;
+        }
         if self.stalled(now) {
             self.keep_for_later(port, bytes);
         } else {
@@ -156,7 +159,11 @@ impl Modem {
     /// The line has taken `count` bytes of [`Modem::output`].
     pub fn written(&mut self, port: usize, count: usize, now: Instant) {
         let state = &mut self.ports[port];
+        let sets_speed = state.next_baud.is_some();
         state.written(count);
+        if sets_speed && state.next_baud.is_none() && self.config.quirks.deaf_after_speed {
+            state.deaf_until = Some(now + DEAF_TIME);
+        }
         if count > 0 {
             state.last_left_at = Some(now);
         }
@@ -228,6 +235,9 @@ impl Modem {
         if dropped && self.power == Power::On {
             self.dtr_dropped(port, now, network);
         }
+        if dtr && self.config.quirks.mux_holds_cts_off {
+            self.hold_cts_off(port);
+        }
         self.advance(now, network);
     }
 
@@ -236,7 +246,7 @@ impl Modem {
         let on = self.power == Power::On;
         ModemLines {
             dcd: on && self.ports[port].dcd(),
-            cts: on && self.wants_bytes(port) > 0,
+            cts: on && self.wants_bytes(port) > 0 && !self.holds_cts_off(port),
             dsr: on,
             ri: false,
         }
@@ -370,6 +380,8 @@ impl Socket {
 pub(crate) const LONGEST_SEND_BYTES: usize = 1_460;
 /// A port that has been quiet for this long may sleep (AT+QSCLK=1).
 pub(crate) const ASLEEP_AFTER: Duration = Duration::from_secs(5);
+/// How long nothing is read after AT+IPR, where that is so.
+const DEAF_TIME: Duration = Duration::from_millis(500);
 /// Host bytes that a port takes at a time.
 const INPUT_LIMIT_BYTES: usize = 4_096;
 /// Output beyond which a port with CTS flow control, or a channel, reads no more commands.

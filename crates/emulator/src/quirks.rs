@@ -215,6 +215,12 @@ quirks! {
     mux_wants_command_bit: false,
     /// CMUX: what comes within 100 ms after the OK to AT+CMUX is lost, as on a BG96.
     mux_needs_pause: false,
+    /// CMUX: a host that opens a line with channels of an earlier one finds CTS off until the mode ends.
+    mux_holds_cts_off: false,
+    /// CMUX: AT+QCFG="urc/ri/..." is refused.
+    mux_ring_not_set: false,
+    /// For 500 ms after the OK to AT+IPR nothing is read, as on an EG800Q.
+    deaf_after_speed: false,
     /// AT+QSSLCFG also has "checkhost", without which no host name is checked, and "ignorecertchain", as on a BG96.
     host_check_set: false,
     /// Datagrams that wait are pushed as one message: where one ends cannot be known.

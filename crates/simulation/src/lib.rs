@@ -384,6 +384,11 @@ impl Simulation {
         self.wires[port].on_its_way(self.now)
     }
 
+    /// Whether RTS and CTS are in effect on the host's side of a port.
+    pub fn host_flow_control(&self, port: usize) -> bool {
+        self.wires[port].host_flow_control
+    }
+
     /// How many writes of the host begin like this.
     pub fn said(&self, beginning: &str) -> usize {
         self.host_said.iter().filter(|line| line.starts_with(beginning.as_bytes())).count()
@@ -580,7 +585,10 @@ impl Simulation {
                 let rts = !self.wires[port].port.without_rts;
                 self.modem.host_lines(port, on, rts, self.now, &mut self.network);
             }
-            modem::Action::DropFlowControl(port) => self.wires[port].host_flow_control = false,
+            modem::Action::SetFlowControl(port, on) => {
+                let wire = &mut self.wires[port];
+                wire.host_flow_control = on && !wire.port.lacks_flow_control;
+            }
             modem::Action::AskQueue(port) => {
                 let queued = self.wires[port].queued(self.now);
                 self.relay.handle(Input::Port(port, PortInput::Queue(queued)), self.now);
@@ -618,7 +626,7 @@ impl Simulation {
             }
         }
         let wire = &mut self.wires[port];
-        moved |= wire.transmit(self.modem.wants_bytes(port), self.now);
+        moved |= wire.transmit(self.modem.wants_bytes(port), self.modem.holds_cts_off(port), self.now);
         let bytes = wire.take_for_modem(self.now);
         if !bytes.is_empty() {
             let before = self.modem.counters().bytes_dropped_while_busy;

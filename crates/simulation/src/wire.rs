@@ -108,8 +108,8 @@ impl Wire {
     }
 
     /// Lets the tty transmit, as far as the modem takes bytes.
-    pub fn transmit(&mut self, modem_takes: usize, now: Instant) -> bool {
-        if self.port.without_cts && self.host_flow_control {
+    pub fn transmit(&mut self, modem_takes: usize, cts_is_off: bool, now: Instant) -> bool {
+        if (self.port.without_cts || cts_is_off) && self.host_flow_control {
             return false;
         }
         let ahead = TTY_BYTES - self.up.room();

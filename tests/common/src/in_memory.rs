@@ -32,6 +32,8 @@ pub struct Rig {
     relay: Relay,
     modem: emulator::Modem,
     world: World,
+    /// The name of the modem's port.
+    at_port: &'static str,
     now: Instant,
     clients: Vec<ClientId>,
     buffer: Vec<u8>,
@@ -44,19 +46,39 @@ pub struct Rig {
 impl Rig {
     /// A rig with this many clients, whose connections in this mode are open.
     pub fn new(mode: Mode, far_end: FarEnd, clients: usize) -> Rig {
+        let port = (PortName::UsbModem, "usbmodem");
+        Rig::on(port, settings::Modem::default(), mode, far_end, clients)
+    }
+
+    /// The same with one client on a UART, which has one channel, or several.
+    pub fn on_uart(cmux: settings::Cmux, mode: Mode, far_end: FarEnd) -> Rig {
+        let modem = settings::Modem { cmux, ..settings::Modem::default() };
+        let rig = Rig::on((PortName::Uart1, "uart1"), modem, mode, far_end, 1);
+        assert_eq!(rig.modem.mux(0).is_some(), cmux == settings::Cmux::On);
+        rig
+    }
+
+    fn on(
+        (port, at_port): (PortName, &'static str),
+        modem: settings::Modem,
+        mode: Mode,
+        far_end: FarEnd,
+        clients: usize,
+    ) -> Rig {
         let now = Instant::now();
         let target = "server.test:443".parse().expect("a target");
         let tunnel = Tunnel::new("bench", target, Tls::new(Authentication::Insecure));
         let settings = Settings {
-            modem: settings::Modem { sockets: IdSet::first(12), ..settings::Modem::default() },
+            modem: settings::Modem { sockets: IdSet::first(12), ..modem },
             tunnels: vec![Arc::new(Tunnel { mode, ..tunnel })],
             ..Settings::default()
         };
-        let modem = emulator::Config { ports: vec![PortName::UsbModem], ..emulator::Config::default() };
+        let modem = emulator::Config { ports: vec![port], ..emulator::Config::default() };
         let mut rig = Rig {
             relay: Relay::new(settings, now),
             modem: emulator::Modem::new(modem, now),
             world: World::new(far_end),
+            at_port,
             now,
             clients: Vec::new(),
             buffer: vec![b'.'; 64 * 1024],
@@ -121,7 +143,7 @@ impl Rig {
             moved = true;
             match action {
                 Action::Modem(modem::Action::OpenPort(port)) => {
-                    let facts = PortFacts { at_port: Some("usbmodem"), ..PortFacts::default() };
+                    let facts = PortFacts { at_port: Some(self.at_port), ..PortFacts::default() };
                     self.timed(|relay| relay.handle(Input::Port(port, PortInput::Opened(facts)), now));
                 }
                 Action::Modem(modem::Action::TellTime) => {

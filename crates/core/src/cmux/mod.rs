@@ -41,7 +41,7 @@ use turns::Turns;
 #[derive(Debug)]
 pub struct Mux {
     state: MuxState,
-    /// N1 in bytes, as the module accepted it: no frame to it carries more.
+    /// N1 in bytes, as the module accepted it, or less: no frame to it carries more.
     frame_size: usize,
     /// How many DLCIs are opened, from 1 on.
     channels: usize,
@@ -230,7 +230,7 @@ enum Pause {
 }
 
 impl Mux {
-    /// A line that carries no frames yet. `frame_size`: N1 in bytes, as the module accepted it, at least 8 and at most
+    /// A line that carries no frames yet. `frame_size`: N1 in bytes, as the module accepted it, or less, at least 8 and at most
     /// [`FRAME_SIZE_MAX`]. `channels`:
     /// how many it opens, 1 to 4. `baud`: the line's speed, or one that it has at least; answers may take as long as
     /// it needs.
@@ -243,7 +243,7 @@ impl Mux {
             channels: channels.clamp(1, CHANNELS_MAX),
             dlcis: std::array::from_fn(|_| Dlci::new(frame_size)),
             turns: Turns::default(),
-            decoder: Decoder::new(frame_size + LONGER_MAX_BYTES),
+            decoder: Decoder::new(frame_size.max(FRAME_SIZE_DEFAULT) + LONGER_MAX_BYTES),
             text: Text::default(),
             pause: Pause::None,
             stalled_since: None,
@@ -810,7 +810,7 @@ impl Mux {
 
     /// Whether a frame of any channel finds room, and none has reached the mark at which its module is held.
     fn has_room(&self) -> bool {
-        let frame_max = self.frame_size + LONGER_MAX_BYTES;
+        let frame_max = self.frame_size.max(FRAME_SIZE_DEFAULT) + LONGER_MAX_BYTES;
         self.incoming_bytes() + frame_max <= INCOMING_TOTAL_BYTES
             && self.dlcis.iter().all(|dlci| dlci.may_take(frame_max))
     }
@@ -851,6 +851,9 @@ impl LineTime {
 
 /// A smaller N1 has no room for the multiplexer's own messages.
 const FRAME_SIZE_MIN: usize = 8;
+
+/// The frames of a module that refuses a smaller N1 are as long as this, in bytes.
+const FRAME_SIZE_DEFAULT: usize = 127;
 
 /// The largest N1 to ask a module for, in bytes: frames of this length find room in every queue.
 pub const FRAME_SIZE_MAX: usize = 2048;

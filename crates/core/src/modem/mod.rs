@@ -161,8 +161,8 @@ pub enum Action {
     SetBaud(usize, u32),
     /// Set DTR.
     SetDtr(usize, bool),
-    /// Switch off RTS/CTS.
-    DropFlowControl(usize),
+    /// Switch off RTS/CTS, or have them as the user wants again.
+    SetFlowControl(usize, bool),
     /// Answer with [`PortInput::Queue`]: how many bytes its tty has not sent yet.
     AskQueue(usize),
     /// Answer with [`PortInput::Lines`]: the state of its DCD.
@@ -448,6 +448,11 @@ impl Modem {
     pub(crate) fn hand_over(&mut self, port: usize) {
         debug_assert!(self.is_line_ready(port), "nothing is under way");
         self.channels[port].port_closed();
+        self.reclaim(port);
+    }
+
+    /// The line of this port belongs to no channel for a while. Then one is opened, or the port has failed.
+    pub(crate) fn reclaim(&mut self, port: usize) {
         self.ports[port].handed_over();
     }
 
@@ -466,7 +471,9 @@ impl Modem {
             return;
         }
         self.close_channel(port, Cut::PortLost, now);
-        self.ports[port].opens_after_pause(now);
+        if !self.ports[port].is_handed_over() {
+            self.ports[port].opens_after_pause(now);
+        }
         if !self.channels.iter().any(Channel::is_open) {
             self.session_lost(Cut::PortLost, SetupStep::Down, now);
             if self.releasing.is_some() {

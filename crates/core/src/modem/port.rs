@@ -21,7 +21,7 @@ enum PortUse {
     Open,
     /// It is closed, and opened again at this time.
     Closed { reopen_at: Instant },
-    /// Its line is being made to carry several channels, each of which is opened then.
+    /// Its line belongs to no channel: what the module is in is found out, or it is made to carry several channels.
     HandedOver,
 }
 
@@ -45,7 +45,7 @@ impl Port {
         self.usage = PortUse::Closed { reopen_at: now };
     }
 
-    /// Its line is being made to carry several channels.
+    /// Its line belongs to no channel.
     pub(super) fn handed_over(&mut self) {
         self.usage = PortUse::HandedOver;
     }

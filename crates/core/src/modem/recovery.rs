@@ -403,7 +403,7 @@ impl Modem {
             resync::Next::DropFlowControl => {
                 self.channels[port].set_baud(self.settings.baud);
                 self.actions.push_back(Action::SetBaud(port, self.settings.baud));
-                self.actions.push_back(Action::DropFlowControl(port));
+                self.actions.push_back(Action::SetFlowControl(port, false));
             }
             resync::Next::Awake { without: Without::Host, .. } => self.silent_with_flow_control(port, now),
             resync::Next::Awake { without: Without::Modem, .. } if self.seems_deaf(port) => {

@@ -42,6 +42,8 @@ pub struct SharedPort {
     baud: u32,
     /// The speed at which the port is opened.
     opened_baud: u32,
+    /// Whether RTS/CTS are as the user wants, and not off.
+    has_flow_control: bool,
     /// The speeds at which a module that still has several channels is still to be looked for.
     untried: Vec<u32>,
     /// Whether the last search for the module found nothing, neither commands nor frames.
@@ -121,6 +123,7 @@ impl SharedPort {
             facts: PortFacts::default(),
             baud: settings.baud,
             opened_baud: settings.baud,
+            has_flow_control: true,
             untried: Vec::new(),
             last_search: Search::Answered,
             input: ByteQueue::new(READ_BYTES),
@@ -200,10 +203,12 @@ impl SharedPort {
                 self.keep_changed();
                 self.facts = facts;
                 self.baud = self.opened_baud;
+                self.has_flow_control = true;
                 self.untried.clear();
                 if self.last_search == Search::InVain && (self.facts.is_uart || self.facts.is_remote) {
                     self.untried.extend(SPEEDS.into_iter().filter(|baud| *baud != self.baud));
                 }
+                modem.reclaim(FIRST);
                 self.probe(Then::Begin, modem, now);
             }
             (_, PortInput::Lost) => {
@@ -459,6 +464,10 @@ impl SharedPort {
     }
 
     fn probe_by_frames(&mut self, now: Instant) {
+        // A module can hold CTS off while it has channels of an earlier run.
+        if self.may_drop_flow_control() {
+            self.set_flow_control(false);
+        }
         let mut mux = self.new_mux(FRAME_BYTES_MIN, now);
         mux.probe(now);
         self.state = SharedPortState::Probing(Probe::Framed(mux), Then::Begin);
@@ -474,6 +483,7 @@ impl SharedPort {
 
     /// The first channel has the line alone.
     fn become_plain(&mut self, modem: &mut Modem, now: Instant) {
+        self.set_flow_control(true);
         self.state = SharedPortState::Plain;
         modem.port(FIRST, PortInput::Opened(self.facts_of_line()), now);
     }
@@ -557,6 +567,23 @@ impl SharedPort {
         }
     }
 
+    /// Whether the port has RTS/CTS that can be switched off. A device server would have to be connected to anew.
+    fn may_drop_flow_control(&self) -> bool {
+        let PortFacts { is_uart, is_remote, lacks_flow_control, .. } = self.facts;
+        self.has_flow_control && is_uart && !is_remote && !lacks_flow_control
+    }
+
+    /// The port is opened anew for that, at the speed that it always has at first.
+    fn set_flow_control(&mut self, on: bool) {
+        if self.has_flow_control != on {
+            self.has_flow_control = on;
+            self.facts.lacks_flow_control = !on;
+            self.actions.push_back(Action::SetFlowControl(FIRST, on));
+            let baud = std::mem::replace(&mut self.baud, self.opened_baud);
+            self.set_baud(baud);
+        }
+    }
+
     fn leave_by(&mut self, mut mux: Box<Mux>, then: Then, now: Instant) {
         mux.leave(now);
         self.state = match mux.is_framed() {
@@ -574,6 +601,12 @@ impl SharedPort {
     /// Every channel is gone.
     fn end_channels(&mut self, modem: &mut Modem, now: Instant) {
         self.tell_channels(&PortInput::Lost, modem, now);
+        while let Some(action) = modem.poll_action() {
+            // That closes a channel, not the line.
+            if !matches!(action, Action::ClosePort(_)) {
+                self.act(action, modem, now);
+            }
+        }
     }
 
     fn tell_channels(&self, input: &PortInput, modem: &mut Modem, now: Instant) {
@@ -653,6 +686,7 @@ impl SharedPort {
             self.state = SharedPortState::Closed;
             return;
         }
+        modem.reclaim(FIRST);
         self.end_channels(modem, now);
         match why {
             Lost::NoAnswer | Lost::Refused => {
@@ -672,7 +706,7 @@ impl SharedPort {
             | Action::ClosePort(channel)
             | Action::SetBaud(channel, _)
             | Action::SetDtr(channel, _)
-            | Action::DropFlowControl(channel)
+            | Action::SetFlowControl(channel, _)
             | Action::AskQueue(channel)
             | Action::AskLines(channel)
             | Action::NextDevice(channel) => *channel,
@@ -752,7 +786,7 @@ impl SharedPort {
 const FIRST: usize = 0;
 
 /// The most that is read at once, in bytes.
-const READ_BYTES: usize = 4 * 1024;
+pub(crate) const READ_BYTES: usize = 4 * 1024;
 
 /// A line of the dialogue passed, while the line belonged to no channel.
 fn record(modem: &mut Modem, side: Side, line: &[u8], now: Instant) {

@@ -22,6 +22,8 @@ pub struct Starting {
     baud: u32,
     /// How much a frame may carry, in bytes, in the order in which it is tried; `None`: the module's default.
     frame_sizes: Vec<Option<u16>>,
+    /// The most bytes of payload in a frame to the module, whatever it allows.
+    frame_bytes_max: u16,
     /// Whether a module that does not answer AT+CMUX=? is asked all the same.
     insists: bool,
     /// The line that has not ended yet.
@@ -101,6 +103,7 @@ impl Starting {
             due: now + ASK_WAIT,
             baud,
             frame_sizes,
+            frame_bytes_max: frame_bytes.unwrap_or(u16::MAX),
             insists,
             line: Vec::new(),
             changed: Vec::new(),
@@ -243,7 +246,9 @@ impl Starting {
     fn entered(&mut self, frame_size: Option<u16>, now: Instant) -> Next {
         // Without the speed's number, no size was named either.
         let named = frame_size.filter(|_| SPEEDS.contains(&self.baud));
-        self.step = StartingStep::Settling { frame_bytes: named.unwrap_or(FRAME_BYTES_DEFAULT) };
+        // The module allows this much. A frame of ours is never longer than the user wants.
+        let frame_bytes = named.unwrap_or(FRAME_BYTES_DEFAULT).min(self.frame_bytes_max);
+        self.step = StartingStep::Settling { frame_bytes };
         self.due = now + SETTLE_TIME;
         Next::Wait
     }
@@ -359,6 +364,22 @@ mod tests {
         assert_eq!((sent[1].as_str(), end), ("AT+CMUX=0,0,8,127\r", Next::Started(127)));
         let (sent, end) = dialogue(115_200, Some(1_509), false, &[&short, "\r\nOK\r\n"]);
         assert_eq!((sent[1].as_str(), end), ("AT+CMUX=0,0,5,127\r", Next::Started(127)));
+    }
+
+    #[test]
+    fn no_frame_is_longer_than_the_user_wants() {
+        // The module refuses 64, does not list it, or the speed has no number: the module's frames may be longer then.
+        let long = RANGES.replace("(1-32768)", "(100-32768)");
+        let rows: [(u32, &[&str], &str); 4] = [
+            (115_200, &[RANGES, "\r\nERROR\r\n", "\r\nOK\r\n"], "AT+CMUX=0,0,5,127\r"),
+            (115_200, &[RANGES, "\r\nERROR\r\n", "\r\nERROR\r\n", "\r\nOK\r\n"], "AT+CMUX=0\r"),
+            (115_200, &[&long, "\r\nOK\r\n"], "AT+CMUX=0,0,5,127\r"),
+            (3_000_000, &[RANGES, "\r\nOK\r\n"], "AT+CMUX=0\r"),
+        ];
+        for (baud, answers, sent_last) in rows {
+            let (sent, end) = dialogue(baud, Some(64), false, answers);
+            assert_eq!((sent.last().map(String::as_str), end), (Some(sent_last), Next::Started(64)));
+        }
     }
 
     #[test]

@@ -211,7 +211,8 @@ impl Modem {
         let parameters = self.parameters(list);
         let key = parameters.text(0)?;
         let unknown = if self.config.quirks.mux_urc_key_differs { MUX_URC_KEYS[0] } else { MUX_URC_KEYS[1] };
-        let known = QCFG_KEYS.iter().find(|(known, _)| *known == key && key != unknown);
+        let is_unknown = key == unknown || key.starts_with("urc/ri/") && self.config.quirks.mux_ring_not_set;
+        let known = QCFG_KEYS.iter().find(|(known, _)| *known == key && !is_unknown);
         let (_, default) = known.ok_or(Failure::Error)?;
         if parameters.len() == 1 {
             let value = self.session.kept.get(key).map_or(*default, String::as_str);

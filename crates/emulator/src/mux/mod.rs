@@ -96,6 +96,18 @@ impl Modem {
         Some(MuxView { longest_bytes, channels })
     }
 
+    /// Whether CTS of a port stays off, by a quirk: a host without flow control is heard.
+    pub fn holds_cts_off(&self, port: usize) -> bool {
+        self.mux_of(port).is_some_and(|mux| mux.holds_cts_off)
+    }
+
+    /// A host has opened the line, which may have channels of an earlier one.
+    pub(crate) fn hold_cts_off(&mut self, port: usize) {
+        if let Some(mux) = self.mux_of_mut(port) {
+            mux.holds_cts_off = true;
+        }
+    }
+
     /// The answer to AT+CMUX has left: the port is multiplexed from now on.
     pub(crate) fn enter_mux(&mut self, line: usize, settings: MuxSettings, now: Instant) {
         let is_first = |port: &Port| matches!(port.reach, Reach::Channel { line: on, dlci: 1 } if on == line);
@@ -119,6 +131,7 @@ impl Modem {
             channels: [const { Channel::Closed }; CHANNELS],
             longest: [longest; CHANNELS],
             all_held: false,
+            holds_cts_off: false,
             served: 0,
             payload_frames: 0,
         }));

@@ -25,6 +25,8 @@ pub(crate) struct Mux {
     pub(super) longest: [usize; CHANNELS],
     /// FCoff of the host: nothing is sent but messages.
     pub(super) all_held: bool,
+    /// CTS stays off until the mode ends.
+    pub(super) holds_cts_off: bool,
     /// The channel that was served last; the next turn is another's.
     pub(super) served: usize,
     /// Frames with payload so far.

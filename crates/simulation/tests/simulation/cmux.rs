@@ -1,6 +1,8 @@
 //! Goal of this test: over one UART that carries several channels, clients get every byte and the right end, in every
 //! mode, and what real modules do differently costs none of it.
 
+use std::time::Duration;
+
 use qssl_core::at::Command;
 use qssl_core::modem::CommandOutcome;
 use qssl_core::settings::Mode;
@@ -280,14 +282,85 @@ fn a_command_from_outside_waits_until_the_mode_has_begun() {
     for at in (0..=1_500).step_by(10) {
         let mut sim = wiring().start();
         sim.run_for(millis(at));
-        // Before the port has answered, there is no modem that could be asked.
-        if sim.said("AT+CMUX=?") == 0 {
-            continue;
+        is_answered(&mut sim, seconds(5), &format!("asked after {at} ms"));
+    }
+}
+
+#[track_caller]
+fn is_answered(sim: &mut Simulation, within: Duration, name: &str) {
+    let now = sim.now;
+    sim.relay.command(Command::line("AT+CSQ"), now).expect("none waits");
+    sim.run_for(within);
+    assert_eq!(sim.answers, [Some(CommandOutcome::Ok)], "{name}");
+}
+
+#[test]
+fn a_command_from_outside_waits_until_lost_channels_are_back() {
+    for silent in [false, true] {
+        for after in (0..=2_000).step_by(50) {
+            let wiring = wiring().modem(|modem| modem.quirks.boots_silently = silent);
+            let mut sim = wiring.fault(seconds(8), Fault::Reboot).start();
+            sim.run_until("the channels are lost", seconds(60), |sim| {
+                sim.logged().iter().any(|line| line.contains("channels (CMUX) are lost"))
+            });
+            sim.run_for(millis(after));
+            is_answered(&mut sim, seconds(20), &format!("asked {after} ms later, silently: {silent}"));
         }
-        let now = sim.now;
-        sim.relay.command(Command::line("AT+CSQ"), now).expect("none waits");
-        sim.run_for(seconds(5));
-        assert_eq!(sim.answers, [Some(CommandOutcome::Ok)], "asked after {at} ms");
+    }
+}
+
+/// An earlier run was killed, and the module lets nothing come while it has that run's channels.
+#[test]
+fn a_module_that_has_channels_and_holds_cts_off_is_found() {
+    for opened in [&b""[..], b"\xF9\x03\x3F\x01\x1C\xF9\xF9\x07\x3F\x01\xDE\xF9"] {
+        let wiring = wiring().modem(|modem| modem.quirks.mux_holds_cts_off = true);
+        let wiring = wiring.typed_before(&[b"AT+CMUX=0\r", opened].concat());
+        let mut sim = wiring.connect(download(Mode::Push, 5_000)).start();
+        sim.run_until("the mode has begun again", seconds(10), is_muxed);
+        sim.run_to_the_end(seconds(30));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof));
+        assert!(sim.host_flow_control(0), "it has RTS/CTS again");
+    }
+}
+
+#[test]
+fn a_module_that_is_deaf_after_its_speed_was_set_gets_its_channels() {
+    let begun = |is_deaf| {
+        let wiring = Wiring::new().uart(921_600).ports([Port::uart()]).cmux().modem(|modem| {
+            modem.baud = 115_200;
+            modem.quirks.deaf_after_speed = is_deaf;
+        });
+        let mut sim = wiring.connect(download(Mode::Push, 200_000)).start();
+        sim.run_until("the mode has begun", seconds(60), is_muxed);
+        let begun = sim.elapsed();
+        assert_eq!((sim.modem.baud(0), sim.said("AT+IPR=921600")), (921_600, 1));
+        sim.run_to_the_end(seconds(60));
+        sim.assert_complete(0);
+        begun
+    };
+    let longer = begun(true) - begun(false);
+    assert!(longer > millis(400) && longer < millis(1_500), "it takes {longer:?} longer");
+}
+
+/// Every URC takes the lines of its channel away then. A stream has no URCs.
+#[test]
+fn a_ring_indicator_that_cannot_be_switched_off_costs_time_and_no_bytes() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let wiring = wiring().modem(|modem| {
+            modem.quirks.mux_ring_clears_lines = true;
+            modem.quirks.mux_ring_not_set = true;
+        });
+        let wiring = wiring.connect(download(mode, 20_000)).connect(upload(mode, 20_000));
+        let mut sim = wiring.connect(echo(mode, 10_000)).start();
+        sim.run_to_the_end(seconds(200));
+        let line = sim.relay.multiplexer(sim.now).expect("it has channels");
+        let held: f64 = line.channels.iter().map(|channel| channel.held_by_module_seconds).sum();
+        // RTR that is off counts for two seconds.
+        assert!(held > 1.9, "{mode:?}: held for {held} s");
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{mode:?}");
+        assert_eq!(sim.clients[0].received.len(), 20_000, "{mode:?}");
+        sim.assert_complete(1);
+        assert_eq!(sim.clients[2].received.len(), 10_000, "{mode:?}");
     }
 }
 

@@ -272,10 +272,12 @@ fn a_uart_whose_cts_is_not_wired_is_named_as_such() {
     let port = Port { without_cts: true, ..Port::uart() };
     let wiring = Wiring::new().uart(115_200).ports([port]);
     let wiring = wiring.settings(|settings| settings.wait = Wait::Not);
-    let mut sim = fetching(wiring).start();
-    sim.run_until("it gives up", seconds(200), |sim| sim.stopped.is_some());
-    assert_eq!(sim.stopped, Some(Kind::ModemSilent));
-    names_the_wires(&sim);
+    for wiring in [wiring.clone(), wiring.cmux()] {
+        let mut sim = fetching(wiring).start();
+        sim.run_until("it gives up", seconds(200), |sim| sim.stopped.is_some());
+        assert_eq!(sim.stopped, Some(Kind::ModemSilent));
+        names_the_wires(&sim);
+    }
 }
 
 #[track_caller]
