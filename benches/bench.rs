@@ -75,6 +75,9 @@ fn main() {
     if wanted("datagrams") {
         datagrams(&mut report);
     }
+    if wanted("warm") {
+        warm(&mut report);
+    }
     if wanted("footprint") {
         footprint(&mut report);
     }
@@ -135,6 +138,15 @@ fn in_simulated_time(report: &mut Report) {
             Limit::AtLeast(0.99),
         );
         let sparse = figures::sparse_among_bulk(mode, way);
+        let name = format!("wait of a sparse client at p99 in chunk times, {mode:?} {way}");
+        report.figure(&name, sparse.wait_in_chunks, 2, "", Limit::AtMost(2.0));
+    }
+    report.heading("The same with TLS, plain TCP, DTLS and UDP at once");
+    for (mode, way) in [(Mode::Push, Way::Up), (Mode::Buffer, Way::Up), (Mode::Buffer, Way::Down)] {
+        let index = figures::jains_index_of_kinds(mode, way);
+        let name = format!("Jain's index of 12 transfers, three of each kind, {mode:?} {way}");
+        report.figure(&name, index, 4, "", Limit::AtLeast(0.99));
+        let sparse = figures::sparse_among_kinds(mode, way);
         let name = format!("wait of a sparse client at p99 in chunk times, {mode:?} {way}");
         report.figure(&name, sparse.wait_in_chunks, 2, "", Limit::AtMost(2.0));
     }
@@ -392,6 +404,27 @@ fn latency(report: &mut Report) {
     }
 }
 
+/// From a client's connect to the arrival of its first bytes at the server.
+fn warm(report: &mut Report) {
+    report
+        .heading("From a client's connect to its first byte at the server, without a limit of speed, of 200");
+    for (carried, kind) in [(Carried::Tls, "TLS"), (Carried::Tcp, "plain TCP")] {
+        for mode in [Mode::Push, Mode::Buffer] {
+            for (is_warm, name, limit) in
+                [(true, "opened ahead", Limit::AtMost(2.0)), (false, "opened for it", Limit::None)]
+            {
+                let mut times = wall_clock::first_bytes(carried, mode, is_warm, FIRST_BYTES);
+                for (share, part, limit) in
+                    [(0.5, "p50", limit), (0.0, "least", Limit::None), (1.0, "most", Limit::None)]
+                {
+                    let took = percentile(&mut times, share).as_secs_f64() * 1e3;
+                    report.figure(&format!("{mode:?}, {kind}, {name}, {part}"), took, 3, "ms", limit);
+                }
+            }
+        }
+    }
+}
+
 /// The time and memory that the tunnel uses.
 fn footprint(report: &mut Report) {
     report.heading("Footprint");
@@ -469,6 +502,8 @@ fn ratio(ours: &[Round], theirs: &[Round], what: impl Fn(&Round) -> f64) -> f64 
     median(ours.iter().zip(theirs).map(|(ours, theirs)| what(ours) / what(theirs)))
 }
 
+/// Clients whose first bytes are measured.
+const FIRST_BYTES: usize = 200;
 /// The payload of one message, in bytes.
 const CHUNK: u64 = 1_460;
 const PACED_ROUNDS: usize = 3;

@@ -50,6 +50,7 @@ pub struct Modem {
     path: PathBuf,
     orders: Sender<Order>,
     opened: Receiver<Instant>,
+    arrived: Receiver<Instant>,
     waker: PipeWriter,
     thread: Option<JoinHandle<()>>,
 }
@@ -57,6 +58,8 @@ pub struct Modem {
 enum Order {
     /// From now on this meter counts what sinks read.
     Measure(Meter),
+    /// The time at which a sink reads its next bytes is told.
+    Expect,
     /// The source sends this many more bytes.
     Say(u64),
     Stop,
@@ -72,6 +75,7 @@ impl Modem {
         set_nonblocking(waker_reader.as_fd());
         let (orders, orders_receiver) = channel();
         let (opened_sender, opened) = channel();
+        let (arrived_sender, arrived) = channel();
         let now = Instant::now();
         let config = emulator::Config {
             ports: vec![if settings.baud > 0 { PortName::Uart1 } else { PortName::UsbModem }],
@@ -90,6 +94,8 @@ impl Modem {
             meter: None,
             to_say: 0,
             opened: opened_sender,
+            arrived: arrived_sender,
+            expects: false,
             lines: [line(0), line(1)],
             buffer: vec![b'.'; BUFFER_BYTES],
             answers: VecDeque::new(),
@@ -97,7 +103,7 @@ impl Modem {
             output_blocked: false,
         };
         let thread = std::thread::Builder::new().name("modem".into()).spawn(move || worker.run());
-        Modem { path, orders, opened, waker, thread: Some(thread.expect("a thread")) }
+        Modem { path, orders, opened, arrived, waker, thread: Some(thread.expect("a thread")) }
     }
 
     /// Its port.
@@ -118,6 +124,16 @@ impl Modem {
     /// Waits for the next AT+QSSLOPEN and returns the time at which its last byte arrived.
     pub fn next_open(&self) -> Instant {
         self.opened.recv_timeout(PATIENCE).expect("the program opens a connection")
+    }
+
+    /// Lets [`Modem::next_arrival`] tell when a sink reads the next bytes.
+    pub fn expect_bytes(&self) {
+        self.order(Order::Expect);
+    }
+
+    /// Waits for the bytes that are expected, and returns the time at which a sink read the first of them.
+    pub fn next_arrival(&self) -> Instant {
+        self.arrived.recv_timeout(PATIENCE).expect("the program sends them")
     }
 
     fn order(&self, order: Order) {
@@ -152,6 +168,9 @@ struct Worker {
     /// How many bytes the far end at the port itself has still to send.
     to_say: u64,
     opened: Sender<Instant>,
+    arrived: Sender<Instant>,
+    /// The next bytes that a sink reads are to be told.
+    expects: bool,
     /// To the modem, and to the host.
     lines: [Line; 2],
     buffer: Vec<u8>,
@@ -200,6 +219,7 @@ impl Worker {
             while let Ok(order) = self.orders.try_recv() {
                 match order {
                     Order::Measure(meter) => self.meter = Some(meter),
+                    Order::Expect => self.expects = true,
                     Order::Say(bytes) if self.settings.direct == Direct::Never => {
                         self.world.to_say += bytes;
                         self.core.network_changed(Instant::now(), &mut self.world);
@@ -250,6 +270,10 @@ impl Worker {
         }
         let (read, opened) = (std::mem::take(&mut self.world.read), std::mem::take(&mut self.world.opened));
         self.saw(read as usize);
+        if read > 0 && std::mem::take(&mut self.expects) {
+            // The receiver may be gone.
+            let _ = self.arrived.send(now);
+        }
         if opened > 0 {
             // The receiver may be gone.
             let _ = self.opened.send(now);

@@ -65,6 +65,11 @@ pub struct Taken {
 impl Program {
     /// The tunnel, without TLS settings, a liveness probe, or a control socket.
     pub fn tunnel(device: &Path, carried: Carried, mode: Mode, baud: u32) -> Program {
+        Program::tunnel_with(&[], device, carried, mode, baud)
+    }
+
+    /// The same with these options.
+    pub fn tunnel_with(options: &[&str], device: &Path, carried: Carried, mode: Mode, baud: u32) -> Program {
         let mode = word(mode);
         let baud = baud.to_string();
         let listen = if carried.is_datagrams() { "udp:127.0.0.1:0" } else { "127.0.0.1:0" };
@@ -72,7 +77,7 @@ impl Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_qssl-tunnel"));
         command.env_clear().args(["listen", listen, "--to", &target, "-d"]).arg(device);
         command.args(["--mode", mode, "-b", &baud, "--liveness-interval", "0"]);
-        command.args(carried.has_tls().then_some("--insecure"));
+        command.args(carried.has_tls().then_some("--insecure")).args(options);
         let mut program = Program::start(&mut command);
         program.wait_for("ready");
         program

@@ -109,6 +109,33 @@ impl Link {
     }
 }
 
+/// How long the first bytes of a client take from its connect to the server, of so many clients one after the other.
+/// `is_warm`: their connections are open before they come. The server takes no time for a handshake.
+pub fn first_bytes(carried: Carried, mode: Mode, is_warm: bool, count: usize) -> Vec<Duration> {
+    let modem = Modem::start(Settings { baud: 0, far_end: FarEnd::Sink, direct: Direct::Never });
+    let options: &[&str] = if is_warm { &["--warm", "1"] } else { &[] };
+    let program = Program::tunnel_with(options, modem.path(), carried, mode, 115_200);
+    if is_warm {
+        modem.next_open();
+    }
+    let mut were_ahead = 0;
+    let mut one = || {
+        // The connection ahead opens, and the last client's closes.
+        std::thread::sleep(Duration::from_millis(50));
+        modem.expect_bytes();
+        let begin = Instant::now();
+        let mut client = program.connect();
+        client.write_all(&[b'.'; 64]).expect("the program reads");
+        let arrived = modem.next_arrival();
+        // Its own open came before its bytes; that for the next client comes after them, unless it was slow to write.
+        were_ahead += usize::from(modem.next_open() > arrived);
+        arrived.saturating_duration_since(begin)
+    };
+    let times = (0..count).map(|_| one()).collect();
+    assert_eq!(were_ahead > count / 2, is_warm, "{were_ahead} of {count} connections were open before");
+    times
+}
+
 /// The median; of an even number of figures, the upper one.
 pub fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.into_iter().collect();

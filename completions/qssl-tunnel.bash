@@ -922,12 +922,27 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__doctor)
-            opts="-w -d -b -v -q -h --json --connect-timeout --control --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
+            opts="-w -d -b -v -q -h --config --json --connect-timeout --control --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
                 --connect-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

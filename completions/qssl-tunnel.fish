@@ -350,6 +350,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l no-wait -
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l config -d 'Configuration file of run with the settings of the modem, and of the tunnel to HOST:PORT' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s w -l connect-timeout -d 'How long opening a connection may take, TLS handshake included [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l control -d 'Control socket of the daemon to ask, or none: open the port [default: the running daemon\'s, if there is one]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ca -d 'Authenticate the server against this certificate authority; may be repeated [default: system]' -r -F

@@ -287,7 +287,8 @@ Every option can be set in the environment: --connect-timeout as QSSL_TUNNEL_CON
 
 Examples:
   qssl-tunnel doctor
-  qssl-tunnel doctor example.org:443 --ca 'system:ISRG Root X1' -d /dev/ttyUSB2")]
+  qssl-tunnel doctor example.org:443 --ca 'system:ISRG Root X1' -d /dev/ttyUSB2
+  qssl-tunnel doctor --config /etc/qssl-tunnel.toml")]
 pub struct DoctorArgs {
     /// Server to connect to in the end, without a client: TCP first, then TLS unless it is tcp://HOST:PORT
     ///
@@ -298,6 +299,13 @@ pub struct DoctorArgs {
     /// else those of a tunnel with --dynamic, and whether its --allow-target allows the server.
     #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
     pub to: Option<Server>,
+
+    /// Configuration file of run with the settings of the modem, and of the tunnel to HOST:PORT
+    ///
+    /// Without HOST:PORT the server of its first tunnel that has one is examined. Options override the file: with a TLS
+    /// option, all TLS settings come from the command line.
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONFIG", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
 
     /// Print the findings as JSON
     #[arg(long, env = "QSSL_TUNNEL_JSON", hide_env = true, value_parser = BoolishValueParser::new())]

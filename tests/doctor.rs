@@ -96,6 +96,36 @@ fn a_modem_that_is_well_gets_a_tick_at_every_check() {
 }
 
 #[test]
+fn the_settings_of_a_tunnel_are_taken_from_its_file() {
+    let site = Site::new(Behaviour::Echo, "--clock host --required-apn internet");
+    let folder = temporary_directory();
+    let file = folder.path().join("tunnels.toml");
+    let (device, ca) = (site.modem.device(0), certificate_file());
+    let text = format!(
+        "[modem]\ndevice = [\"{device}\"]\napn = \"internet\"\n\
+         [[tunnel]]\nlisten = [\"8000\"]\ndynamic = \"socks5\"\nallow-target = [\"*:443\"]\n\
+         [[tunnel]]\nlisten = [\"8001\"]\nto = \"{NAME}:443\"\nca = [\"{ca}\"]\n\
+         [[tunnel]]\nlisten = [\"8002\"]\nto = \"tcp://{NAME}:443\"\n"
+    );
+    fs::write(&file, text).expect("the folder can be written");
+    let file = file.to_str().expect("a path in UTF-8");
+    let report = |arguments: &[&str]| {
+        run(&mut tunnel_command(&[&["doctor", "--config", file, "-w", "20s"], arguments].concat()))
+    };
+    let server = format!("{NAME}:443");
+    for named in [&[][..], &[server.as_str()]] {
+        let finished = report(named);
+        assert_eq!(finished.status, 0, "{}{}", finished.text(), finished.stderr);
+        assert!(line(&finished.text(), "tls").contains("server.test port 443 is connected"));
+    }
+    let finished = report(&[&format!("tcp://{NAME}:443")]);
+    assert_eq!(finished.status, 0, "{}{}", finished.text(), finished.stderr);
+    assert!(line(&finished.text(), "tls").contains("tcp:// has none"), "{}", finished.text());
+    let insecure = report(&[server.as_str(), "--insecure"]);
+    assert!(line(&insecure.text(), "tls").contains("not authenticated (--insecure)"), "{}", insecure.text());
+}
+
+#[test]
 fn a_server_without_tls_is_examined_as_far_as_it_goes() {
     let plain = ServerOptions { plain: true, ..ServerOptions::default() };
     let site = Site::with_server(plain, "--clock host");
@@ -327,6 +357,22 @@ fn a_plain_connection_is_made_by_a_number_of_ours_and_leaves_those_of_others() {
     assert!(line(&finished.text(), "tcp").contains("server.test port 80 answers"), "{}", finished.text());
     let states = ask(&modem, &["AT+QISTATE"]);
     assert!(matches!(&states[..], [only] if only.starts_with("+QISTATE: 3,\"TCP\"")), "{states:?}");
+}
+
+/// AT+QISTATE does not show the connection, but its number is refused. It once would have been closed then.
+#[test]
+fn a_number_that_turns_out_to_be_in_use_is_left_alone() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = server.local_addr().expect("an address");
+    let options = format!("--clock host --quirk plain-sockets-unlisted --map {NAME}:80={address}");
+    let modem = Modem::with_options(&options);
+    let others = format!("AT+QIOPEN=1,3,\"TCP\",\"{NAME}\",80,0,0");
+    ask(&modem, &["AT+QIACT=1", &others]);
+    let target = format!("tcp://{NAME}:80");
+    failed(&doctor(&modem, &[&target, "--sockets", "3"]), 1, "tcp", &["563"]);
+    let finished = doctor(&modem, &[&target, "--sockets", "2-3"]);
+    assert_eq!(finished.status, 0, "{}", finished.text());
+    assert_eq!(ask(&modem, &["AT+QISEND=3,0"]), ["+QISEND: 0,0,0"], "it is still connected");
 }
 
 #[test]

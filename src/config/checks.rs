@@ -75,11 +75,43 @@ pub fn from_connect(args: &ConnectArgs, environment: &Environment) -> Result<Che
 }
 
 /// What `doctor` examines: the modem, and the server, if one is given, as a tunnel without a listener. Like
-/// `connect`, it does not wait for the modem unless an option requests it.
+/// `connect`, it does not wait for the modem unless an option requests it. A file has the settings of the modem, and those
+/// of the server, unless options have them.
 ///
 /// # Errors
-/// One line that names the option.
+/// One line that names the option, or the file and the position in it.
 pub fn from_doctor(args: &DoctorArgs, environment: &Environment) -> Result<Checked, ConfigError> {
+    if args.config.is_none() {
+        return doctor_command_line(args, environment);
+    }
+    let run = RunArgs {
+        config: args.config.clone(),
+        check: false,
+        modem: args.modem.clone(),
+        process: ProcessOptions::default(),
+        logging: args.logging.clone(),
+    };
+    let mut checked = read_file(&run, environment, Wait::Not)?;
+    let is_meant = |tunnel: &Tunnel| match &args.to {
+        Some(to) => args.tls == TlsOptions::default() && tunnel.settings.server().as_ref() == Some(to),
+        None => tunnel.settings.target.is_some(),
+    };
+    let tunnels = std::mem::take(&mut checked.configuration.tunnels);
+    let found = tunnels.into_iter().find(is_meant).map(|mut tunnel| {
+        if let Some(limit) = args.connect_timeout {
+            tunnel.settings.limits.connect_timeout = limit;
+        }
+        tunnel
+    });
+    checked.configuration.tunnels = match found {
+        Some(tunnel) => vec![tunnel],
+        None => doctor_command_line(args, environment)?.configuration.tunnels,
+    };
+    checked.configuration.process = Process::default();
+    Ok(checked)
+}
+
+fn doctor_command_line(args: &DoctorArgs, environment: &Environment) -> Result<Checked, ConfigError> {
     let stream = StreamOptions { connect_timeout: args.connect_timeout, ..StreamOptions::default() };
     of_command_line(&args.logging, environment, |checks| {
         let tunnel = |to: &Server| {
@@ -148,12 +180,17 @@ const ANSWER_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(
 /// # Errors
 /// One line that names the file and the position in it, or the option.
 pub fn from_run(args: &RunArgs, environment: &Environment) -> Result<Checked, ConfigError> {
+    read_file(args, environment, Wait::Forever)
+}
+
+/// The same; `wait`: whether the modem is waited for if neither the file nor an option says it.
+fn read_file(args: &RunArgs, environment: &Environment, wait: Wait) -> Result<Checked, ConfigError> {
     let path = args.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
     let name = path.display().to_string();
     let bytes = secret::read_limited(path, LARGEST_CONFIG_BYTES)
         .map_err(|why| ConfigError(format!("{name}: {why}")))?;
     let text = String::from_utf8(bytes).map_err(|_| ConfigError(format!("{name}: not text in UTF-8")))?;
-    from_text(&name, &text, args, environment)
+    of_text(&name, &text, args, environment, wait)
 }
 
 /// The configuration from `text`, the content of the file called `name`. The options in `args` for modem,
@@ -167,10 +204,19 @@ pub fn from_text(
     args: &RunArgs,
     environment: &Environment,
 ) -> Result<Checked, ConfigError> {
+    of_text(name, text, args, environment, Wait::Forever)
+}
+
+fn of_text(
+    name: &str,
+    text: &str,
+    args: &RunArgs,
+    environment: &Environment,
+    wait: Wait,
+) -> Result<Checked, ConfigError> {
     let file = file::parse(name, text)?;
     let mut checks = Checks::new(environment, Style::File);
-    let configure =
-        |options: &_| checks.configuration(options, Wait::Forever, Vec::new(), Process::default());
+    let configure = |options: &_| checks.configuration(options, wait, Vec::new(), Process::default());
     let modem = modem_over(&args.modem, &file.modem.options);
     let configuration =
         configure(&modem).map_err(|complaint| complaint.over(configure(&args.modem).err(), &file.modem))?;

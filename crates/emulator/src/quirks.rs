@@ -233,6 +233,8 @@ quirks! {
     sent_datagrams_split: false,
     /// The close_notify of a DTLS server changes nothing: no closed comes, and the socket stays as it was.
     dtls_close_untold: false,
+    /// AT+QISTATE lists no connection.
+    plain_sockets_unlisted: false,
 }
 
 /// What becomes of the rest of a datagram when a read asks for less. No manual says it.

@@ -38,6 +38,8 @@ pub struct Sender {
     pub says: Vec<(Duration, Vec<u8>)>,
     /// One of this many datagrams for it cannot be delivered; 0: all can.
     pub blocks_one_of: u64,
+    /// From this time on none can: its client has another address now.
+    pub gone_at: Option<Duration>,
 }
 
 impl DatagramTunnel {
@@ -51,7 +53,7 @@ impl DatagramTunnel {
 
     /// With one more address.
     pub fn sender(mut self, says: impl IntoIterator<Item = (Duration, Vec<u8>)>) -> Self {
-        self.addresses.push(Sender { says: says.into_iter().collect(), blocks_one_of: 0 });
+        self.addresses.push(Sender { says: says.into_iter().collect(), ..Sender::default() });
         self
     }
 
@@ -215,7 +217,9 @@ impl Addresses {
             }
             moved = true;
             address.offered += 1;
-            if address.plan.blocks_one_of > 0 && address.offered.is_multiple_of(address.plan.blocks_one_of) {
+            let Sender { blocks_one_of, gone_at, .. } = address.plan;
+            let is_gone = gone_at.is_some_and(|at| start + at <= now);
+            if is_gone || blocks_one_of > 0 && address.offered.is_multiple_of(blocks_one_of) {
                 relay.handle(Input::Client(id, ClientInput::NotDelivered), now);
                 continue;
             }
@@ -292,7 +296,7 @@ impl Addresses {
                 let most = if self.tunnels[number].doubles { 4 } else { 1 };
                 for (bytes, count) in &address.got {
                     let sent = match self.tunnels[number].says {
-                        DatagramSays::Source { .. } => address.sessions,
+                        DatagramSays::Source { .. } | DatagramSays::Notifies { .. } => address.sessions,
                         _ => address.sent.get(bytes).copied().unwrap_or(u64::MAX),
                     };
                     assert!(*count <= sent.saturating_mul(most), "address {index} got one {count} times");
@@ -316,6 +320,9 @@ impl Tunnel {
             DatagramSays::Source { datagrams, bytes: length, .. } => {
                 let mut parts = (0..*datagrams).map(|at| pattern(self.seed, at * *length as u64, *length));
                 parts.any(|part| part == bytes)
+            }
+            DatagramSays::Notifies { .. } => {
+                bytes.split_last_chunk::<8>().is_some_and(|(first, _)| address.sent.contains_key(first))
             }
         };
         assert!(is_right, "address {number} has received what was not for it: {}", trace::shown(bytes));

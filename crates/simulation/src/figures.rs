@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use qssl_core::at::Command;
 use qssl_core::settings::{Authentication, Mode, Pem, Tls};
 use qssl_modem_emulator::PortName;
-use qssl_modem_emulator::network::simulated::Behaviour;
+use qssl_modem_emulator::network::Transport;
+use qssl_modem_emulator::network::simulated::{Behaviour, DatagramBehaviour, DatagramSays};
 
 use crate::Simulation;
 use crate::datagrams::{DatagramTunnel, own};
@@ -256,23 +257,47 @@ pub fn jains_index(mode: Mode, way: Way) -> f64 {
     equality(&mut wiring.start_quietly(), way)
 }
 
-/// Jain's index of bulk transfers up of every kind at once, over 60 s at 115200 baud: three each over TLS, plain TCP, DTLS
-/// and UDP. Datagrams are as long as what a stream sends at once.
-pub fn jains_index_of_kinds(mode: Mode) -> f64 {
-    let stream = near(endless(mode, Way::Up));
-    let mut wiring = wiring(BAUD, Modem::Instant).connect_many(3, &stream).connect_many(3, &stream.plain());
-    for security in [Security::Tls, Security::Plain] {
-        // More than there is room for: what finds none is dropped.
-        let says = || (0..400).map(|number| (millis(250) * number as u32, own(number, CHUNK as usize)));
-        wiring =
-            wiring.datagrams((0..3).fold(DatagramTunnel::new(mode, security), |it, _| it.sender(says())));
-    }
-    let echoed = |sim: &Simulation| {
-        let addresses = sim.addresses.all().iter();
-        addresses.map(|address| address.received.iter().map(Vec::len).sum()).collect::<Vec<usize>>()
+/// Jain's index of bulk transfers of every kind at once, over 60 s at 115200 baud: three each over TLS, plain TCP, DTLS
+/// and UDP.
+pub fn jains_index_of_kinds(mode: Mode, way: Way) -> f64 {
+    let all = |sim: &Simulation| [carried(sim, way), in_datagrams(sim, way)].concat();
+    equality_of(&mut bulk_of_kinds(mode, way, 3).start_quietly(), seconds(60), all)
+}
+
+/// Three bulk transfers each over plain TCP, DTLS and UDP, and so many over TLS. Datagrams are as long as what a stream sends
+/// at once.
+fn bulk_of_kinds(mode: Mode, way: Way, over_tls: usize) -> Wiring {
+    let stream = near(endless(mode, way));
+    let plain = stream.clone().plain();
+    let mut wiring = wiring(BAUD, Modem::Instant).connect_many(over_tls, &stream).connect_many(3, &plain);
+    // More than there is room for: what finds none is dropped.
+    let (datagrams, every) = (400, millis(250));
+    let source = DatagramSays::Source { datagrams, bytes: CHUNK as usize, every };
+    let (sent, server) = match way {
+        Way::Up => (datagrams, DatagramBehaviour::sink()),
+        Way::Down => (1, DatagramBehaviour { says: source, ..DatagramBehaviour::sink() }),
     };
-    let all = |sim: &Simulation| [carried(sim, Way::Up), echoed(sim)].concat();
-    equality_of(&mut wiring.start_quietly(), seconds(60), all)
+    let says = || (0..sent).map(|number| (every * number as u32, own(number, CHUNK as usize)));
+    for security in [Security::Tls, Security::Plain] {
+        let tunnel = DatagramTunnel::new(mode, security).behaviour(server.clone());
+        wiring = wiring.datagrams((0..3).fold(tunnel, |tunnel, _| tunnel.sender(says())));
+    }
+    wiring
+}
+
+/// How many bytes each receiver of datagrams has: the server of each session, or each address.
+fn in_datagrams(sim: &Simulation, way: Way) -> Vec<usize> {
+    match way {
+        Way::Up => {
+            let records = sim.network.records().iter();
+            let sessions = records.filter(|record| record.request.transport == Transport::Udp);
+            sessions.map(|record| record.received_bytes as usize).collect()
+        }
+        Way::Down => {
+            let addresses = sim.addresses.all().iter();
+            addresses.map(|address| address.received.iter().map(Vec::len).sum()).collect()
+        }
+    }
 }
 
 /// Jain's index of what all connections get in 30 s.
@@ -312,52 +337,60 @@ pub struct Sparse {
 
 /// 64 bytes every 500 ms among eleven bulk transfers, at 115200 baud.
 pub fn sparse_among_bulk(mode: Mode, way: Way) -> Sparse {
-    let (bulk, sparse) = match way {
-        Way::Up => (
-            Connection::new(mode).sends(Sends::Pattern(ENDLESS)),
-            Connection::new(mode).sends(Sends::Drip { bytes: 64, every: SPARSE_INTERVAL, total: ENDLESS }),
-        ),
-        Way::Down => (Connection::new(mode).far_end(Behaviour::source(ENDLESS, 7)), Connection::new(mode)),
-    };
-    let with_bulk = |sparse: Option<Connection>| {
-        let wiring = wiring(115_200, Modem::Instant).connect_many(11, &near(bulk.clone()));
-        let wiring = sparse.into_iter().fold(wiring, |wiring, it| wiring.connect(near(it)));
-        let mut sim = wiring.start_quietly();
-        all_open(&mut sim);
-        sim
-    };
-    let mut alone = with_bulk(None);
-    let before: usize = carried(&alone, way).iter().sum();
-    alone.run_for(SPARSE_TIME);
-    let undisturbed = carried(&alone, way).iter().sum::<usize>() - before;
+    sparse_among(&wiring(BAUD, Modem::Instant).connect_many(11, &near(endless(mode, way))), mode, way)
+}
 
-    let mut sim = with_bulk(Some(sparse));
-    let before: usize = carried(&sim, way)[..11].iter().sum();
+/// The same among two bulk transfers over TLS and three each over plain TCP, DTLS and UDP.
+pub fn sparse_among_kinds(mode: Mode, way: Way) -> Sparse {
+    sparse_among(&bulk_of_kinds(mode, way, 2), mode, way)
+}
+
+/// A sparse client over TLS among these.
+fn sparse_among(bulk: &Wiring, mode: Mode, way: Way) -> Sparse {
+    let place = bulk.connections.len();
+    let sparse = match way {
+        Way::Up => {
+            Connection::new(mode).sends(Sends::Drip { bytes: 64, every: SPARSE_INTERVAL, total: ENDLESS })
+        }
+        Way::Down => Connection::new(mode),
+    };
+    let of_bulk = |sim: &Simulation| -> usize {
+        carried(sim, way)[..place].iter().chain(&in_datagrams(sim, way)).sum()
+    };
+    let mut alone = bulk.start_quietly();
+    all_open(&mut alone);
+    let before = of_bulk(&alone);
+    alone.run_for(SPARSE_TIME);
+    let undisturbed = of_bulk(&alone) - before;
+
+    let mut sim = bulk.clone().connect(near(sparse)).start_quietly();
+    all_open(&mut sim);
+    let before = of_bulk(&sim);
     let begin = sim.now;
     let mut waits = Vec::new();
     let rounds = (SPARSE_TIME.as_nanos() / SPARSE_INTERVAL.as_nanos()) as u32;
     for round in 0..rounds {
-        let there = carried(&sim, way)[11];
+        let there = carried(&sim, way)[place];
         let due = match way {
             Way::Up => {
                 // It sends at whole intervals, counted from when it was accepted.
-                let since = sim.clients[11].accepted_at().expect("it is connected");
+                let since = sim.clients[place].accepted_at().expect("it is connected");
                 let spoken =
                     (sim.now.saturating_duration_since(since).as_nanos() / SPARSE_INTERVAL.as_nanos()) as u32;
                 since + SPARSE_INTERVAL * (spoken + 1)
             }
             Way::Down => {
-                sim.fars[11].say(&[b'.'; 64]);
+                sim.fars[place].say(&[b'.'; 64]);
                 sim.now
             }
         };
-        sim.run_until("the sparse bytes arrive", seconds(20), |sim| carried(sim, way)[11] >= there + 64);
+        sim.run_until("the sparse bytes arrive", seconds(20), |sim| carried(sim, way)[place] >= there + 64);
         waits.push(sim.now - due);
         let next = begin + SPARSE_INTERVAL * (round + 1);
         sim.run_for(next.saturating_duration_since(sim.now));
     }
     sim.run_for((begin + SPARSE_TIME).saturating_duration_since(sim.now));
-    let disturbed = carried(&sim, way)[..11].iter().sum::<usize>() - before;
+    let disturbed = of_bulk(&sim) - before;
     waits.sort();
     // Up 64 bytes and the 34 of their dialogue; down the URC of 22 before them and 46 of dialogue, and then the
     // 41 of an empty read.

@@ -77,8 +77,8 @@ pub fn run(args: &DoctorArgs, environment: &Environment) -> anyhow::Result<ExitS
                 undo: Vec::new(),
                 report,
             };
-            let has_tls_options = args.tls != TlsOptions::default();
-            if let Err(failure) = doctor.examine(has_tls_options) {
+            let has_settings = args.tls != TlsOptions::default() || args.config.is_some();
+            if let Err(failure) = doctor.examine(has_settings) {
                 let check = doctor.report.next();
                 doctor.report.failed(check, failure.kind, failure.message, "");
                 doctor.report.skip_rest(tunnel.is_some(), "the modem cannot be asked any more");
@@ -171,11 +171,11 @@ fn number(refusal: &Refusal) -> Option<u16> {
 }
 
 impl Doctor<'_> {
-    fn examine(&mut self, has_tls_options: bool) -> Result<(), Failure> {
+    fn examine(&mut self, has_settings: bool) -> Result<(), Failure> {
         if !self.reach()? {
             return Ok(());
         }
-        self.find_daemons_tunnel(has_tls_options)?;
+        self.find_daemons_tunnel(has_settings)?;
         self.identify()?;
         self.sim()?;
         self.signal()?;
@@ -216,7 +216,7 @@ impl Doctor<'_> {
     }
 
     /// Looks for a daemon's tunnel to the server, or else for one whose clients may name it.
-    fn find_daemons_tunnel(&mut self, has_tls_options: bool) -> Result<(), Failure> {
+    fn find_daemons_tunnel(&mut self, has_settings: bool) -> Result<(), Failure> {
         let Some((server, target)) = self.tunnel.and_then(|it| it.server().zip(it.target.as_ref())) else {
             return Ok(());
         };
@@ -232,7 +232,7 @@ impl Doctor<'_> {
             found = proxies.max_by_key(|tunnel| allows(tunnel));
             self.proxy = found.map(|tunnel| Proxy { name: tunnel.name.clone(), allows: allows(tunnel) });
         }
-        if let Some(tunnel) = found.filter(|_| !has_tls_options) {
+        if let Some(tunnel) = found.filter(|_| !has_settings) {
             self.settings = match tunnel.ssl_context.and_then(SslContextId::new) {
                 Some(context) => SettingsOf::DaemonsTunnel(context),
                 None if self.proxy.is_some() => SettingsOf::Clients,

@@ -267,8 +267,8 @@ fn connections(status: &Status, before: Option<(&Status, Duration)>) -> String {
         let has_own = |of: &Tunnel| of.name == *tunnel && !of.allow_target.is_empty() && !server.is_empty();
         let server = status.tunnels.iter().any(has_own).then(|| format!("→ {server}"));
         let delivered = delivered_bytes.filter(|delivered| delivered < up_bytes);
-        let delivered =
-            delivered.map(|delivered| format!("{} of {} up delivered", size(delivered), size(*up_bytes)));
+        let delivered = delivered
+            .map(|delivered| format!("at least {} of {} up delivered", size(delivered), size(*up_bytes)));
         let facts: Vec<String> = server.into_iter().chain(delivered).collect();
         if !facts.is_empty() {
             let text = facts.join(", ");
@@ -461,7 +461,7 @@ mod tests {
         status.connections.push(far);
         let shown = table(&status, None);
         assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
-        assert!(shown.contains("\n  12345: 998 MB of 999 MB up delivered\n"), "{shown}");
+        assert!(shown.contains("\n  12345: at least 998 MB of 999 MB up delivered\n"), "{shown}");
     }
 
     #[test]
@@ -481,7 +481,7 @@ mod tests {
         let shown = table(&status, None);
         let rows: Vec<&str> = shown.lines().rev().take(3).collect();
         assert_eq!(
-            rows[0], "  13: → tcp://registry.npmjs.example:443, 700 B of 1.5 kB up delivered",
+            rows[0], "  13: → tcp://registry.npmjs.example:443, at least 700 B of 1.5 kB up delivered",
             "{shown}"
         );
         assert!(rows[1].starts_with("13  proxy ") && rows[2].starts_with("12  web "), "{shown}");

@@ -391,8 +391,11 @@ impl Client {
             _ if self.is_session() => self.datagrams_carried(),
             (0, 0) => String::new(),
             (up, down) => {
-                let delivered =
-                    self.delivered_bytes.map_or(String::new(), |bytes| format!(" ({bytes} delivered)"));
+                // The last answer: more may have been acknowledged since then.
+                let delivered = self.delivered_bytes.map_or(String::new(), |bytes| {
+                    let at_least = if bytes < up { "at least " } else { "" };
+                    format!(" ({at_least}{bytes} delivered)")
+                });
                 format!("{} up{delivered}, {down} down, ", counted(up, "byte"))
             }
         };

@@ -572,8 +572,10 @@ impl Relay {
             shared.deadline_passed(&mut self.modem, now);
         }
         self.settle(now);
-        if self.probe.is_some_and(|probe| probe.until <= now) {
-            self.end_probe(false, now);
+        let must_end = matches!(self.ending, Ending::Draining { until } if until <= now);
+        if self.probe.is_some_and(|probe| probe.until <= now || must_end) {
+            self.probe_is_late(now);
+            self.settle(now);
         }
         for index in 0..self.clients.len() {
             self.client_due(ClientId(index), now);
@@ -617,7 +619,7 @@ impl Relay {
                         self.clients.iter().flatten().map(Client::unacknowledged_bytes).sum();
                     let of_plain = match unacknowledged {
                         0 => String::new(),
-                        bytes => format!("; servers have not acknowledged {}", counted(bytes, "byte")),
+                        bytes => format!("; servers may not have acknowledged {}", counted(bytes, "byte")),
                     };
                     log::info!("waiting for {connections} to end (a second signal stops at once){of_plain}");
                 }
@@ -685,7 +687,8 @@ impl Relay {
                 }
             }
             self.reset_unserved(now);
-            if matches!(self.ending, Ending::Draining { .. }) && self.client_count() == 0 {
+            let is_drained = self.client_count() == 0 && self.probe.is_none();
+            if matches!(self.ending, Ending::Draining { .. }) && is_drained {
                 let kind = if self.settings.is_single { self.last_end } else { Kind::Done };
                 self.begin_release(kind, now);
             }
@@ -964,7 +967,7 @@ impl Relay {
     /// Closes a client that has no more to expect.
     fn leave(&mut self, id: ClientId, reason: &str, kind: Kind, now: Instant) {
         self.count_what_is_left(id);
-        let Some(client) = self.remove(id) else { return };
+        let Some(client) = self.remove(id, now) else { return };
         self.actions.push_back(Action::CloseClient(id));
         log::info!("{}", client.account(reason, now));
         self.ended(kind, now);
@@ -981,7 +984,7 @@ impl Relay {
     /// The same with a line of its own in the log.
     fn reset_with(&mut self, id: ClientId, line: &str, kind: Kind, now: Instant) {
         self.count_what_is_left(id);
-        let Some(client) = self.remove(id) else { return };
+        let Some(client) = self.remove(id, now) else { return };
         log::warn!("{line} [{kind}]");
         account_of(&mut self.accounts, client.tunnel()).counters.resets += 1;
         let rest = if client.is_session() { Vec::new() } else { client.rest().to_vec() };
@@ -989,9 +992,9 @@ impl Relay {
         self.ended(kind, now);
     }
 
-    fn remove(&mut self, id: ClientId) -> Option<Client> {
+    fn remove(&mut self, id: ClientId, now: Instant) -> Option<Client> {
         self.waiting.retain(|waiting| *waiting != id);
-        self.probe = self.probe.filter(|probe| probe.client != id);
+        self.leave_probe(id, now);
         let client = self.clients.get_mut(id.0).and_then(Option::take)?;
         if client.is_session() {
             self.over.push((id, client.tunnel().clone()));

@@ -1,9 +1,16 @@
 //! Why a client could not be connected, in one line. For `connect` more is found out: result code 566 stands for a refused
 //! connection and for every TLS failure alike, so a plain TCP connection to the same server is tried, and closed at once.
+//!
+//! ```text
+//!   Asking ──► Opening ──result──► Closing ──answer──► gone
+//!               │    └──number in use: another──► Opening
+//!               └─too late, or the client has left─► Leaving ──closed, or result──► gone
+//! ```
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Client, ClientId, NotOpened, Relay};
+use super::{Action, ClientId, NotOpened, Relay};
+use crate::at::answers::{Answer, SocketState, SocketStatus};
 use crate::at::{AccessMode, Command, CommandSet, IdSet, ResultCode, Security, SocketId};
 use crate::counted;
 use crate::error::Kind;
@@ -11,38 +18,65 @@ use crate::failure::Failure;
 use crate::modem::{CommandOutcome, OpenFailure, UserAnswer, UserCommand};
 use crate::settings::Server;
 
-/// A plain TCP connection that is being tried for a client whose TLS connection failed.
+/// A plain TCP connection that is tried for a client whose TLS connection failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// The client, which still waits for the result.
-    pub client: ClientId,
-    /// The AT+QIOPEN.
+    stage: ProbeStage,
+    /// The command that was sent last.
     command: UserCommand,
-    /// Its number.
-    socket: SocketId,
-    /// The numbers that were tried, this one among them: another program uses the others.
-    tried: IdSet,
-    /// When it counts as failed.
+    /// The numbers that other programs use, as far as is known, and those that were tried.
+    taken: IdSet,
+    /// Until when the answer is waited for.
     pub until: Instant,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ProbeStage {
+    /// AT+QISTATE? was sent: only the module knows which plain connections others have.
+    Asking(ClientId),
+    /// AT+QIOPEN was sent with this number. The client waits for the result.
+    Opening(ClientId, SocketId),
+    /// AT+QICLOSE was sent: nobody waits for the result any more, but it may still come.
+    Leaving(SocketId),
+    /// AT+QICLOSE was sent after the result.
+    Closing,
 }
 
 impl Relay {
     /// Begins to find out why; `false` if that is not worth while.
-    pub(super) fn begin_probe(&mut self, client: ClientId, failure: &OpenFailure, now: Instant) -> bool {
+    pub(super) fn begin_probe(&mut self, id: ClientId, failure: &OpenFailure, now: Instant) -> bool {
         if !self.settings.is_single || *failure != OpenFailure::Code(ResultCode::CONNECT_FAILED) {
             return false;
         }
-        let is_tls_stream =
-            |client: &&Client| client.tunnel().tls().is_some() && !client.tunnel().carries_datagrams();
-        self.get(client).is_some_and(|client| is_tls_stream(&client))
-            && self.probe_by_another(client, IdSet::empty(), now + PROBE_LIMIT, now)
+        let Some(client) = self.get(id) else { return false };
+        if client.tunnel().tls().is_none() || client.tunnel().carries_datagrams() {
+            return false;
+        }
+        let stage = ProbeStage::Asking(id);
+        self.probe_says(Command::line("AT+QISTATE?"), stage, IdSet::empty(), now + PROBE_LIMIT, now)
     }
 
-    /// Tries it with another number than these. Returns whether there is one.
-    fn probe_by_another(&mut self, id: ClientId, mut tried: IdSet, until: Instant, now: Instant) -> bool {
+    /// Sends a command of the probe. Returns whether that is possible.
+    fn probe_says(
+        &mut self,
+        command: Command,
+        stage: ProbeStage,
+        taken: IdSet,
+        until: Instant,
+        now: Instant,
+    ) -> bool {
+        // As a line it is about none of the sockets that clients have.
+        let command = self.modem.command(Command::line(command.to_string()), now);
+        self.probe = command.map(|command| Probe { stage, command, taken, until });
+        self.probe.is_some()
+    }
+
+    /// Tries it with a number that is not taken. Returns whether there is one.
+    fn open_probe(&mut self, id: ClientId, mut taken: IdSet, until: Instant, now: Instant) -> bool {
         let settings = &self.settings.modem;
-        let is_left = |id: &SocketId| settings.sockets.contains(id.index()) && !tried.contains(id.index());
-        // The highest first, which few programs reach. Only the module knows which plain connections others have.
+        let is_left = |id: &SocketId| settings.sockets.contains(id.index()) && !taken.contains(id.index());
+        // The highest first, which few programs reach.
         let best = SocketId::all().filter(is_left).max_by_key(|id| (self.modem.is_free(*id), *id));
         let (Some(socket), Some(client)) = (best, self.get(id)) else { return false };
         let open = Command::Open {
@@ -54,50 +88,102 @@ impl Relay {
             mode: AccessMode::Buffer,
             patience: Duration::ZERO,
         };
-        tried.insert(socket.index());
-        // As a line it is about none of the sockets that clients have.
-        let Some(command) = self.modem.command(Command::line(open.to_string()), now) else { return false };
-        self.probe = Some(Probe { client: id, command, socket, tried, until });
-        true
+        taken.insert(socket.index());
+        self.probe_says(open, ProbeStage::Opening(id, socket), taken, until, now)
     }
 
-    /// The modem has answered AT+QIOPEN itself. Returns whether it was ours.
+    fn close_probe(&mut self, socket: SocketId, stage: ProbeStage, now: Instant) {
+        let close = Command::Close { set: CommandSet::Ip, socket, timeout_seconds: Some(0) };
+        self.probe_says(close, stage, IdSet::empty(), now + PROBE_CLOSE_LIMIT, now);
+    }
+
+    /// The modem has answered a command. Returns whether it was the probe's.
     pub(super) fn probe_answered(&mut self, id: UserCommand, answer: &UserAnswer, now: Instant) -> bool {
         let Some(probe) = self.probe.filter(|probe| probe.command == id) else { return false };
-        match &answer.outcome {
-            Some(CommandOutcome::Ok) => {}
-            Some(CommandOutcome::Refused(refusal)) => self.probe_failed(probe, refusal.result_code(), now),
-            _ => self.end_probe(false, now),
+        match (probe.stage, &answer.outcome) {
+            (ProbeStage::Asking(client), Some(CommandOutcome::Ok | CommandOutcome::Refused(_))) => {
+                let mut taken = IdSet::empty();
+                let statuses = SocketStatus::all(&answer.lines);
+                for status in statuses.filter(|status| status.state != SocketState::Free) {
+                    taken.insert(status.id.index());
+                }
+                if !self.open_probe(client, taken, probe.until, now) {
+                    self.end_probe(client, false, now);
+                }
+            }
+            (ProbeStage::Asking(client), _) => self.end_probe(client, false, now),
+            (ProbeStage::Opening(..), Some(CommandOutcome::Ok)) => {}
+            (ProbeStage::Opening(client, _), Some(CommandOutcome::Refused(refusal))) => {
+                // A refusal without a code may mean that the number is in use.
+                let code = refusal.result_code().unwrap_or(ResultCode::IDENTITY_IN_USE);
+                self.probe = None;
+                self.probe_failed(client, probe, code, now);
+            }
+            (ProbeStage::Opening(client, socket), _) => {
+                self.close_probe(socket, ProbeStage::Leaving(socket), now);
+                self.end_probe(client, false, now);
+            }
+            // A module that refuses it may still report the result.
+            (ProbeStage::Leaving(_), outcome) if *outcome != Some(CommandOutcome::Ok) => {}
+            (ProbeStage::Leaving(_) | ProbeStage::Closing, _) => self.probe = None,
         }
         true
     }
 
     /// The plain TCP connection came to be, or not. Returns whether it was ours.
     pub(super) fn probe_opened(&mut self, id: SocketId, result: u16, now: Instant) -> bool {
-        let Some(probe) = self.probe.filter(|probe| probe.socket == id) else { return false };
-        // A number in use is another program's, and must not be closed.
-        if ResultCode(result) != ResultCode::IDENTITY_IN_USE {
-            let close = Command::Close { set: CommandSet::Ip, socket: id, timeout_seconds: Some(0) };
-            self.modem.command(Command::line(close.to_string()), now);
+        let Some(probe) = self.probe else { return false };
+        let (ProbeStage::Opening(_, socket) | ProbeStage::Leaving(socket)) = probe.stage else {
+            return false;
+        };
+        if socket != id {
+            return false;
         }
-        match result {
-            0 => self.end_probe(true, now),
-            result => self.probe_failed(probe, Some(ResultCode(result)), now),
+        let code = ResultCode(result);
+        self.probe = None;
+        // A number in use is another program's, and must not be closed.
+        if code != ResultCode::IDENTITY_IN_USE {
+            self.close_probe(socket, ProbeStage::Closing, now);
+        }
+        match probe.stage {
+            ProbeStage::Opening(client, _) if result == 0 => self.end_probe(client, true, now),
+            ProbeStage::Opening(client, _) => self.probe_failed(client, probe, code, now),
+            _ => {}
         }
         true
     }
 
-    fn probe_failed(&mut self, probe: Probe, code: Option<ResultCode>, now: Instant) {
-        // A refusal without a code may mean that as well.
-        let may_be_in_use = code.is_none_or(|code| code == ResultCode::IDENTITY_IN_USE);
-        if !may_be_in_use || !self.probe_by_another(probe.client, probe.tried, probe.until, now) {
-            self.end_probe(false, now);
+    fn probe_failed(&mut self, client: ClientId, probe: Probe, code: ResultCode, now: Instant) {
+        let is_in_use = code == ResultCode::IDENTITY_IN_USE;
+        if !is_in_use || !self.open_probe(client, probe.taken, probe.until, now) {
+            self.end_probe(client, false, now);
+        }
+    }
+
+    /// The client of the probe waits no more. A connection that is not open yet is closed all the same.
+    pub(super) fn leave_probe(&mut self, id: ClientId, now: Instant) {
+        match self.probe.map(|probe| probe.stage) {
+            Some(ProbeStage::Asking(client)) if client == id => self.probe = None,
+            Some(ProbeStage::Opening(client, socket)) if client == id => {
+                self.close_probe(socket, ProbeStage::Leaving(socket), now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The answer did not come in time.
+    pub(super) fn probe_is_late(&mut self, now: Instant) {
+        match self.probe.map(|probe| probe.stage) {
+            Some(ProbeStage::Asking(client) | ProbeStage::Opening(client, _)) => {
+                self.leave_probe(client, now);
+                self.end_probe(client, false, now);
+            }
+            _ => self.probe = None,
         }
     }
 
     /// The client is given the reason.
-    pub(super) fn end_probe(&mut self, is_reachable: bool, now: Instant) {
-        let Some(Probe { client: id, .. }) = self.probe.take() else { return };
+    fn end_probe(&mut self, id: ClientId, is_reachable: bool, now: Instant) {
         let (reason, kind) = match is_reachable {
             true => ("the TLS handshake failed".to_owned(), Kind::TlsFailed),
             false => (cause(&OpenFailure::Code(ResultCode::CONNECT_FAILED)), Kind::ConnectFailed),
@@ -193,6 +279,9 @@ const CAUSE_CHARACTERS_MIN: usize = 24;
 
 /// How long a plain TCP connection may take; TLS has been tried before it.
 const PROBE_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long its close may take, and a result that comes late.
+const PROBE_CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

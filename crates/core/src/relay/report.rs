@@ -178,8 +178,8 @@ pub struct Connection {
     pub age_seconds: f64,
     /// Payload from the client that the module has taken.
     pub up_bytes: u64,
-    /// What of that the server has acknowledged, as last asked. `None`: it was not asked yet, or the connection is TLS, of
-    /// which no module tells it.
+    /// What of that the server has acknowledged at least: the module's last answer, up to 30 s old. `None`: it was not asked
+    /// yet, or the connection is TLS, of which no module tells it.
     pub delivered_bytes: Option<u64>,
     /// Payload to the client.
     pub down_bytes: u64,

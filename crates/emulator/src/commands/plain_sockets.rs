@@ -30,6 +30,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         ("QICLOSE", Kind::Test) => line("+QICLOSE: (0-11),(0-65535)"),
         ("QICLOSE", Kind::Write(list)) => modem.close_named(Service::Plain, list, call),
         ("QISTATE", Kind::Test) => ok(),
+        ("QISTATE", _) if modem.config.quirks.plain_sockets_unlisted => ok(),
         ("QISTATE", Kind::Read | Kind::Execute) => modem.states(modem.sockets(Service::Plain)),
         ("QISTATE", Kind::Write(list)) => modem.plain_states(list),
         // The MQTT client of the other program is connected.

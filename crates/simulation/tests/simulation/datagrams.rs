@@ -153,6 +153,44 @@ fn a_day_of_messages_goes_on_over_lost_data_sessions() {
     }
 }
 
+/// A day of CoAP's observe. The client registers with one datagram, and the server sends a notification each five minutes.
+/// Five times the client gets another address, and registers again. The server gives up each registration after five hours.
+#[test]
+fn a_day_of_notifications_goes_to_the_address_that_has_registered() {
+    let notifications = 60;
+    let says = DatagramSays::Notifies { datagrams: notifications, every: seconds(300) };
+    let registers = [0, 4, 8, 13, 17, 20].map(|hour| seconds(60 + hour * 3_600));
+    let end = seconds(24 * 3_600 + 30);
+    // It has lost its address a while before it notices.
+    let loses = registers[1..].iter().map(|at| *at - seconds(30)).chain([end]);
+    for (mode, security) in kinds() {
+        let mut tunnel = DatagramTunnel::new(mode, security)
+            .behaviour(DatagramBehaviour { says: says.clone(), ..DatagramBehaviour::sink() })
+            .limits(|limits| limits.idle_timeout = seconds(3_600));
+        let mut expected = Vec::new();
+        for (number, (at, gone_at)) in registers.into_iter().zip(loses.clone()).enumerate() {
+            let registration = own(number as u64, 40);
+            let times = (0..notifications).filter(|passed| at + seconds(300) * (*passed as u32) < gone_at);
+            expected
+                .push(times.map(|it| [&registration[..], &it.to_be_bytes()].concat()).collect::<Vec<_>>());
+            tunnel = tunnel.sender([(at, registration)]);
+            tunnel.addresses[number].gone_at = Some(gone_at);
+        }
+        let mut sim = Wiring::eg800q().datagrams(tunnel).start_quietly();
+        sim.run_for(end);
+        for (address, expected) in sim.addresses.all().iter().zip(&expected) {
+            assert!(address.received == *expected, "{mode:?}, {security:?}: {}", address.received.len());
+            assert_eq!(address.sessions, 1, "{mode:?}, {security:?}");
+        }
+        let delivered: usize = expected.iter().map(Vec::len).sum();
+        // The last registration has a client until the end.
+        let undelivered = expected[..5].iter().map(|it| notifications - it.len() as u64).sum();
+        assert_eq!(dropped(&sim), Dropped { undelivered, ..Dropped::default() }, "{mode:?}, {security:?}");
+        assert_eq!(counted(&sim).down, delivered as u64);
+        assert_eq!(in_use(&sim), 1, "what the server has given up is closed");
+    }
+}
+
 /// Many sessions, some at once; and what is held at the end. `./check --long` has 100,000 of each kind.
 #[test]
 fn sessions_leave_nothing_behind() {

@@ -141,26 +141,60 @@ fn the_cause_of_a_failed_open_is_looked_for_by_a_number_that_is_ours_and_free() 
         ours.insert(number);
         ours
     };
+    // Where the module shows what is in use, and where it does not.
     let cases = [
-        (IdSet::first(12), &["AT+QIOPEN=1,11,", "AT+QIOPEN=1,10,"][..]),
-        (IdSet::first(4), &["AT+QIOPEN=1,3,", "AT+QIOPEN=1,2,"]),
-        (only(5), &["AT+QIOPEN=1,5,"]),
-        (only(3), &["AT+QIOPEN=1,3,"]),
+        (IdSet::first(12), &["AT+QIOPEN=1,10,"][..], &["AT+QIOPEN=1,11,", "AT+QIOPEN=1,10,"][..]),
+        (IdSet::first(4), &["AT+QIOPEN=1,2,"], &["AT+QIOPEN=1,3,", "AT+QIOPEN=1,2,"]),
+        (only(5), &["AT+QIOPEN=1,5,"], &["AT+QIOPEN=1,5,"]),
+        (only(3), &[], &["AT+QIOPEN=1,3,"]),
     ];
-    for ((ours, tried), is_at_once) in cases.into_iter().flat_map(|case| [(case, false), (case, true)]) {
+    let cases = cases
+        .into_iter()
+        .flat_map(|(ours, shown, hidden)| [(ours, false, shown), (ours, true, hidden)])
+        .flat_map(|case| [(case, false), (case, true)]);
+    for ((ours, is_hidden, tried), is_at_once) in cases {
         let refused = Opening::Fails(seconds(1), OpenFailure::Refused);
-        let mut wiring = Wiring::new()
+        let quirks = |modem: &mut qssl_modem_emulator::Config| {
+            modem.quirks.used_socket_refused_at_once = is_at_once;
+            modem.quirks.plain_sockets_unlisted = is_hidden;
+        };
+        let wiring = failing(refused).modem(quirks).settings(|modem| modem.sockets = ours);
+        let mut sim = wiring
             .typed_before(b"AT+QIACT=1\r")
             .typed_before(b"AT+QIOPEN=1,3,\"TCP\",\"elsewhere.example\",443,0,1\r")
             .typed_before(b"AT+QIOPEN=1,11,\"TCP\",\"elsewhere.example\",443,0,1\r")
-            .modem(|modem| modem.quirks.used_socket_refused_at_once = is_at_once)
-            .settings(|modem| modem.sockets = ours)
-            .connect(Connection::new(Mode::Push).opening(refused));
-        wiring.is_single = true;
-        let mut sim = wiring.start();
+            .start();
         sim.run_until("the process ends", seconds(60), |sim| sim.stopped.is_some());
         assert_eq!(sim.modem.plain_sockets_in_use(), [3, 11], "{tried:?}: they are another program's");
         assert_eq!(sim.said("AT+QIOPEN="), tried.len(), "{tried:?}");
         assert!(tried.iter().all(|open| sim.said(open) == 1), "{tried:?}");
+    }
+}
+
+/// A process with one client, as `connect`, to a server to which connections are opened in this way.
+fn failing(opening: Opening) -> Wiring {
+    let mut wiring = Wiring::new().connect(Connection::new(Mode::Push).at(seconds(5)).opening(opening));
+    wiring.is_single = true;
+    wiring
+}
+
+/// The plain connection that is tried after 566 may come to be when nobody waits for it any more. It once stayed open.
+#[test]
+fn a_connection_that_comes_to_be_too_late_is_closed() {
+    let opens = |time| failing(Opening::Opens(time)).fault(seconds(4), Fault::FailOpen(566));
+    let keeps_opening = |wiring: Wiring| wiring.modem(|modem| modem.quirks.close_of_opening_refused = true);
+    let mut leaves = opens(seconds(60));
+    leaves.connections[0].client.leaves = Leaves::After(seconds(8));
+    for (name, wiring, closes, outcome) in [
+        ("in time", opens(seconds(3)), 1, Outcome::Reset),
+        ("later than anybody waits", opens(seconds(60)), 1, Outcome::Reset),
+        ("the client has left", leaves, 1, Outcome::Left),
+        ("it cannot be closed while it is opened", keeps_opening(opens(seconds(23))), 2, Outcome::Reset),
+    ] {
+        let mut sim = wiring.start();
+        sim.run_until("the process ends", seconds(60), |sim| sim.stopped.is_some());
+        assert_eq!(sim.outcome(0), Some(outcome), "{name}");
+        assert_eq!((sim.said("AT+QIOPEN="), sim.said("AT+QICLOSE=")), (1, closes), "{name}");
+        assert_eq!(sim.modem.plain_sockets_in_use(), [0_u8; 0], "{name}");
     }
 }

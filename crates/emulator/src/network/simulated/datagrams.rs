@@ -52,6 +52,13 @@ pub enum DatagramSays {
         /// From one to the next; zero sends all at once.
         every: Duration,
     },
+    /// The first datagram that it receives, with the number of each behind it in eight bytes: what CoAP calls observe.
+    Notifies {
+        /// How many datagrams, the first at once.
+        datagrams: u64,
+        /// From one to the next.
+        every: Duration,
+    },
 }
 
 impl DatagramPlan {
@@ -121,8 +128,8 @@ struct Peer {
     plan: DatagramPlan,
     draws: u64,
     said: u64,
-    /// When it received its first datagram.
-    started_at: Option<Instant>,
+    /// Its first datagram, and when it received it.
+    first: Option<(Instant, Vec<u8>)>,
 }
 
 /// Datagrams of one direction by the time of their arrival, and in the order of their sending. The address is the
@@ -215,7 +222,7 @@ impl DatagramLink {
         while let Some((from, bytes)) = self.up.take(now) {
             record.received_bytes += bytes.len() as u64;
             let Some(peer) = self.peers.get_mut(&from) else { continue };
-            peer.started_at.get_or_insert(now);
+            peer.first.get_or_insert_with(|| (now, bytes.clone()));
             if peer.plan.behaviour.says == DatagramSays::Echo {
                 record.said_bytes += bytes.len() as u64;
                 for arrives in peer.arrivals(now) {
@@ -260,7 +267,7 @@ impl DatagramLink {
 
 impl Peer {
     fn new(plan: DatagramPlan) -> Peer {
-        Peer { plan, draws: 0, said: 0, started_at: None }
+        Peer { plan, draws: 0, said: 0, first: None }
     }
 
     /// When a datagram that is sent now arrives: not at all if it is lost, or twice.
@@ -283,17 +290,28 @@ impl Peer {
         drawn % 1_000 < of_1000.into()
     }
 
-    /// When the next datagram of a source is due.
+    /// When the next datagram is due that answers none.
     fn next_of_source(&self) -> Option<Instant> {
-        let DatagramSays::Source { datagrams, every, .. } = self.plan.behaviour.says else { return None };
+        let (DatagramSays::Source { datagrams, every, .. } | DatagramSays::Notifies { datagrams, every }) =
+            self.plan.behaviour.says
+        else {
+            return None;
+        };
         let passed = u32::try_from(self.said).unwrap_or(u32::MAX);
-        let started_at = self.started_at.filter(|_| self.said < datagrams)?;
+        let (started_at, _) = self.first.as_ref().filter(|_| self.said < datagrams)?;
         started_at.checked_add(every.checked_mul(passed)?)
     }
 
     fn next_part(&mut self) -> Vec<u8> {
-        let DatagramSays::Source { bytes, .. } = self.plan.behaviour.says else { return Vec::new() };
-        let part = pattern(self.plan.behaviour.seed, self.said * bytes as u64, bytes);
+        let part = match (&self.plan.behaviour.says, &self.first) {
+            (DatagramSays::Source { bytes, .. }, _) => {
+                pattern(self.plan.behaviour.seed, self.said * *bytes as u64, *bytes)
+            }
+            (DatagramSays::Notifies { .. }, Some((_, first))) => {
+                [&first[..], &self.said.to_be_bytes()].concat()
+            }
+            _ => Vec::new(),
+        };
         self.said += 1;
         part
     }

@@ -92,7 +92,8 @@ fn draw_sender(first: u64, chance: &mut Chance) -> Sender {
         says.push((at, draw_datagram(first.wrapping_add(number), chance)));
         at += Duration::from_millis(chance.below(pause + 1));
     }
-    Sender { says, blocks_one_of: if chance.once_in(5) { chance.within(2..=6) } else { 0 } }
+    let blocks_one_of = if chance.once_in(5) { chance.within(2..=6) } else { 0 };
+    Sender { says, blocks_one_of, ..Sender::default() }
 }
 
 fn draw_datagram(number: u64, chance: &mut Chance) -> Vec<u8> {
