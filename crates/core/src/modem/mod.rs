@@ -637,6 +637,12 @@ impl Modem {
         self.run(now);
     }
 
+    /// Since when the open of this socket waits for a port that it can have to itself; `None`: it does not, or has left.
+    pub(crate) fn open_due_since(&self, id: SocketId) -> Option<Instant> {
+        let socket = &self.sockets[id.index()];
+        (self.is_for_stream(id) && socket.open_is_to_leave()).then(|| socket.opening_since())
+    }
+
     /// Whether no connection of ours has this number, and none of another program as far as is known.
     pub(crate) fn is_free(&self, id: SocketId) -> bool {
         self.sockets[id.index()].is_free()

@@ -426,7 +426,7 @@ impl Modem {
         })
     }
 
-    fn is_for_stream(&self, id: SocketId) -> bool {
+    pub(super) fn is_for_stream(&self, id: SocketId) -> bool {
         self.sockets[id.index()].mode() == Some(Mode::Transparent)
     }
 

@@ -194,6 +194,8 @@ pub(super) struct View {
     pub is_draining: bool,
     /// What it has not read hides that the module no longer pushes, so that all others wait for it.
     pub hides_relief: bool,
+    /// Since when the open of its socket waits for a port to have to itself.
+    pub open_due_since: Option<Instant>,
 }
 
 impl Client {
@@ -306,6 +308,14 @@ impl Client {
     fn attached(&self) -> Option<&Attached> {
         match &self.state {
             ClientState::Opening(attached) | ClientState::Open(attached) => Some(attached),
+            _ => None,
+        }
+    }
+
+    /// The socket that is being opened for it.
+    pub fn opening(&self) -> Option<SocketId> {
+        match &self.state {
+            ClientState::Opening(attached) => Some(attached.socket),
             _ => None,
         }
     }
@@ -700,7 +710,11 @@ impl Client {
             .filter(|_| listens && !self.has_finished())
             .and_then(|since| limit(since, limits.first_byte_timeout, Limit::FirstByte));
         let by_state = match &self.state {
-            ClientState::Silent | ClientState::Opening(_) => None,
+            ClientState::Silent => None,
+            // It has a socket, but no port to be its stream: that may carry another for hours.
+            ClientState::Opening(_) => {
+                view.open_due_since.and_then(|since| limit(since, limits.queue_timeout, Limit::Queue))
+            }
             ClientState::Waiting => limit(self.since, limits.queue_timeout, Limit::Queue),
             // Its upload goes out first, for as long as that moves.
             ClientState::Open(Attached { carried, .. }) if self.has_finished() && carried.is_sending => {

@@ -953,6 +953,7 @@ impl Relay {
         View {
             is_draining: self.ending != Ending::Not,
             hides_relief: socket.is_some_and(|socket| self.modem.holds_up_its_relief(socket)),
+            open_due_since: client.opening().and_then(|socket| self.modem.open_due_since(socket)),
         }
     }
 

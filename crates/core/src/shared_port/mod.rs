@@ -786,7 +786,7 @@ impl SharedPort {
 const FIRST: usize = 0;
 
 /// The most that is read at once, in bytes.
-pub(crate) const READ_BYTES: usize = 4 * 1024;
+pub(crate) const READ_BYTES: usize = 2 * 1024;
 
 /// A line of the dialogue passed, while the line belonged to no channel.
 fn record(modem: &mut Modem, side: Side, line: &[u8], now: Instant) {

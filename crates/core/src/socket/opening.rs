@@ -291,6 +291,11 @@ impl Socket {
         self.phase = Phase::Opening(Opening::new());
     }
 
+    /// Whether its open has not left yet.
+    pub fn open_is_to_leave(&self) -> bool {
+        self.opening().is_some_and(|opening| opening.stage == OpenStage::Due && opening.deadline.is_none())
+    }
+
     /// Whether the result of its open is to come by URC.
     pub fn awaits_open(&self) -> bool {
         self.opening().is_some_and(|opening| matches!(opening.stage, OpenStage::Awaited { .. }))

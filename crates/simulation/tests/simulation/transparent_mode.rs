@@ -631,3 +631,22 @@ fn a_server_that_echoes_words_of_ends_in_bulk_keeps_its_stream() {
         }
     }
 }
+
+/// Its open never left, and the time of waiting had ended with the socket that it got.
+#[test]
+fn a_client_that_comes_while_a_stream_is_left_waits_no_longer_than_the_queue_timeout() {
+    for comes in (5_000..8_000).step_by(100) {
+        let visit = |at| Connection::new(Mode::Transparent).at(millis(at));
+        let short = visit(5_000).far_end(Behaviour::source(100, 5));
+        let patient =
+            |at| visit(at).limits(|limits| limits.queue_timeout = seconds(5)).far_end(Behaviour::sink());
+        let mut sim = Wiring::eg800q()
+            .uart(115_200)
+            .connect(short)
+            .connect(patient(comes).leaves(Leaves::After(seconds(500))))
+            .connect(patient(comes + 10))
+            .start();
+        sim.run_until("one of them is turned away", seconds(40), |sim| sim.outcome(2).is_some());
+        assert_eq!(sim.outcome(2), Some(Outcome::Reset), "came at {comes} ms");
+    }
+}

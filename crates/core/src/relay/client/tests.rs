@@ -161,7 +161,7 @@ fn what_is_written_comes_from_the_socket_as_long_as_there_is_one() {
 fn each_state_has_its_own_limit_of_time() {
     let start = now();
     let at = |second| start + Duration::from_secs(second);
-    let view = View { is_draining: false, hides_relief: false };
+    let view = View { is_draining: false, hides_relief: false, open_due_since: None };
     for (state, closed, second, limit) in [
         ("waiting", false, 30, Limit::Queue),
         ("open", true, 60, Limit::HalfClosed),
@@ -191,7 +191,7 @@ fn each_state_has_its_own_limit_of_time() {
 fn a_limit_holds_only_once_it_is_known_that_nothing_has_moved() {
     let start = now();
     let at = |second| start + Duration::from_secs(second);
-    let view = View { is_draining: false, hides_relief: false };
+    let view = View { is_draining: false, hides_relief: false, open_due_since: None };
     let mut slow = client("ending", start);
     assert_eq!(slow.due(view, at(60)), ClientEffect::Ask);
     slow.down_bytes = 1000;
@@ -209,7 +209,7 @@ fn a_client_that_does_not_read_holds_up_others_for_a_second_where_it_hides_their
     client.set_holds_up_port(true, start);
     client.set_holds_up_port(true, at(1));
     client.queue(0, at(1));
-    let view = |hides_relief| View { is_draining: false, hides_relief };
+    let view = |hides_relief| View { is_draining: false, hides_relief, open_due_since: None };
     assert_eq!(client.due(view(false), at(1)), ClientEffect::Nothing);
     assert_eq!(client.due(view(true), at(1)), ClientEffect::Over(Limit::HoldsUp), "since it was first seen");
     client.set_holds_up_port(false, at(1));
@@ -219,7 +219,7 @@ fn a_client_that_does_not_read_holds_up_others_for_a_second_where_it_hides_their
 #[test]
 fn a_half_closed_client_is_looked_for_less_and_less_often() {
     let start = now();
-    let view = View { is_draining: false, hides_relief: false };
+    let view = View { is_draining: false, hides_relief: false, open_due_since: None };
     let mut client = client("opening", start);
     client.finished(start);
     let mut pauses = Vec::new();
@@ -370,7 +370,7 @@ fn a_session_ends_when_it_is_idle_and_soon_when_the_process_is_to_end_and_nothin
     client.attached_to(socket(), now);
     client.opened();
     for (is_draining, limit, after) in [(false, Limit::Idle, 60), (true, Limit::ShuttingDown, 1)] {
-        let view = View { is_draining, hides_relief: false };
+        let view = View { is_draining, hides_relief: false, open_due_since: None };
         let due = now + Duration::from_secs(after);
         assert_eq!(client.deadline(view), Some(due));
         assert_eq!(client.due(view, due), ClientEffect::Over(limit));
