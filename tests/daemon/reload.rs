@@ -48,6 +48,12 @@ fn a_changed_tunnel_serves_new_clients_under_new_settings_at_the_same_address() 
     echo(&mut old, b"push still");
     daemon.wait_for("+QSSLCFG=\"alpn\",1,\"h2\"");
     assert_eq!(daemon.status().tunnels[0].mode, "buffer");
+    // Under both settings it is one tunnel.
+    daemon.wait_until("the old client is in its row", |status| {
+        let tunnel = &status.tunnels[0];
+        let counters = (tunnel.counters.accepted, tunnel.counters.opens, tunnel.counters.up_bytes);
+        counters == (2, 2, 20) && tunnel.clients.get("open") == Some(&1)
+    });
 }
 
 /// A client that has named its target gets that or nothing, and only if it still may.
@@ -205,7 +211,7 @@ fn while_draining_nothing_is_reloaded() {
     let mut client = connect(daemon.address());
     echo(&mut client, b"before");
     daemon.signal(rustix::process::Signal::TERM);
-    daemon.wait_for("draining 1 connection ");
+    daemon.wait_for("waiting for 1 connection to end");
     daemon.rewrite(&tunnel("other", ""), "");
     daemon.reload("ignoring SIGHUP: draining");
     echo(&mut client, b"still served");

@@ -24,7 +24,7 @@ fn sigterm_without_clients_ends_at_once_and_closes_the_data_session() {
     let log = tunnel.ends_with(0);
     assert!(log.contains("AT+QIDEACT=1"), "the session was ours: {log}");
     assert!(log.contains("SIGTERM: stopping"), "{log}");
-    assert!(!log.contains("draining"), "there is nothing to drain: {log}");
+    assert!(!log.contains("waiting for"), "there is nothing to drain: {log}");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn sigterm_lets_a_client_finish() {
     let (mut client, address) = (connect(tunnel.address()), tunnel.address());
     echo(&mut client, b"ping");
     tunnel.signal(Signal::TERM);
-    tunnel.wait_for("draining 1 connection");
+    tunnel.wait_for("waiting for 1 connection to end");
     echo(&mut client, b"ping");
     assert!(TcpStream::connect(address).is_err(), "new clients are refused while draining");
     echo(&mut client, b"ping");
@@ -82,7 +82,7 @@ fn a_second_signal_cuts() {
         let mut client = connect(tunnel.address());
         echo(&mut client, b"ping");
         tunnel.signal(signal);
-        tunnel.wait_for("draining 1 connection");
+        tunnel.wait_for("waiting for 1 connection to end");
         tunnel.signal(signal);
         assert_eq!(read_to_end(&mut client).2, Ended::Reset);
         assert_eq!(tunnel.wait().0, expected);
@@ -96,7 +96,7 @@ fn listen_ends_with_its_terminal() {
     let mut client = connect(tunnel.address());
     echo(&mut client, b"ping");
     tunnel.signal(Signal::HUP);
-    tunnel.wait_for("draining 1 connection");
+    tunnel.wait_for("waiting for 1 connection to end");
     echo(&mut client, b"ping");
     drop(client);
     tunnel.ends_with(0);
@@ -148,7 +148,7 @@ fn what_is_still_moving_on_several_connections_goes_on_to_its_end() {
             client.peek(&mut [0]).expect("the server sends");
         }
         tunnel.signal(Signal::TERM);
-        tunnel.wait_for("draining 6 connections");
+        tunnel.wait_for("waiting for 6 connections to end");
         let reading = clients.into_iter().map(|mut client| {
             std::thread::spawn(move || {
                 let seen = read_to_end(&mut client);

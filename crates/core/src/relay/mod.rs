@@ -726,7 +726,7 @@ impl Relay {
                 let Some(client) = self.clients[id.0].as_mut() else { return };
                 client.opened();
                 self.actions.push_back(Action::ClientOpened(id));
-                account_of(&mut self.accounts, client.tunnel()).opened();
+                account_of(&mut self.accounts, client.tunnel()).opened(client.tunnel());
                 let seconds = client.age(now).as_secs_f64();
                 log::info!("{}: open after {seconds:.1} s, socket {socket}", client.between());
             }

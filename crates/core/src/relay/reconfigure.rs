@@ -31,8 +31,10 @@ impl Relay {
         }
         for tunnel in &mut new.tunnels {
             // A tunnel that was changed and is changed back while a client holds it is the same again.
-            if let Some(unchanged) = self.accounts.iter().find(|account| account.tunnel == *tunnel) {
-                *tunnel = unchanged.tunnel.clone();
+            let held = self.clients.iter().flatten().map(|client| client.tunnel());
+            let mut known = self.settings.tunnels.iter().chain(held);
+            if let Some(unchanged) = known.find(|known| *known == tunnel).cloned() {
+                *tunnel = unchanged;
             }
         }
         let mut modem = new.modem.clone();
@@ -83,14 +85,19 @@ impl Relay {
         }
     }
 
-    /// The configured tunnels come first. Others are kept as long as a client holds them.
+    /// The configured tunnels come first, each with what it did under earlier settings. Others are kept as long as they have
+    /// clients.
     fn rearrange_accounts(&mut self) {
         let mut old = std::mem::take(&mut self.accounts);
         for tunnel in &self.settings.tunnels {
-            let known = old.iter().position(|account| Arc::ptr_eq(&account.tunnel, tunnel));
-            self.accounts.push(known.map_or_else(|| Account::new(tunnel), |index| old.swap_remove(index)));
+            let known = old.iter().position(|account| account.tunnel.name == tunnel.name);
+            let account = known.map(|index| old.swap_remove(index).moves_to(tunnel));
+            self.accounts.push(account.unwrap_or_else(|| Account::new(tunnel)));
         }
-        old.retain(|account| Arc::strong_count(&account.tunnel) > 1);
+        let has_clients = |account: &Account| {
+            self.clients.iter().flatten().any(|client| client.tunnel().name == account.tunnel.name)
+        };
+        old.retain(has_clients);
         self.accounts.append(&mut old);
     }
 }

@@ -185,7 +185,7 @@ pub struct Connection {
     pub down_bytes: u64,
 }
 
-/// A tunnel and what it has done.
+/// A tunnel and what it has done, under all the settings that it has had.
 #[derive(Debug)]
 pub(super) struct Account {
     pub tunnel: Arc<Tunnel>,
@@ -208,9 +208,18 @@ impl Account {
         }
     }
 
-    pub fn opened(&mut self) {
+    /// A connection was opened, of this tunnel as it is now or was before.
+    pub fn opened(&mut self, tunnel: &Tunnel) {
         self.counters.opens += 1;
-        self.untold.opens += u64::from(self.tunnel.tls().is_some());
+        self.untold.opens += u64::from(tunnel.tls().is_some());
+    }
+
+    /// The tunnel has other settings from now on.
+    pub fn moves_to(mut self, tunnel: &Arc<Tunnel>) -> Self {
+        self.counters.datagrams =
+            tunnel.carries_datagrams().then(|| self.counters.datagrams.unwrap_or_default());
+        self.tunnel = tunnel.clone();
+        self
     }
 
     pub fn moved_up(&mut self, bytes: u64) {
@@ -224,11 +233,12 @@ impl Account {
     }
 }
 
-/// What this tunnel has done. A tunnel that is no longer configured, and for which events still come, has an
+/// What the tunnel of this name has done. One that is no longer configured, and for which events still come, has an
 /// account too.
 pub(super) fn account_of<'a>(accounts: &'a mut Vec<Account>, tunnel: &Arc<Tunnel>) -> &'a mut Account {
-    let known = accounts.iter().position(|account| Arc::ptr_eq(&account.tunnel, tunnel));
-    let index = known.unwrap_or_else(|| {
+    let is_it =
+        |account: &Account| Arc::ptr_eq(&account.tunnel, tunnel) || account.tunnel.name == tunnel.name;
+    let index = accounts.iter().position(is_it).unwrap_or_else(|| {
         accounts.push(Account::new(tunnel));
         accounts.len() - 1
     });
@@ -254,10 +264,10 @@ impl Relay {
             .collect()
     }
 
-    /// How many clients of this tunnel are in each state.
+    /// How many clients of this tunnel are in each state, also under settings that it had before.
     fn clients_of(&self, tunnel: &Arc<Tunnel>) -> BTreeMap<String, usize> {
         let mut clients = BTreeMap::new();
-        for client in self.clients.iter().flatten().filter(|client| Arc::ptr_eq(client.tunnel(), tunnel)) {
+        for client in self.clients.iter().flatten().filter(|client| client.tunnel().name == tunnel.name) {
             *clients.entry(client.state_name().to_owned()).or_default() += 1;
         }
         clients

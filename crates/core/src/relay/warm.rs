@@ -358,7 +358,7 @@ impl Relay {
         let generation = self.modem.ahead(socket).generation;
         if let Some(tunnel) = self.warm.opened(socket, generation, now) {
             log::debug!("{}: socket {socket} is open ahead of its client", tunnel.name);
-            account_of(&mut self.accounts, tunnel).opened();
+            account_of(&mut self.accounts, tunnel).opened(tunnel);
         }
     }
 
