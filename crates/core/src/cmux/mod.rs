@@ -124,11 +124,13 @@ struct LifeSign {
     why: Why,
 }
 
-/// Why the module was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why the module was asked, the graver the later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Why {
     /// Nothing arrived for some time, or bytes that fit nothing.
     Silence,
+    /// Text came outside of frames.
+    Text,
     /// The module sent the words of a reset.
     Reboot,
 }
@@ -578,7 +580,7 @@ impl Mux {
     /// The module is asked for a sign of life, if it is not being asked.
     fn ask(&mut self, why: Why, now: Instant) {
         let MuxState::Running(running) = &self.state else { return };
-        if running.question.is_some_and(|question| question.why == why || question.why == Why::Reboot) {
+        if running.question.is_some_and(|question| question.why >= why) {
             return;
         }
         self.send_question(LifeSign { sent: 1, due: now, why }, now);
@@ -587,9 +589,12 @@ impl Mux {
     fn not_answered(&mut self, question: LifeSign, now: Instant) {
         match question.why {
             Why::Reboot => self.lose(Lost::Rebooted, now),
-            Why::Silence if question.sent < TESTS_MAX => {
+            Why::Silence | Why::Text if question.sent < TESTS_MAX => {
                 self.send_question(LifeSign { sent: question.sent + 1, ..question }, now);
             }
+            // A module that sends text in place of frames takes commands, even if it has never answered such a question:
+            // it may have rebooted before it could.
+            Why::Text => self.lose(Lost::Silent, now),
             Why::Silence if self.counters.answers > 0 => self.lose(Lost::Silent, now),
             // It has never answered such a question, so its silence has no meaning.
             Why::Silence => {

@@ -214,7 +214,7 @@ impl Mux {
     /// Bytes came outside of frames.
     fn text_came(&mut self, mut bytes: &[u8], now: Instant) {
         while let Some(line) = self.text.take(&mut bytes) {
-            let why = if tells_of_reboot(&line) { Why::Reboot } else { Why::Silence };
+            let why = if tells_of_reboot(&line) { Why::Reboot } else { Why::Text };
             if self.events.len() < TEXT_EVENTS_MAX {
                 self.events.push_back(MuxEvent::Text(line));
             }
@@ -226,7 +226,7 @@ impl Mux {
 impl Running {
     fn frame_came(&mut self, now: Instant) {
         self.last_frame = now;
-        if self.question.is_some_and(|question| question.why == Why::Silence) {
+        if self.question.is_some_and(|question| question.why < Why::Reboot) {
             self.question = None;
         }
     }

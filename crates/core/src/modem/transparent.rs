@@ -7,7 +7,7 @@ use super::{
     count_received,
 };
 use crate::at::{Command, IdSet, SOCKET_COUNT, SocketId};
-use crate::channel::stream::{Exit, Next, Pace, Reason, Stream};
+use crate::channel::stream::{Exit, Next, Pace, Reason, Stream, without_ends_of_all};
 use crate::error::Kind;
 use crate::settings::Mode;
 
@@ -391,12 +391,21 @@ impl Modem {
             }
             self.sockets[id.index()].stream_ended();
         }
+        let is_shared = self.ports[port].facts.sharing == Sharing::Shared;
         if !ended.certain || ended.is_missing_words || !is_believed {
             // Bytes that were pushed here for others may have been taken for this stream's payload, or are dropped with
             // the rest.
             for other in SocketId::all().filter(|other| Some(*other) != id) {
                 let socket = &mut self.sockets[other.index()];
-                let is_told_here = socket.listening.port().is_none_or(|on| on == port);
+                let is_told_here = match socket.listening.port() {
+                    Some(on) => on == port,
+                    // The channels of a line are told apart: URCs leave by the first one, or by the one that opened it.
+                    None if is_shared => {
+                        let leaves_here = self.routing.only_port().is_none_or(|only| only == port);
+                        leaves_here || socket.opened_by() == Some(port)
+                    }
+                    None => true,
+                };
                 if !socket.is_attached() || !is_told_here {
                     continue;
                 }
@@ -406,7 +415,13 @@ impl Modem {
             }
         }
         if is_believed {
-            self.receive_words(port, &ended.words, now);
+            let mut words = ended.words;
+            // Where the end is in doubt, so are the words after it, and the payload of one client must not end what others
+            // have on the same line. The modem's own `RDY` would be in no frame; whether the session is active is asked.
+            if is_shared && !ended.certain {
+                without_ends_of_all(&mut words);
+            }
+            self.receive_words(port, &words, now);
         }
     }
 

@@ -138,6 +138,50 @@ fn an_end_that_overtakes_connect_is_the_streams_and_the_one_in_its_payload_is_no
     assert_eq!(sim.outcome(0), Some(Outcome::Reset), "which of the two words was the end is not known");
 }
 
+/// Words of a module that has booted, in the payload of a stream whose end is in doubt, were taken for the module's: every
+/// client of the line was reset.
+#[test]
+fn what_one_stream_carries_ends_no_other_client() {
+    for words in ["RDY", "POWERED DOWN", "NORMAL POWER DOWN", "+QIURC: \"pdpdeact\",1"] {
+        // The end that follows seems to be pushed to another, or it is told on the first channel alone.
+        let pushed = format!("payload\r\n{words}\r\n\r\n+QSSLURC: \"recv\",3,200\r\n");
+        let after = format!("payload\r\nNO CARRIER\r\n\r\n{words}\r\n");
+        for (text, is_told_elsewhere) in [(pushed, false), (after, true)] {
+            for beside in MODES {
+                let ends = Ends::AfterSaying(text.len() as u64);
+                let far =
+                    Behaviour { says: Says::Text(text.clone().into_bytes()), ends, ..Behaviour::sink() };
+                let wiring = wiring().modem(|modem| {
+                    modem.quirks.mux_end_told_on_first_only = is_told_elsewhere;
+                });
+                let wiring = wiring.connect(download(beside, 100_000).at(seconds(5)));
+                let hostile = Connection::new(Mode::Transparent).far_end(far).at(seconds(6));
+                let mut sim = wiring.connect(hostile).start();
+                sim.run_to_the_end(seconds(100));
+                assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{text:?}, beside {beside:?}");
+                sim.assert_complete(0);
+            }
+        }
+    }
+}
+
+/// Clients that waited for a channel were reset when a stream on another ended in doubt, as if bytes had been pushed for
+/// them there.
+#[test]
+fn the_end_of_a_stream_in_doubt_ends_no_client_that_waits() {
+    let text = b"payload\r\nNO CARRIER\r\n\r\nNO CARRIER\r\n".to_vec();
+    let ends = Ends::AfterSaying(text.len() as u64);
+    let far = Behaviour { says: Says::Text(text), ends, ..Behaviour::sink() };
+    let hostile = Connection::new(Mode::Transparent).far_end(far).at(seconds(5));
+    let waiting = download(Mode::Transparent, 50_000).at(millis(5_100));
+    let mut sim = wiring().connect(hostile).connect_many(4, &waiting).start();
+    sim.run_to_the_end(seconds(100));
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset), "which of the ends was the modem's is not known");
+    for index in 1..5 {
+        assert_eq!(sim.outcome(index), Some(Outcome::Eof), "connection {index}");
+    }
+}
+
 #[test]
 fn a_reboot_resets_every_client_and_the_channels_come_back() {
     for mode in MODES {
@@ -246,6 +290,21 @@ fn a_port_that_is_lost_while_the_mode_begins_is_opened_again() {
         let mut sim = wiring.fault(millis(at), Fault::LosePort(0, seconds(2))).start();
         sim.run_to_the_end(seconds(120));
         assert_eq!(sim.outcome(0), Some(Outcome::Eof), "lost after {at} ms");
+    }
+}
+
+/// A module that has not answered TEST yet and rebooted then was believed to have several channels for ever.
+#[test]
+fn a_module_that_reboots_while_the_mode_begins_is_found_again() {
+    for silent in [false, true] {
+        for at in (0..=3_000).step_by(20) {
+            let wiring = Wiring::new().uart(9_600).ports([Port::uart()]).cmux();
+            let wiring = wiring.modem(|modem| modem.quirks.boots_silently = silent);
+            let wiring = wiring.connect(download(Mode::Push, 1_000).at(seconds(60)));
+            let mut sim = wiring.fault(millis(at), Fault::Reboot).start();
+            sim.run_to_the_end(seconds(150));
+            assert_eq!(sim.outcome(0), Some(Outcome::Eof), "rebooted after {at} ms, silently: {silent}");
+        }
     }
 }
 

@@ -8,9 +8,11 @@
 //! modules differ more. In runs of seeds above 3 * 2^33 one UART carries several channels (CMUX). In runs of seeds above
 //! 4 * 2^33 some connections have no TLS, in part of them with several channels or other programs; in those above
 //! 5 * 2^33 some are also opened ahead of their clients, and in those above 6 * 2^33 some tunnels carry datagrams as well.
-//! Seeds above 7 * 2^33 are as those above 2^33, with a module of the family EC20.
+//! Seeds above 7 * 2^33 are as those above 2^33, with a module of the family EC20. Runs of seeds above 8 * 2^33 are short and
+//! have several channels again, with payload that looks like words of the module and like frames.
 
 mod datagrams;
+mod hostile;
 mod multiplexed;
 
 use std::collections::BTreeMap;
@@ -59,6 +61,7 @@ fn runs_of_many_seeds() {
                 .chain(plain)
                 .chain(warm)
                 .chain(EC20_ABOVE + first..EC20_ABOVE + first + EC20_RUNS)
+                .chain(HOSTILE_ABOVE + first..HOSTILE_ABOVE + first + HOSTILE_RUNS)
                 .collect()
         }
         Some(_) => (first..first + runs).collect(),
@@ -163,6 +166,9 @@ fn run(wiring: &Wiring, traced: bool) -> Simulation {
     for index in 0..wiring.connections.len() {
         sim.assert_nothing_mixed(index);
     }
+    if wiring.seed > HOSTILE_ABOVE {
+        hostile::assert_payload_ends_nothing(wiring, &sim);
+    }
     if wiring.faults.is_empty() {
         for (index, connection) in wiring.connections.iter().enumerate() {
             if !is_of_several(connection)
@@ -199,21 +205,27 @@ fn late_bytes(wiring: &Wiring) -> u64 {
 /// Likewise with everything that all clients and servers send.
 fn work(wiring: &Wiring) -> Duration {
     let said = |connection: &Connection| {
-        let up = match &connection.client.sends {
-            Sends::Nothing => 0,
-            Sends::Pattern(bytes) | Sends::Drip { total: bytes, .. } => *bytes,
-            Sends::Steps(steps) => steps.iter().map(|(_, bytes)| bytes.len() as u64).sum(),
-        };
+        let up = sent(connection);
         let down = match &connection.far_end.says {
             Says::Nothing => 0,
             Says::Echo => up,
             Says::Text(text) => text.len() as u64,
+            Says::Steps(steps) => steps.iter().map(|(_, bytes)| bytes.len() as u64).sum(),
             Says::Pattern { bytes, .. } | Says::Drip { total: bytes, .. } => *bytes,
             Says::Reply { response_bytes, .. } => *response_bytes,
         };
         up + down
     };
     line_time(wiring, wiring.connections.iter().map(said).sum())
+}
+
+/// How many bytes its client sends.
+fn sent(connection: &Connection) -> u64 {
+    match &connection.client.sends {
+        Sends::Nothing => 0,
+        Sends::Pattern(bytes) | Sends::Drip { total: bytes, .. } => *bytes,
+        Sends::Steps(steps) => steps.iter().map(|(_, bytes)| bytes.len() as u64).sum(),
+    }
 }
 
 fn line_time(wiring: &Wiring, bytes: u64) -> Duration {
@@ -227,7 +239,7 @@ fn line_time(wiring: &Wiring, bytes: u64) -> Duration {
 fn is_simple(connection: &Connection) -> bool {
     let stays = matches!(connection.client.leaves, Leaves::AtTheEnd);
     let ends = match (&connection.far_end.says, connection.far_end.ends) {
-        (Says::Pattern { .. } | Says::Text(_), Ends::AfterSaying(_)) => {
+        (Says::Pattern { .. } | Says::Text(_) | Says::Steps(_), Ends::AfterSaying(_)) => {
             matches!(connection.client.sends, Sends::Nothing)
         }
         _ => false,
@@ -248,7 +260,9 @@ fn everybody_reads(wiring: &Wiring) -> bool {
 
 /// The wiring of a seed.
 fn draw(seed: u64) -> Wiring {
-    if seed > EC20_ABOVE {
+    if seed > HOSTILE_ABOVE {
+        hostile::draw(seed)
+    } else if seed > EC20_ABOVE {
         let mut wiring = draw_single(seed);
         make_ec20(&mut wiring);
         wiring
@@ -856,6 +870,10 @@ const DATAGRAMS_ABOVE: u64 = 6 << 33;
 /// Further runs with a modem that other programs use too, an EC20.
 const EC20_RUNS: u64 = 300;
 const EC20_ABOVE: u64 = 7 << 33;
+
+/// Further runs with several channels on one UART, short and hostile.
+const HOSTILE_RUNS: u64 = 500;
+const HOSTILE_ABOVE: u64 = 8 << 33;
 
 /// The emulated modem's first switches, from which every seed draws. Later ones belong to `draw_shared_modem`.
 const COMMON_SWITCHES: usize = 39;

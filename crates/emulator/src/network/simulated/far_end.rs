@@ -66,6 +66,8 @@ pub enum Says {
     Echo,
     /// These bytes, once, as soon as the connection is up.
     Text(Vec<u8>),
+    /// These bytes, at these times after the connection came up, in order.
+    Steps(Vec<(Duration, Vec<u8>)>),
     /// The first bytes of the pattern of a seed, as fast as they are taken.
     Pattern {
         /// How many.
@@ -136,6 +138,7 @@ impl Behaviour {
     pub fn start(self) -> Box<dyn FarEnd> {
         let text = match &self.says {
             Says::Text(text) => text.clone(),
+            Says::Steps(steps) => steps.iter().flat_map(|(_, bytes)| bytes.clone()).collect(),
             _ => Vec::new(),
         };
         Box::new(Actor {
@@ -190,9 +193,14 @@ impl Actor {
         self.opened_at.map(|opened_at| opened_at + Duration::from_nanos(nanoseconds))
     }
 
-    /// How many bytes of its pattern it may have sent by now, in all.
+    /// How many bytes of its pattern or its steps it may have sent by now, in all.
     fn allowed(&self, now: Instant) -> u64 {
         match &self.behaviour.says {
+            Says::Steps(steps) => {
+                let is_due = |at: Duration| self.opened_at.is_some_and(|opened_at| now >= opened_at + at);
+                let due = steps.iter().filter(|(at, _)| is_due(*at));
+                due.map(|(_, bytes)| bytes.len() as u64).sum()
+            }
             Says::Nothing | Says::Echo | Says::Text(_) => 0,
             Says::Pattern { bytes, .. } => *bytes,
             Says::Drip { bytes, every, total, .. } => {
@@ -249,13 +257,16 @@ impl FarEnd for Actor {
 
     fn send(&mut self, room: usize, now: Instant) -> Vec<u8> {
         if !self.to_say.is_empty() {
-            let count = room.min(self.to_say.len());
+            let count = match self.behaviour.says {
+                Says::Steps(_) => room.min(self.allowed(now).saturating_sub(self.said) as usize),
+                _ => room.min(self.to_say.len()),
+            };
             self.said += count as u64;
             return self.to_say.drain(..count).collect();
         }
         let seed = match &self.behaviour.says {
             Says::Pattern { seed, .. } | Says::Drip { seed, .. } | Says::Reply { seed, .. } => *seed,
-            Says::Nothing | Says::Echo | Says::Text(_) => return Vec::new(),
+            Says::Nothing | Says::Echo | Says::Text(_) | Says::Steps(_) => return Vec::new(),
         };
         let count = self.allowed(now).saturating_sub(self.said).min(room as u64);
         let bytes = pattern(seed, self.said, count as usize);
@@ -280,6 +291,11 @@ impl FarEnd for Actor {
         };
         let says = match &self.behaviour.says {
             Says::Drip { every, total, .. } if self.said < *total => self.next_interval(*every, now),
+            Says::Steps(steps) => {
+                let times =
+                    steps.iter().filter_map(|(at, _)| self.opened_at.map(|opened_at| opened_at + *at));
+                times.filter(|at| *at > now).min()
+            }
             Says::Reply { .. } => self.replies.iter().map(|(at, _)| *at).filter(|at| *at > now).min(),
             _ => None,
         };

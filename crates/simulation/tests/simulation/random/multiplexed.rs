@@ -69,7 +69,7 @@ fn draw_line(wiring: &mut Wiring, chance: &mut Chance) {
 }
 
 /// What modules do differently in the mode, one to three of it.
-fn draw_habits(wiring: &mut Wiring, chance: &mut Chance) {
+pub fn draw_habits(wiring: &mut Wiring, chance: &mut Chance) {
     let habits = mux_habits();
     if !chance.once_in(3) {
         for _ in 0..chance.within(1..=3) {
