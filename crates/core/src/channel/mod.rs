@@ -83,6 +83,8 @@ pub struct Line {
     pub is_uart: bool,
     /// Bytes take time at that speed, which is not counted against the modem.
     pub is_paced: bool,
+    /// Other channels have it too, by turns: a pause of one is none of the module, and a module that boots ends them all.
+    pub is_shared: bool,
 }
 
 /// The state of a channel.
@@ -128,7 +130,7 @@ impl Channel {
             decoder: Decoder::new(),
             answer: Answer::default(),
             payload_for: Destination::Nobody,
-            line: Line { baud, is_uart: false, is_paced: false },
+            line: Line { baud, is_uart: false, is_paced: false, is_shared: false },
             carried_baud: 0,
             answered_at: None,
             wire: WireSettings::new(),
@@ -671,11 +673,13 @@ impl Channel {
     }
 
     /// Bytes have arrived, and are about to be decoded. After a pause in announced payload its rest may come, or what a
-    /// module sends that has booted; until then no answer could come.
+    /// module sends that has booted, in frames of no channel if there are several; until then no answer could come.
     pub fn bytes_come(&mut self, now: Instant) {
         let pause = now.saturating_duration_since(self.last_received);
         if self.may_have_booted_since(now) && self.payload_deadline.is_some() {
-            self.decoder.resumes();
+            if !self.line.is_shared {
+                self.decoder.resumes();
+            }
             if let Some(in_flight) = &mut self.in_flight {
                 in_flight.deadline.line_was_busy(pause, now);
             }

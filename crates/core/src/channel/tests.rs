@@ -4,7 +4,7 @@ use super::*;
 use crate::at::{CommandOutcome, Urc};
 use crate::test_clock::now;
 
-const LINE: Line = Line { baud: 115_200, is_uart: true, is_paced: true };
+const LINE: Line = Line { baud: 115_200, is_uart: true, is_paced: true, is_shared: false };
 const PATIENCE: Patience = Patience { usual: Duration::from_secs(5), send: Duration::from_secs(60) };
 
 fn socket(number: u32) -> SocketId {

@@ -288,6 +288,11 @@ impl Mux {
         matches!(self.state, MuxState::Running(_))
     }
 
+    /// Whether the module has opened the multiplexer, and perhaps not every DLCI.
+    fn has_channels(&self) -> bool {
+        matches!(self.state, MuxState::Channels { .. } | MuxState::Running(_))
+    }
+
     /// A DLCI, for its state and its lines.
     pub fn dlci(&self, dlci: DlciNumber) -> &Dlci {
         &self.dlcis[dlci.index()]
@@ -376,9 +381,9 @@ impl Mux {
         self.state = MuxState::Closing { due: self.due_in(LEAVE_WAIT, now) };
     }
 
-    /// A closed DLCI is opened while the multiplexer runs. [`MuxEvent::Opened`] or [`MuxEvent::Closed`] follows.
+    /// A closed DLCI is opened. [`MuxEvent::Opened`] or [`MuxEvent::Closed`] follows.
     pub fn open_channel(&mut self, dlci: DlciNumber, now: Instant) {
-        if self.is_running() && dlci.index() < self.channels {
+        if self.has_channels() && dlci.index() < self.channels {
             let due = self.answer_due(now);
             let effect = self.dlcis[dlci.index()].open(due);
             self.apply(dlci, effect, now);
@@ -388,7 +393,7 @@ impl Mux {
     /// An open DLCI is closed. What waits to be sent on it is dropped, and so is what still comes. [`MuxEvent::Closed`]
     /// follows.
     pub fn close_channel(&mut self, dlci: DlciNumber, now: Instant) {
-        if self.is_running() {
+        if self.has_channels() {
             let due = self.answer_due(now);
             let effect = self.dlcis[dlci.index()].close(due, now);
             self.apply(dlci, effect, now);
@@ -456,6 +461,12 @@ impl Mux {
     }
 
     // Bytes of a DLCI.
+
+    /// How many bytes the line carries at most until every DLCI of a module that takes turns has had its own: a longest frame
+    /// each.
+    pub fn turns_bytes(&self) -> usize {
+        self.channels * (self.frame_size + LONGER_MAX_BYTES + OVERHEAD_BYTES)
+    }
 
     /// What came on a DLCI and was not consumed.
     pub fn incoming(&self, dlci: DlciNumber) -> &[u8] {

@@ -99,7 +99,7 @@ impl Mux {
     /// A frame of a channel.
     fn channel_frame_came(&mut self, dlci: DlciNumber, frame: Frame<'_>, now: Instant) {
         let due = self.message_due(now);
-        let is_in_use = matches!(self.state, MuxState::Channels { .. } | MuxState::Running(_));
+        let is_in_use = self.has_channels();
         let channel = &mut self.dlcis[dlci.index()];
         let effects = match frame.kind {
             Kind::Sabm | Kind::Disc if !is_in_use => [Some(DlciEffect::Ua), None],

@@ -423,7 +423,12 @@ impl Modem {
         if self.channels.len() > 1 {
             self.channels[port].recorder_mut().set_label(&facts.name);
         }
-        let line = Line { baud, is_uart: facts.is_uart, is_paced: facts.is_paced };
+        let line = Line {
+            baud,
+            is_uart: facts.is_uart,
+            is_paced: facts.is_paced,
+            is_shared: facts.sharing == Sharing::Shared,
+        };
         if facts.sharing == Sharing::Shared {
             self.channels[port].forget_stream();
         }

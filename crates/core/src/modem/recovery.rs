@@ -90,6 +90,10 @@ impl Modem {
                 self.break_off(id, Cut::LineError);
             }
         }
+        // That the data session is lost may be what was damaged.
+        if self.setup.is_serving() {
+            self.setup.becomes_unconfirmed();
+        }
         log::warn!(
             "{}: {} lost on the line, {wrong} received wrongly: check RTS and CTS \
              (--flow-control rtscts) and the wires, or lower --baud",

@@ -213,6 +213,17 @@ impl Modem {
         }
     }
 
+    /// `count` bytes came on a line that channels share, for any of them: by their turns, a channel's next bytes come after
+    /// `turns_bytes` at most.
+    pub(crate) fn line_was_busy(&mut self, count: usize, turns_bytes: usize) {
+        for channel in &mut self.channels {
+            let (time, turns) = (channel.wire_time(count), channel.wire_time(turns_bytes));
+            if let Some(stream) = channel.stream_mut() {
+                stream.line_was_busy(time, turns);
+            }
+        }
+    }
+
     /// Once the client is done and everything it sent has been written, data mode is left.
     pub(super) fn leave_if_drained(&mut self, port: usize, now: Instant) {
         let paused = self.wants_port_bytes(port) == 0;

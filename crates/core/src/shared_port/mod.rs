@@ -414,7 +414,9 @@ impl SharedPort {
                     // A frame at a time: what a channel is sent must not overtake what came before on another.
                     true => {
                         let end = bytes.iter().position(|byte| *byte == FLAG);
-                        mux.received(&bytes[..end.map_or(bytes.len(), |end| end + 1)], now)
+                        let count = mux.received(&bytes[..end.map_or(bytes.len(), |end| end + 1)], now);
+                        modem.line_was_busy(count, mux.turns_bytes());
+                        count
                     }
                     // It was left or lost in the middle of this.
                     false => bytes.len(),

@@ -182,6 +182,66 @@ fn the_end_of_a_stream_in_doubt_ends_no_client_that_waits() {
     }
 }
 
+/// A part of the words of an end was delivered as payload, while the rest waited for its channel's turn.
+#[test]
+fn the_words_of_an_end_may_be_in_two_frames_with_turns_of_others_between_them() {
+    for cut in 1..14 {
+        for habit in ["", "mux_carrier_never"] {
+            // `CONNECT`, the payload and so much of `NO CARRIER` fill eight frames.
+            let bytes = 8 * 127 - "\r\nCONNECT\r\n".len() as u64 - cut;
+            let wiring = Wiring::new().uart(9_600).ports([Port::uart()]).cmux().modem(|modem| {
+                modem.quirks.set(habit, true);
+            });
+            let wiring = wiring.connect(download(Mode::Push, 20_000).at(seconds(5)));
+            let mut sim = wiring.connect(download(Mode::Transparent, bytes).at(seconds(8))).start();
+            sim.run_to_the_end(seconds(120));
+            for index in 0..2 {
+                let name = format!("{habit}, {cut} bytes of the end in the last frame, connection {index}");
+                assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{name}");
+                sim.assert_complete(index);
+            }
+        }
+    }
+}
+
+/// The other way round: what begins the words of an end and is payload waits for no more than its channel's turn.
+#[test]
+fn payload_that_begins_an_end_comes_while_others_fill_the_line() {
+    let text = b"payload\r\n".to_vec();
+    let far = Behaviour { says: Says::Text(text.clone()), ends: Ends::Never, ..Behaviour::sink() };
+    let wiring = Wiring::new().uart(9_600).ports([Port::uart()]).cmux();
+    let wiring = wiring.connect(download(Mode::Push, 60_000).at(seconds(5)));
+    let mut sim = wiring.connect(Connection::new(Mode::Transparent).far_end(far).at(seconds(8))).start();
+    let is_read = |count| move |sim: &Simulation| sim.clients[1].received.len() >= count;
+    sim.run_until("the first of it comes", seconds(60), is_read(1));
+    sim.run_until("the line end comes", seconds(1), is_read(text.len()));
+    assert_eq!(sim.outcome(0), None, "the line is still full");
+}
+
+/// After a pause of its channel, payload that looks like the words of a module that has booted was taken for them.
+#[test]
+fn payload_of_a_channel_that_waited_for_its_turn_is_no_boot() {
+    for words in ["\r\nRDY\r\n", "\r\nPOWERED DOWN\r\n", "\r\n+CFUN: 1\r\n"] {
+        for offset in 0..words.len() {
+            for mode in [Mode::Push, Mode::Buffer] {
+                let text = [&b"x".repeat(offset)[..], &words.as_bytes().repeat(30)].concat();
+                let ends = Ends::AfterSaying(text.len() as u64);
+                let far = Behaviour { says: Says::Text(text.clone()), ends, ..Behaviour::sink() };
+                let wiring = Wiring::new().uart(9_600).ports([Port::uart()]).cmux().modem(|modem| {
+                    modem.quirks.mux_urcs_everywhere = true;
+                });
+                let wiring = wiring.connect(download(Mode::Transparent, 10_000).at(seconds(5)));
+                let mut sim = wiring.connect(Connection::new(mode).far_end(far).at(seconds(10))).start();
+                sim.run_to_the_end(seconds(200));
+                for index in 0..2 {
+                    assert_eq!(sim.outcome(index), Some(Outcome::Eof), "{words:?} {offset} {mode:?} {index}");
+                    sim.assert_complete(index);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_reboot_resets_every_client_and_the_channels_come_back() {
     for mode in MODES {
@@ -283,6 +343,20 @@ fn after_damage_a_stream_is_whole_or_reset_and_new_clients_are_served() {
     }
 }
 
+/// The URC of a lost data session was in a damaged frame: the next client was reset.
+#[test]
+fn after_damage_the_data_session_is_asked_about() {
+    for mode in MODES {
+        let wiring =
+            wiring().connect(download(Mode::Push, 1_000)).connect(download(mode, 1_000).at(seconds(60)));
+        let wiring = wiring.fault(seconds(30), Fault::SpoilFrames(1)).fault(millis(30_100), Fault::DropPdp);
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(200));
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{mode:?}");
+        sim.assert_complete(1);
+    }
+}
+
 #[test]
 fn a_port_that_is_lost_while_the_mode_begins_is_opened_again() {
     for at in (0..=1_000).step_by(10) {
@@ -305,6 +379,21 @@ fn a_module_that_reboots_while_the_mode_begins_is_found_again() {
             sim.run_to_the_end(seconds(150));
             assert_eq!(sim.outcome(0), Some(Outcome::Eof), "rebooted after {at} ms, silently: {silent}");
         }
+    }
+}
+
+/// A channel that the module did not open in time stayed closed for ever, if it was tried again before the others were open.
+#[test]
+fn a_channel_that_the_module_opens_late_is_opened() {
+    for at in (0..=3_000).step_by(50) {
+        let wiring = Wiring::new().uart(9_600).ports([Port::uart()]).cmux();
+        let wiring = wiring.connect(download(Mode::Push, 1_000).at(seconds(30)));
+        let mut sim = wiring.fault(millis(at), Fault::Stall(millis(1_800))).start();
+        sim.run_to_the_end(seconds(90));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "stalled after {at} ms");
+        let line = sim.relay.multiplexer(sim.now).expect("it has channels");
+        let states: Vec<_> = line.channels.iter().map(|channel| &*channel.state).collect();
+        assert_eq!(states, ["command"; 4], "stalled after {at} ms");
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Incoming {
     verdict: Verdict,
     /// Since when the oldest of `held` waits; of a whole end, when the last byte came.
     held_since: Instant,
+    /// How much later that was made by what came on other channels of the line since a byte last came here.
+    others_turns: Duration,
     /// Since when a whole end is held.
     suspected_since: Option<Instant>,
     /// The end of what was delivered, as far as it begins the words of an end: `held` goes on from here.
@@ -110,6 +112,7 @@ impl Incoming {
             held: Vec::new(),
             verdict: Verdict::default(),
             held_since: now,
+            others_turns: Duration::ZERO,
             suspected_since: None,
             delivered_tail: Vec::new(),
             context: Vec::new(),
@@ -212,6 +215,16 @@ impl Incoming {
             _ => {}
         }
         (echoed >= ECHO_SUSPICIOUS_BYTES && !self.is_suspicious()).then_some(Reason::Echo)
+    }
+
+    /// The line carried something for `time`. The rest of what begins an end waits in the modem until it is this channel's
+    /// turn, for `turns` at most.
+    pub fn line_was_busy(&mut self, time: Duration, turns: Duration) {
+        if !self.held.is_empty() && !self.is_suspicious() {
+            let more = time.min(turns.saturating_sub(self.others_turns));
+            self.others_turns += more;
+            self.held_since += more;
+        }
     }
 
     /// Takes bytes of which nothing is known yet.
@@ -431,6 +444,7 @@ impl Incoming {
         payload(&all[delivered..begins_at.max(delivered)]);
         self.delivered_tail = all[begins_at.min(delivered)..delivered].to_vec();
         self.held = all[begins_at.max(delivered)..].to_vec();
+        self.others_turns = Duration::ZERO;
         self.look_through(ends);
         let goes_on = self.suspected_since.filter(|_| begins_at == 0);
         self.suspected_since = self.is_suspicious().then(|| goes_on.unwrap_or(now));
@@ -534,7 +548,7 @@ const ECHO_SUSPICIOUS_BYTES: usize = 2 * 1024;
 /// How many bytes before the words of an end are compared to find out whether a server echoes them.
 const CONTEXT_BYTES: usize = 16;
 
-/// How long the beginning of an end is held back.
+/// How long the beginning of an end is held back while nothing comes.
 pub const HOLD: Duration = Duration::from_millis(100);
 
 /// How long after a whole end the quiet must last before it is settled whether it was one.

@@ -222,6 +222,13 @@ impl Stream {
         self.hang_up_if_dropped(now);
     }
 
+    /// The line carried something for `time`; all of its channels have their turns within `turns`.
+    pub fn line_was_busy(&mut self, time: Duration, turns: Duration) {
+        if self.leaving.manner() == Manner::Flowing {
+            self.incoming.line_was_busy(time, turns);
+        }
+    }
+
     /// The state of DCD, or the last one reported.
     pub fn dcd_changed(&mut self, dcd: bool, now: Instant) {
         if self.incoming.dcd_changed(dcd) {

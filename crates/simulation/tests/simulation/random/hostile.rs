@@ -142,7 +142,8 @@ fn draw_connection(mode: Mode, chance: &mut Chance) -> Connection {
     }
     let limits = &mut connection.limits;
     limits.half_close_timeout = seconds(5);
-    limits.idle_timeout = seconds(10);
+    // At 9600 bit/s the tunnel waits for seven seconds for payload that the end of a stream may have overtaken.
+    limits.idle_timeout = seconds(15);
     limits.stall_timeout = seconds(5);
     limits.queue_timeout = seconds(60);
     limits.close_timeout = seconds(chance.below(4));
