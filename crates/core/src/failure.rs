@@ -128,6 +128,10 @@ pub enum Cut {
     Silent,
     /// The modem sent something that cannot be framed.
     Garbled,
+    /// Data came in a form that another program has set (AT+QICFG).
+    OtherForm,
+    /// Another program has closed the connection and opened its own under the same number.
+    NumberTaken,
     /// Payload was pushed after another program's text, and may be a part of that.
     Forgeable,
     /// The module's URCs left by a port that is not in use here.
@@ -163,6 +167,8 @@ impl std::fmt::Display for Cut {
             Cut::Rebooted => "the modem rebooted",
             Cut::Silent => "the modem stopped answering",
             Cut::Garbled => "the modem sent bytes that cannot be parsed",
+            Cut::OtherForm => "another program has changed the form of the modem's data (AT+QICFG)",
+            Cut::NumberTaken => "another program uses the number of this connection's socket (see --sockets)",
             Cut::Forgeable => "what was pushed may be part of a text that another program received",
             Cut::UrcsMissed => "the modem sent pushed data on another of its ports",
             Cut::Unfinished => "the modem stopped in the middle of data",

@@ -82,6 +82,8 @@ pub enum Urc {
     Pushed(CommandSet, Option<SocketId>, usize),
     /// `+QSSLURC: "closed",<id>`
     Closed(CommandSet, SocketId),
+    /// `+QSSLURC: "recv",<id>,<len>,<payload>`: its payload is in the same line (AT+QICFG="viewmode"), and is skipped.
+    InOneLine(CommandSet, SocketId),
     /// `+QSSLOPEN: <id>,<err>` or `+QIOPEN: <id>,<err>`; 0 is success.
     Opened(CommandSet, SocketId, u16),
     /// `+QIURC: "pdpdeact",<ctx>`
@@ -115,6 +117,7 @@ impl fmt::Display for Urc {
             Urc::Pushed(set, Some(id), length) => write!(f, "{}: \"recv\",{id},{length}", set.names().urc),
             Urc::Pushed(set, None, length) => write!(f, "{}: \"recv\",?,{length}", set.names().urc),
             Urc::Closed(set, id) => write!(f, "{}: \"closed\",{id}", set.names().urc),
+            Urc::InOneLine(set, id) => write!(f, "{}: \"recv\",{id},***", set.names().urc),
             Urc::Opened(set, id, result) => write!(f, "{}: {id},{result}", set.names().open),
             Urc::PdpDeactivated(context) => write!(f, "+QIURC: \"pdpdeact\",{context}"),
             Urc::NetworkTime(result) => write!(f, "+QNTP: {result}"),
@@ -132,6 +135,8 @@ pub struct Decoder {
     line: Vec<u8>,
     line_done: bool,
     prompt_expected: bool,
+    /// A read is in flight: a line that begins its answer and has payload in it is not followed by lines.
+    is_reading: bool,
     /// Payload went before the line, and no line end between them: modules send `+QSSLOPEN` and echo in this
     /// way.
     follows_payload: bool,
@@ -218,6 +223,7 @@ impl Decoder {
             line: Vec::new(),
             line_done: false,
             prompt_expected: false,
+            is_reading: false,
             follows_payload: false,
             echoes: Default::default(),
             sockets: Numbers::default(),
@@ -227,6 +233,11 @@ impl Decoder {
     /// Whether a `>` at the start of a line is the prompt.
     pub fn expect_prompt(&mut self, expected: bool) {
         self.prompt_expected = expected;
+    }
+
+    /// Whether a read is in flight.
+    pub(crate) fn expect_received(&mut self, is_reading: bool) {
+        self.is_reading = is_reading;
     }
 
     /// What is known of our sockets from now on.
@@ -418,6 +429,11 @@ impl Decoder {
                     self.line.extend_from_slice(&input[..count]);
                     *input = &input[count..];
                     if self.line.len() > LINE_MAX {
+                        if let Some((message, missing)) = self.in_one_line() {
+                            self.line_done = true;
+                            self.state = after_payload(missing, Owner::Foreign);
+                            return Some(message);
+                        }
                         let follows = foreign::follows(&self.line, None, false);
                         self.line.truncate(SHOWN_MAX);
                         make_text(&mut self.line);
@@ -432,6 +448,13 @@ impl Decoder {
                     let &terminator = input.first()?;
                     *input = &input[1..];
                     self.line_done = true;
+                    if let Some((message, missing)) = self.in_one_line().filter(|_| !self.follows_payload) {
+                        self.state = match missing.checked_sub(1) {
+                            None => DecoderState::Line,
+                            Some(missing) => after_payload(missing, Owner::Foreign),
+                        };
+                        return Some(message);
+                    }
                     let socket_urc = std::str::from_utf8(&self.line).ok().and_then(socket_urc_of);
                     let is_ours = socket_urc.is_some_and(|(set, _, id)| self.sockets.are_ours(set, id));
                     let follows = foreign::follows(&self.line, Some(terminator), is_ours);
@@ -629,6 +652,20 @@ impl Decoder {
     }
 }
 
+impl Decoder {
+    /// What the line so far means that begins payload of ours in the same line, as another program has the module
+    /// send it (AT+QICFG="viewmode"), and how many bytes of that are missing. Payload need not be text.
+    fn in_one_line(&self) -> Option<(Message<'static>, usize)> {
+        let (number, missing) = foreign::begun_payload(&self.line, self.is_reading)?;
+        let name = self.line.split(|byte| *byte == b':').next()?;
+        let Some(set) = CommandSet::ALL.into_iter().find(|set| set.names().urc.as_bytes() == name) else {
+            return Some((Message::Foreign(READ_IN_ONE_LINE), missing));
+        };
+        let id = SocketId::new(number?).filter(|id| self.sockets.are_ours(set, Some(*id)))?;
+        Some((Message::Urc(Urc::InOneLine(set, id)), missing))
+    }
+}
+
 impl Default for Decoder {
     fn default() -> Self {
         Decoder::new()
@@ -639,6 +676,7 @@ impl Default for Decoder {
 const OPENED: [&[u8]; 2] = [b"+QSSLOPEN:", b"+QIOPEN:"];
 
 const MISFRAMED: &str = "payload of another length than announced";
+const READ_IN_ONE_LINE: &str = "the answer to a read, with payload in its line";
 const CUT_SHORT: &str = "a message before the end of announced payload";
 
 /// What an idle UART may let through: nothing that a message begins with.
@@ -1267,6 +1305,20 @@ mod tests {
             b"\r\n+QSSLURC: \"recv\",77,2\r\nOK\r\nOK\r\n",
             &["Urc(Pushed(Ssl, None, 2))", "payload OK", "Final(Ok)"],
         );
+    }
+
+    #[test]
+    fn payload_in_the_line_of_its_length_is_skipped_and_whose_it_was_is_known() {
+        let long = [b'z'; 9_000];
+        for payload in [&b"abcd"[..], b"\xFF\xFE\xFDd", b"abc\r", b"a\r\nOK\r\n", b"", &long] {
+            let header = format!("\r\n+QSSLURC: \"recv\",1,{},", payload.len());
+            let input = [header.as_bytes(), payload, b"\r\nOK\r\n"].concat();
+            for step in [1, 7, input.len()] {
+                let mut all = decode_all(&input, step);
+                all.retain(|message| !message.starts_with("payload "));
+                assert_eq!(all, ["Urc(InOneLine(Ssl, SocketId(1)))", "Final(Ok)"], "{step} {payload:?}");
+            }
+        }
     }
 
     #[test]

@@ -252,6 +252,24 @@ fn received(values: &[u8]) -> Option<Follows> {
     }
 }
 
+/// The number of the socket in `+QSSLURC: "recv",5,4,AB`, and how many bytes of the payload that its line begins are
+/// missing. In `+QSSLRECV: 4,AB` there is no number. `None`: the line begins none.
+pub(super) fn begun_payload(line: &[u8], is_reading: bool) -> Option<(Option<u32>, usize)> {
+    let head = |head: &str| line.strip_prefix(head.as_bytes());
+    let is_number = |text: &[u8]| std::str::from_utf8(text).ok()?.trim().parse::<u32>().ok();
+    let (number, rest) = match HEADS.iter().find_map(|it| head(it)) {
+        Some(rest) => {
+            let comma = rest.iter().position(|byte| *byte == b',')?;
+            (Some(is_number(&rest[..comma])?), &rest[comma + 1..])
+        }
+        None => (None, ANSWERS.iter().find_map(|it| head(it)).filter(|_| is_reading)?),
+    };
+    let comma = rest.iter().position(|byte| *byte == b',')?;
+    let length = usize::try_from(is_number(&rest[..comma])?).ok().filter(|length| *length <= LENGTH_MAX)?;
+    let begun = &rest[comma + 1..];
+    (!is_address(begun)).then(|| (number, length.saturating_sub(begun.len())))
+}
+
 /// `"192.0.2.7",5683`
 fn is_address(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return false };
@@ -312,6 +330,9 @@ const OURS: [&[u8]; 6] = [b"+QSSL", b"+QI", b"+QNTP", b"+CME ERROR", b"+CMS ERRO
 
 /// What comes before the numbers where payload of a socket is announced.
 pub(super) const HEADS: [&str; 2] = ["+QSSLURC: \"recv\",", "+QIURC: \"recv\","];
+
+/// What comes before the number in the answer to a read.
+const ANSWERS: [&str; 2] = ["+QSSLRECV: ", "+QIRD: "];
 
 #[cfg(test)]
 mod tests {

@@ -91,6 +91,13 @@ impl InFlight {
         InFlight { command, origin, stage, echo: None, may_have_woken, patience, deadline }
     }
 
+    /// Whether this line takes the place of `SEND OK`, as another program has the module send it (AT+QICFG="sendinfo").
+    pub fn is_sent_in_another_form(&self, line: &str) -> bool {
+        matches!(self.command, Command::Send { .. })
+            && self.stage() == CommandStage::AfterPayload
+            && line.starts_with("+QISEND: ")
+    }
+
     /// How far it is.
     pub fn stage(&self) -> CommandStage {
         self.stage

@@ -76,6 +76,7 @@ impl Channel {
         payload: &mut impl FnMut(SocketId, &[u8]),
     ) -> ChannelEvent {
         self.decoder.set_sockets(sockets);
+        self.decoder.expect_received(self.is_asking(|command| matches!(command, Command::Receive { .. })));
         let Some(message) = self.decoder.decode(input) else { return ChannelEvent::Nothing };
         if let Some(InFlight { echo: Some(echo), .. }) = &mut self.in_flight {
             echo.message_read();
@@ -114,6 +115,19 @@ impl Channel {
                 self.payload_for = Destination::Nobody;
                 self.answer.has_gaps = true;
                 return ChannelEvent::OthersLine(line.to_owned());
+            }
+            Message::Information(line)
+                if self.in_flight.as_ref().is_some_and(|it| it.is_sent_in_another_form(line)) =>
+            {
+                self.recorder.answer(line, false, now);
+                self.decoder.expect_prompt(false);
+                let Some(in_flight) = self.in_flight.take() else { return ChannelEvent::Nothing };
+                return ChannelEvent::Answered(Answered {
+                    in_flight,
+                    outcome: CommandOutcome::Ok,
+                    answer: std::mem::take(&mut self.answer),
+                    asked_at: self.last_said,
+                });
             }
             Message::Information(line) => {
                 let secret = self.in_flight.as_ref().is_some_and(InFlight::is_secret);

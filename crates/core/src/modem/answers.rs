@@ -124,6 +124,9 @@ impl Modem {
                 // What was dropped because it contradicts what came before it may have been the client's.
                 let received = answer.received.filter(|_| !answer.contradicts);
                 let again = answer.receivable_again;
+                if received.is_none() && outcome == CommandOutcome::Ok {
+                    self.setup.format_is_doubted(now);
+                }
                 self.receive_answered(id, received, again, outcome, now);
             }
             Command::Open { .. } => self.open_answered(port, id, outcome, now),
@@ -166,7 +169,16 @@ impl Modem {
                     self.break_off(id, cut);
                 }
             }
+            // In place of `SEND OK` (AT+QICFG="sendinfo"): no manual lists what its code can be.
+            CommandOutcome::Ok => {
+                self.setup.format_is_doubted(now);
+                self.break_off(id, Cut::OtherForm);
+            }
             _ => {
+                // Another form of payload may be asked for (AT+QICFG="dataformat").
+                if stage == CommandStage::AfterPayload {
+                    self.setup.format_is_doubted(now);
+                }
                 match socket.carries_datagrams() {
                     true => self.break_off(id, Cut::SendRefused),
                     false => socket.send_refused(),
@@ -439,6 +451,7 @@ impl Modem {
         let witness = self.witness(id, outcome, lines);
         let set = self.sockets[id.index()].set();
         self.missed_open_answered(id, witness, lines, now);
+        self.learn_connections(lines);
         match self.sockets[id.index()].witnessed(witness, now) {
             Ok(Witnessed::Nothing) => {}
             Ok(Witnessed::WithoutClosed) => self.closed_was_missed(),
@@ -449,6 +462,7 @@ impl Modem {
                 "the modem reported socket {id} as closed and then as connected; its stream goes on \
                  (does another program use the modem?)"
             ),
+            Err(Cut::NumberTaken) => self.number_is_taken(id),
             Err(cut) => self.break_off(id, cut),
         }
         let mut states =

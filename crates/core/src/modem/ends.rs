@@ -19,7 +19,6 @@ impl Modem {
             return Witness::Unclear;
         }
         let set = self.sockets[id.index()].set();
-        let ours = self.sockets[id.index()].target().map(|target| target.port);
         let Some(socket) = SocketStatus::all(lines).find(|it| (it.set, it.id) == (set, id)) else {
             return match self.setup.found().texts.are_shown() {
                 true => Witness::Forgeable,
@@ -28,8 +27,8 @@ impl Modem {
         };
         match socket.state {
             SocketState::Free => Witness::Ended,
-            // Another program has closed ours and taken its number.
-            _ if ours.is_none_or(|ours| socket.remote_port != Some(ours)) => Witness::Unclear,
+            _ if self.sockets[id.index()].is_another(&socket) => Witness::Another,
+            _ if socket.remote_port.is_none_or(|port| port == 0) => Witness::Unclear,
             SocketState::Connected => Witness::Connected,
             SocketState::Closing => Witness::Ended,
             SocketState::Opening | SocketState::Unknown => Witness::Unclear,
@@ -66,6 +65,13 @@ impl Modem {
     pub(super) fn break_off(&mut self, id: SocketId, cut: Cut) {
         self.cut(id, cut);
         self.close_or_free(id, GiveUp::Abort);
+    }
+
+    /// Another program has closed our connection and opened its own under the same number, which is not ours to close.
+    pub(super) fn number_is_taken(&mut self, id: SocketId) {
+        self.cut(id, Cut::NumberTaken);
+        self.sockets[id.index()].taken_by_another();
+        self.context_perhaps_released(id);
     }
 
     /// The stream is broken: its client is given a cut, unless it was given an end before.

@@ -946,6 +946,13 @@ impl Modem {
                 let known = known.filter(|id| length > 0 && self.begins_to_come(*id, length));
                 self.channels[port].payload_is_for(known);
             }
+            Urc::InOneLine(_, id) => {
+                self.channels[port].payload_is_for(None);
+                self.setup.format_is_doubted(now);
+                if self.sockets[id.index()].is_spoken_of() {
+                    self.break_off(id, Cut::OtherForm);
+                }
+            }
             Urc::Receivable(_, id) => {
                 self.sockets[id.index()].announced();
                 self.channels.iter_mut().for_each(|channel| channel.receivable(id));

@@ -105,6 +105,7 @@ impl Modem {
                 | SetupStep::Space
                 | SetupStep::Upload
                 | SetupStep::LookAtClock
+                | SetupStep::LookAtFormat { .. }
         );
         if setting_up {
             return Err(Reluctance::NotNow);

@@ -25,6 +25,9 @@ impl Modem {
             Cut::Silent | Cut::Garbled | Cut::Unfinished => self.ladder.strike(false, now),
             _ => Rung::Resync,
         };
+        if cut == Cut::Garbled {
+            self.setup.format_is_doubted(now);
+        }
         let payload_for = self.channels[port].payload_for();
         // The rest of an echo, which still comes, would be taken for the modem's words.
         let unframed =

@@ -113,6 +113,9 @@ impl Modem {
         if self.reboot.take_due() {
             return Some((Command::line("AT+CFUN=1,1"), Origin::Reboot));
         }
+        if self.releasing.is_none() {
+            self.setup.look_at_format(now);
+        }
         if !self.setup.is_up() && self.setup.step() != SetupStep::Contexts {
             if is_first && !self.is_setting_up() {
                 let command = self.setup_command(port, now)?;
@@ -525,7 +528,8 @@ impl Modem {
     /// At the end, once every socket is free, the session is released.
     fn notice_release(&mut self, now: Instant) {
         let Some(until) = self.releasing else { return };
-        if !matches!(self.setup.step(), SetupStep::Up | SetupStep::Contexts) {
+        if !matches!(self.setup.step(), SetupStep::Up | SetupStep::Contexts | SetupStep::LookAtFormat { .. })
+        {
             return self.session_release(now);
         }
         // What the module refuses to close stays open whether it is waited for or not.

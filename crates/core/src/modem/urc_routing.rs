@@ -402,7 +402,15 @@ impl Modem {
             return false;
         }
         self.learn_names(lines);
+        self.learn_connections(lines);
         true
+    }
+
+    /// How the module lists our connections: what it lists otherwise later is another program's.
+    pub(super) fn learn_connections(&mut self, lines: &[String]) {
+        for listed in SocketStatus::all(lines) {
+            self.sockets[listed.id.index()].is_listed(&listed);
+        }
     }
 
     fn learn_names(&mut self, lines: &[String]) {

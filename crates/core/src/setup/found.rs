@@ -3,7 +3,9 @@
 //! What a setting was is asked before it is changed, once since the modem booted. A program that is killed
 //! leaves its own values, and the next one takes them for what it found.
 
-use super::{Given, SetUp, SetupStep};
+use std::time::{Duration, Instant};
+
+use super::{Given, SetUp, SetupStep, next_alone};
 use crate::at::answers::{Answer, MessageSettings, MqttClient, SharedSetting, UrcPorts};
 use crate::at::begins_text;
 
@@ -34,6 +36,31 @@ impl Texts {
     /// Whether nothing that they could look like may be trusted.
     pub fn are_shown(self) -> bool {
         self != Texts::Kept
+    }
+}
+
+/// Whether the settings that fix how answers show payload are as they were set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// They were read, and nothing contradicts them.
+    Read {
+        /// When.
+        at: Option<Instant>,
+    },
+    /// What the module sent has another form: they are to be read again.
+    Doubted {
+        /// When.
+        due: Instant,
+    },
+}
+
+impl Format {
+    /// When they are to be read again.
+    pub(super) fn due(self) -> Option<Instant> {
+        match self {
+            Format::Read { .. } => None,
+            Format::Doubted { due } => Some(due),
+        }
     }
 }
 
@@ -100,6 +127,13 @@ impl Found {
         wrong.map(|(name, value)| line(name, value)).collect()
     }
 
+    /// Those of them that are known to be otherwise, as people write them: `"viewmode",1`.
+    fn data_format_found(&self) -> Vec<String> {
+        let known = DATA_FORMAT.iter().filter_map(|(name, wanted)| Some((name, wanted, self.value(name)?)));
+        let wrong = known.filter(|(_, wanted, value)| *wanted != value);
+        wrong.map(|(name, _, value)| line(name.trim_start_matches("+QICFG="), value)).collect()
+    }
+
     /// They have been set.
     pub(super) fn data_format_set(&mut self) {
         for (name, value) in DATA_FORMAT {
@@ -149,6 +183,48 @@ pub enum Reports {
 }
 
 impl SetUp {
+    /// What the module has sent does not have the form that was set: another program may have changed that. It is read
+    /// again soon, and not time and again.
+    pub fn format_is_doubted(&mut self, now: Instant) {
+        if let Format::Read { at } = self.format {
+            self.format = Format::Doubted { due: at.map_or(now, |at| now.max(at + FORMAT_PAUSE)) };
+        }
+    }
+
+    /// It is read again, if that is due. Connections go on meanwhile, and none is opened.
+    pub fn look_at_format(&mut self, now: Instant) {
+        if self.is_up() && self.format.due().is_some_and(|due| due <= now) {
+            self.go(SetupStep::LookAtFormat { alone: None });
+        }
+    }
+
+    /// The answer to that.
+    pub(super) fn format_answered(
+        &mut self,
+        alone: Option<usize>,
+        is_refused: bool,
+        lines: &[String],
+        now: Instant,
+    ) {
+        self.found.learn(lines);
+        if let Some(index) = next_alone(alone, is_refused, FORMAT_QUESTIONS.len()) {
+            return self.go(SetupStep::LookAtFormat { alone: Some(index) });
+        }
+        self.format = Format::Read { at: Some(now) };
+        let changed = self.found.data_format_found();
+        if !changed.is_empty() {
+            log::warn!(
+                "another program has changed how {} shows data (AT+QICFG={}); setting it back",
+                self.profile.name,
+                changed.join(" and ")
+            );
+        }
+        self.go(match self.found.data_format().is_empty() {
+            true => SetupStep::Up,
+            false => SetupStep::DataFormat { alone: None },
+        });
+    }
+
     /// AT+CNMI? was answered. A message that is shown when it arrives is text that anyone can send: it is
     /// kept instead, and only announced.
     pub(super) fn messages_answered(&mut self, given: &Given<'_>, lines: &[String]) {
@@ -233,6 +309,13 @@ const DATA_FORMAT: [(&str, &str); 4] = [
     ("+QICFG=\"sendinfo\"", "0"),
     ("+QICFG=\"recvind\"", "0"),
 ];
+
+/// What asks for them. The names are without `AT`.
+pub(super) const FORMAT_QUESTIONS: [&str; DATA_FORMAT.len()] =
+    [DATA_FORMAT[0].0, DATA_FORMAT[1].0, DATA_FORMAT[2].0, DATA_FORMAT[3].0];
+
+/// They are read again no sooner than this after they were read last.
+const FORMAT_PAUSE: Duration = Duration::from_secs(5);
 
 const URC_PORT: &str = "+QURCCFG=\"urcport\"";
 const MESSAGES: &str = "+CNMI?";

@@ -42,7 +42,7 @@ use crate::recovery::Backoff;
 use crate::settings::{self, Mode};
 use clock::NetworkTime;
 use files::{Files, LateChange};
-use found::{Found, SHARED};
+use found::{FORMAT_QUESTIONS, Format, Found, SHARED};
 use network::{Activation, Pin};
 use ssl_context::{Joins, Reading, SslContext};
 
@@ -99,6 +99,8 @@ pub struct SetUp {
     confirmation: Confirmation,
     /// What the modem's shared settings were.
     found: Found,
+    /// Whether they may have been changed since.
+    format: Format,
     /// Whether several TLS settings go into one line, until the module has shown that this does not work.
     joins: Joins,
     /// Steps whose command was not answered since it last was, and how often.
@@ -270,6 +272,7 @@ impl SetUp {
             registration: None,
             rebuild: false,
             found: Found::default(),
+            format: Format::Read { at: None },
             confirmation: Confirmation::Settled,
             joins: Joins { writing: true, asking: true },
             unanswered: Vec::new(),
@@ -461,7 +464,7 @@ impl SetUp {
 
     /// When the present step is due, if that is in the future.
     pub fn deadline(&self) -> Option<Instant> {
-        self.pause.end()
+        self.pause.end().or(self.format.due().filter(|_| self.is_up()))
     }
 
     /// The modem has rebooted, and no PDP context is active any more.
@@ -571,6 +574,7 @@ impl SetUp {
             SetupStep::DataFormat { alone } => {
                 line(format!("AT{}", one_or_all(&self.found.data_format(), alone)))
             }
+            SetupStep::LookAtFormat { alone } => line(format!("AT{}", one_or_all(&FORMAT_QUESTIONS, alone))),
             SetupStep::Restore { alone } => line(format!("AT{}", one_or_all(&self.found.lines(), alone))),
             SetupStep::Messages => line("AT+CNMI?".into()),
             SetupStep::KeepMessages(reports) => line(self.found.keep_messages(reports)?),
@@ -690,7 +694,10 @@ impl SetUp {
                 let is_refused = refused.is_some() && !self.never_answers(SetupStep::Shared { alone: None });
                 match next_alone(alone, is_refused, SHARED.len()) {
                     Some(index) => self.go(SetupStep::Shared { alone: Some(index) }),
-                    None => self.go(SetupStep::UrcPort { all_refused: false }),
+                    None => {
+                        self.format = Format::Read { at: Some(now) };
+                        self.go(SetupStep::UrcPort { all_refused: false });
+                    }
                 }
             }
             SetupStep::UrcPort { all_refused } => {
@@ -715,10 +722,11 @@ impl SetUp {
                     Some(index) => self.go(SetupStep::DataFormat { alone: Some(index) }),
                     None => {
                         self.found.data_format_set();
-                        self.go(SetupStep::Glance);
+                        self.go(if self.is_serving() { SetupStep::Up } else { SetupStep::Glance });
                     }
                 }
             }
+            SetupStep::LookAtFormat { alone } => self.format_answered(alone, refused.is_some(), &lines, now),
             SetupStep::Messages => self.messages_answered(given, &lines),
             SetupStep::KeepMessages(reports) => self.messages_kept(given, reports, refused.is_some()),
             SetupStep::Mqtt => self.mqtt_answered(given, &lines),

@@ -108,6 +108,7 @@ impl SetUp {
                 | SetupStep::Shared { .. }
                 | SetupStep::UrcPort { .. }
                 | SetupStep::DataFormat { .. }
+                | SetupStep::LookAtFormat { .. }
                 | SetupStep::Failed
         );
         if self.step != SetupStep::Unwanted {

@@ -37,6 +37,11 @@ pub enum SetupStep {
         /// The one, where the module does not take them joined, or lacks one.
         alone: Option<usize>,
     },
+    /// AT+QICFG="viewmode", … again in an active session: all in one line, or one alone
+    LookAtFormat {
+        /// The one, where the module does not take them joined, or lacks one.
+        alone: Option<usize>,
+    },
     /// SIM, registration, leftovers and PDP context asked for in one line: where all is well nothing more is
     /// asked of them
     Glance,
@@ -128,6 +133,7 @@ impl SetupStep {
                 | SetupStep::Shared { .. }
                 | SetupStep::UrcPort { .. }
                 | SetupStep::DataFormat { .. }
+                | SetupStep::LookAtFormat { .. }
                 | SetupStep::Messages
                 | SetupStep::KeepMessages(_)
                 | SetupStep::Mqtt

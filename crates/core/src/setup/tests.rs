@@ -196,6 +196,17 @@ fn each_answer_leads_to_what_is_configured() {
         (SetupStep::Clock, "+CCLK: \"80/01/06,00:00:00+00\"\nOK", SetupStep::SetClock),
         (SetupStep::Clock, "ERROR", SetupStep::SetClock),
         (SetupStep::LookAtClock, "+CCLK: \"26/11/28,12:00:00+00\"\nOK", SetupStep::ListFiles),
+        (SetupStep::LookAtFormat { alone: None }, "ERROR", SetupStep::LookAtFormat { alone: Some(0) }),
+        (
+            SetupStep::LookAtFormat { alone: None },
+            "+QICFG: \"viewmode\",1\nOK",
+            SetupStep::DataFormat { alone: None },
+        ),
+        (
+            SetupStep::LookAtFormat { alone: None },
+            "+QICFG: \"viewmode\",0\n+QICFG: \"dataformat\",0,0\n+QICFG: \"sendinfo\",0\n+QICFG: \"recvind\",0\nOK",
+            SetupStep::Up,
+        ),
         (SetupStep::SetClock, "OK", SetupStep::ListFiles),
         (SetupStep::SetClock, "ERROR", SetupStep::ListFiles),
         (SetupStep::ListFiles, "OK", SetupStep::Space),

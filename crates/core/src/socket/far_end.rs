@@ -71,7 +71,9 @@ pub enum Witness {
     /// `OK` and nothing else: it may be the end of another program's text, or the answer to an earlier command whose
     /// place such a text has taken.
     Forgeable,
-    /// The module refuses the question, or the number belongs to another program by now.
+    /// The number belongs to another program by now.
+    Another,
+    /// The module refuses the question, or does not list what it was asked for.
     Unclear,
 }
 
@@ -230,13 +232,14 @@ impl FarEnd {
                     goes_on
                 }
                 Witness::Ended => Verdict::Gone,
-                Witness::Connected | Witness::Forgeable | Witness::Unclear => {
+                Witness::Connected | Witness::Forgeable | Witness::Another | Witness::Unclear => {
                     Verdict::Broken(Cut::ClosedUncertain)
                 }
             };
         }
         let FarEnd::Unconfirmed { sign, question } = self else { return goes_on };
         match (witness, *sign) {
+            (Witness::Another, _) => Verdict::Broken(Cut::NumberTaken),
             (Witness::Connected, Sign::Closed) => {
                 let is_first = question.answers == 0;
                 if !question.repeat(FOREIGN_CLOSED_ANSWERS, now) {
@@ -368,7 +371,7 @@ mod tests {
     #[test]
     fn the_modules_answer_decides_by_what_was_seen_before() {
         use Verdict::{Broken, GoesOn, Gone, ReadOn, WithoutClosed};
-        use Witness::{Connected, Ended, Forgeable, Unclear};
+        use Witness::{Another, Connected, Ended, Forgeable, Unclear};
         let now = now();
         let goes_on = GoesOn { is_first: false };
         for (sign, answers, witness, verdict) in [
@@ -388,6 +391,7 @@ mod tests {
             (Sign::Silence, 0, Connected, goes_on),
             (Sign::Silence, 0, Unclear, goes_on),
             (Sign::Silence, 0, Forgeable, Broken(Cut::Forgeable)),
+            (Sign::Closed, 0, Another, Broken(Cut::NumberTaken)),
         ] {
             let mut far_end = unconfirmed(sign, answers);
             assert_eq!(far_end.answered(witness, true, now), verdict, "{sign:?} {answers} {witness:?}");

@@ -15,6 +15,7 @@
 //!
 //!   Unknown ── AT+QSSLSTATE ──► Free; Closing if it is open; Foreign if it is not ours
 //!   Free ── lend ──► Foreign ── take_back ──► Checking
+//!   Open, ConfirmingEnd ── another's by now ──► Foreign
 //!   Free, Checking ── late result 0 ──► Closing       Opening ── abandoned, closed ──► Checking
 //!   Open and later ── port lost ──► Closing           any but Foreign ── session lost ──► Unknown
 //! ```
@@ -52,6 +53,7 @@ pub use need::View;
 pub use opening::{OpenAnswer, OpenResult, Opener, UrcOpened};
 pub use sending::{FailedSend, SEND_STUCK_LIMIT};
 
+use crate::at::answers::{SocketState, SocketStatus};
 use crate::at::{CHUNK_MAX, Command, CommandOutcome, CommandSet, READ_MAX, SslContextId};
 use crate::failure::Cut;
 use crate::queue::{DATAGRAMS_DOWN_MAX, DATAGRAMS_UP_MAX, Limits, Queue};
@@ -96,6 +98,8 @@ pub struct Socket {
     opened_by: Option<usize>,
     /// Its tunnel is in push mode, but it was opened in buffer mode or switched to it: nothing is pushed.
     only_announces: bool,
+    /// How the module lists its connection, where it was asked.
+    listed: Option<Listed>,
     /// If it is silent until then, it is read without a URC, or the module is asked whether it is open.
     poll_at: Option<Instant>,
     /// From the client, to be sent. What is in flight stays here until `SEND OK`.
@@ -158,6 +162,39 @@ enum Phase {
         also_open: Option<CommandSet>,
     },
 }
+
+/// What the module lists of a connection that distinguishes it from others to the same server (AT+QSSLSTATE). 0, or no
+/// address, where it does not know.
+#[derive(Debug)]
+struct Listed {
+    address: String,
+    local_port: u16,
+    ssl: Option<SslContextId>,
+}
+
+impl Listed {
+    fn of(listed: &SocketStatus<'_>) -> Self {
+        let address = listed.address.filter(|address| !UNKNOWN_ADDRESSES.contains(address));
+        Listed {
+            address: address.unwrap_or_default().to_owned(),
+            local_port: listed.local_port.unwrap_or(0),
+            ssl: listed.ssl,
+        }
+    }
+
+    /// Whether the two cannot be one connection.
+    fn differs(&self, other: &Listed) -> bool {
+        let is_other_address =
+            ![&self.address, &other.address].iter().any(|it| it.is_empty()) && self.address != other.address;
+        let is_other_port =
+            self.local_port != 0 && other.local_port != 0 && self.local_port != other.local_port;
+        let is_other_context = self.ssl.zip(other.ssl).is_some_and(|(ours, its)| ours != its);
+        is_other_address || is_other_port || is_other_context
+    }
+}
+
+/// What a module lists for a server that it does not know, or no longer.
+const UNKNOWN_ADDRESSES: [&str; 3] = ["", "0.0.0.0", "::"];
 
 /// For whom a socket is opened, and open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,6 +290,7 @@ impl Socket {
             listening: Listening::default(),
             opened_by: None,
             only_announces: false,
+            listed: None,
             poll_at: None,
             outgoing: Queue::bytes(OUTGOING_LIMIT_BYTES),
             incoming: Queue::bytes(INCOMING_LIMIT_BYTES),
@@ -750,6 +788,9 @@ impl Socket {
     /// AT+QSSLSTATE was answered about a socket whose far end is unconfirmed, or whose stream ended in data mode.
     pub fn witnessed(&mut self, witness: Witness, now: Instant) -> Result<Witnessed, Cut> {
         match &mut self.phase {
+            Phase::Open(open) if witness == Witness::Another && !open.flow().is_stream() => {
+                return Err(Cut::NumberTaken);
+            }
             // Nothing is promised of how datagrams end.
             Phase::Open(open) if self.incoming.keeps_boundaries() => open.witnessed_over(witness),
             Phase::Open(open) => {
@@ -758,6 +799,7 @@ impl Socket {
                 return Ok(witnessed);
             }
             Phase::ConfirmingEnd(question) => match witness {
+                Witness::Another => return Err(Cut::NumberTaken),
                 Witness::Ended => self.begin_closing(true),
                 Witness::Connected if question.repeat(CONNECTED_ANSWERS_MAX, now) => {}
                 Witness::Connected | Witness::Forgeable | Witness::Unclear => return Err(Cut::CarrierLost),
@@ -858,6 +900,7 @@ impl Socket {
         self.listening = Listening::default();
         self.opened_by = None;
         self.only_announces = false;
+        self.listed = None;
         self.poll_at = None;
         self.holder = Holder::Nobody;
         self.sent_bytes = 0;
@@ -893,6 +936,36 @@ impl Socket {
             self.phase = Phase::Foreign;
             self.set = set;
         }
+    }
+
+    /// Another program has closed our connection and opened its own under the number.
+    pub fn taken_by_another(&mut self) {
+        self.clear();
+        self.phase = Phase::Foreign;
+    }
+
+    /// The module has listed a connection of this number. If it is ours, this is how it is listed.
+    pub fn is_listed(&mut self, listed: &SocketStatus<'_>) {
+        let is_ours = listed.set == self.set && self.is_open() && !self.is_another(listed);
+        if is_ours && listed.state == SocketState::Connected && self.listed.is_none() {
+            self.listed = Some(Listed::of(listed));
+        }
+    }
+
+    /// Whether the module lists another connection under this number than ours, by what it is known to list.
+    pub fn is_another(&self, listed: &SocketStatus<'_>) -> bool {
+        let is_other_server = || {
+            self.target
+                .as_ref()
+                .zip(listed.remote_port)
+                .is_some_and(|(ours, port)| port != 0 && port != ours.port)
+        };
+        // A module may list 0 where it does not know.
+        let is_other_context =
+            || self.ssl.zip(listed.ssl).is_some_and(|(ours, its)| its.index() != 0 && its != ours);
+        is_other_server()
+            || is_other_context()
+            || self.listed.as_ref().is_some_and(|ours| ours.differs(&Listed::of(listed)))
     }
 
     /// A command from outside has closed it: it is ours again once these channels have reported so.

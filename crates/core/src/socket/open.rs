@@ -149,7 +149,7 @@ impl Open {
     pub(super) fn witnessed_over(&mut self, witness: Witness) {
         match witness {
             Witness::Ended | Witness::Forgeable => self.is_over(),
-            Witness::Connected | Witness::Unclear => self.far_end.asked_beside(),
+            Witness::Connected | Witness::Another | Witness::Unclear => self.far_end.asked_beside(),
         }
     }
 
@@ -161,7 +161,7 @@ impl Open {
             let is_connected = match witness {
                 Witness::Connected => Some(true),
                 Witness::Ended => Some(false),
-                Witness::Forgeable | Witness::Unclear => None,
+                Witness::Forgeable | Witness::Another | Witness::Unclear => None,
             };
             return Ok(Witnessed::Beside { channel, is_connected });
         }

@@ -414,3 +414,21 @@ fn the_end_of_a_stream_needs_the_same_witness() {
         assert_eq!(hand.clients[client].outcome, Some(outcome), "state {state}");
     }
 }
+
+/// Its own connection has our number from then on, with the end that we are told of.
+#[test]
+fn of_a_connection_that_another_program_has_opened_under_our_number() {
+    let other = |line: &str| Fault::OtherProgram(format!("{line}\r").into_bytes());
+    let mut sim = Wiring::new()
+        .uart(115_200)
+        .connect(Connection::new(Mode::Push).at(seconds(9)).far_end(Behaviour::source(400_000, 1)))
+        .connect(Connection::new(Mode::Push).at(seconds(40)).far_end(Behaviour::source(9_000, 2)))
+        .fault(seconds(15), other("AT+QSSLCLOSE=0,0"))
+        .fault(seconds(18), other("AT+QSSLOPEN=1,3,0,\"elsewhere.example\",443,1"))
+        .fault(seconds(24), Fault::CutSocket(0))
+        .start();
+    sim.run_until("both have ended", seconds(120), |sim| sim.outcome(1).is_some());
+    assert_eq!(sim.outcome(0), Some(Outcome::Reset), "that end is another's");
+    assert_eq!(sim.said("AT+QSSLCLOSE=0"), 0, "it is not ours to close");
+    sim.assert_complete(1);
+}

@@ -364,3 +364,25 @@ fn an_answer_that_is_lost_in_an_empty_sms_ends_no_connection() {
         assert_eq!(sim.outcome(0), Some(Outcome::Left), "{step}");
     }
 }
+
+/// What data of ours looks like is a setting of the whole modem (AT+QICFG).
+#[test]
+fn another_program_changes_the_form_of_data() {
+    for (mode, changes) in [Mode::Push, Mode::Buffer].into_iter().flat_map(|mode| {
+        ["\"viewmode\",1", "\"dataformat\",1,0", "\"sendinfo\",1"].map(|changes| (mode, changes))
+    }) {
+        let name = format!("{mode:?} {changes}");
+        let far = Behaviour { ends: Ends::AfterReading(400_000), ..Behaviour::echo() };
+        let cut = Connection::new(mode).sends(Sends::Pattern(400_000)).far_end(far).at(seconds(9));
+        let mut wiring = Wiring::new().uart(115_200).connect(cut);
+        for at in [20, 25, 30, 35] {
+            wiring = wiring.connect(exchange(mode).at(seconds(at)));
+        }
+        let meddles = Fault::OtherProgram(format!("AT+QICFG={changes}\r").into_bytes());
+        let mut sim = wiring.fault(seconds(10), meddles).start();
+        sim.run_to_the_end(seconds(120));
+        assert_eq!(sim.outcome(0), Some(Outcome::Reset), "{name}: bytes of it are lost");
+        (1..5).for_each(|index| sim.assert_complete(index));
+        assert!(sim.said("AT+QICFG=\"viewmode\";") <= 4, "{name}: it is asked now and then");
+    }
+}

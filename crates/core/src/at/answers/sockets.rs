@@ -12,8 +12,12 @@ pub struct SocketStatus<'a> {
     pub set: CommandSet,
     /// Its number.
     pub id: SocketId,
+    /// The address of its server.
+    pub address: Option<&'a str>,
     /// The port of its server.
     pub remote_port: Option<u16>,
+    /// Its own port; some modules list 0.
+    pub local_port: Option<u16>,
     /// How far it is.
     pub state: SocketState,
     /// The modem's name of the port that opened it: at most 16 letters and digits.
@@ -42,8 +46,9 @@ impl<'a> Answer<'a> for SocketStatus<'a> {
         let set = CommandSet::ALL.into_iter().find(|set| line.starts_with(set.names().state))?;
         let mut all = values(line, set.names().state)?;
         let id = all.number().and_then(SocketId::new)?;
-        let remote_port = all.nth(2).and_then(|port| port.parse().ok());
-        let state = match all.nth(1).and_then(|state| state.parse::<u8>().ok()) {
+        let address = all.nth(1);
+        let [remote_port, local_port] = [all.number(), all.number()];
+        let state = match all.next().and_then(|state| state.parse::<u8>().ok()) {
             Some(0) => SocketState::Free,
             Some(1) => SocketState::Opening,
             Some(2) => SocketState::Connected,
@@ -52,7 +57,7 @@ impl<'a> Answer<'a> for SocketStatus<'a> {
         };
         let at_port = all.nth(3).filter(|name| is_port_name(name));
         let ssl = all.number().and_then(SslContextId::new);
-        Some(SocketStatus { set, id, remote_port, state, at_port, ssl })
+        Some(SocketStatus { set, id, address, remote_port, local_port, state, at_port, ssl })
     }
 }
 

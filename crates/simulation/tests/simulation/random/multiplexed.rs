@@ -81,6 +81,8 @@ pub fn draw_habits(wiring: &mut Wiring, chance: &mut Chance) {
     // the lines may change after them.
     let quirks = &mut wiring.modem.quirks;
     quirks.mux_urcs_everywhere &= !quirks.mux_end_told_on_first_only;
+    // A device server would have to be connected to anew to be without flow control.
+    quirks.mux_holds_cts_off &= wiring.ports.iter().all(|port| port.server.is_none());
 }
 
 /// With payload that looks like something else.
