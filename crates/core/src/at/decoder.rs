@@ -37,6 +37,9 @@ pub enum Message<'a> {
     /// What another program has the modem send: payload may follow it, which is dropped; a text that follows
     /// is skipped.
     Foreign(&'a str),
+    /// Inside of such a text, what looks like the announcement of pushed payload. It is a part of the text, or the text
+    /// was cut off and this is the module's own: nothing shows which, nor where the text ends.
+    PushInText,
     /// `+QSSLRECV: <n>` or `+QIRD: <n>`; its payload follows unless n is 0.
     ReceivedHeader {
         /// How many bytes follow.
@@ -340,8 +343,14 @@ impl Decoder {
     pub fn give_up_foreign(&mut self) -> bool {
         let is_inside = self.is_inside_foreign();
         if is_inside {
+            // Whose half an announcement is that goes on now is not known: it counts as one that has lost its head.
+            let announces = |line: &[u8]| HEADS.iter().any(|head| line.starts_with(head.as_bytes()));
+            let is_text = matches!(self.state, DecoderState::ForeignText(..)) && !self.line_done;
+            match is_text && announces(&self.line) {
+                true => drop(self.line.remove(0)),
+                false => self.line.clear(),
+            }
             self.state = DecoderState::Line;
-            self.line.clear();
             self.line_done = false;
         }
         is_inside
@@ -377,6 +386,29 @@ impl Decoder {
         let Some(beyond) = self.line.get(end..).filter(|beyond| !beyond.is_empty()) else { return false };
         let echoes = self.echoes.iter().map(Vec::as_slice).filter(|echo| !echo.is_empty());
         echoes.chain(OPENED).any(|line| line.starts_with(beyond) || beyond.starts_with(line))
+    }
+
+    /// Takes a byte of another program's text into `line`. Whether it ends a line that looks like the announcement of
+    /// payload: of a socket that only announces, none follows; of whichever other, the payload may end the text anywhere.
+    fn ends_push_in_text(&mut self, byte: u8) -> bool {
+        if !matches!(byte, b'\r' | b'\n') {
+            let is_noise = self.line.is_empty() && !byte.is_ascii_graphic();
+            if !is_noise && self.line.len() < LINE_MAX {
+                self.line.push(byte);
+            }
+            return false;
+        }
+        make_text(&mut self.line);
+        let is_push = match message(&self.line).0 {
+            Message::Urc(Urc::Pushed(set, id, 1..)) => {
+                let is_announcing = |id: SocketId| self.sockets.announcing & (1 << id.index()) != 0;
+                !(self.sockets.are_ours(set, id) && id.is_some_and(is_announcing))
+            }
+            Message::Malformed(_) => true,
+            _ => false,
+        };
+        self.line.clear();
+        is_push
     }
 
     /// Skips a byte that may come before an echo and that no line begins with: a line end, the blank of a
@@ -597,6 +629,9 @@ impl Decoder {
                             DecoderState::ForeignText(text_state, came_back)
                         }
                     };
+                    if !text_state.is_answer && self.ends_push_in_text(byte) {
+                        return Some(Message::PushInText);
+                    }
                     match step {
                         ForeignStep::Inside if text_state.is_answer && self.line.len() < LINE_MAX => {
                             self.line.push(byte);
@@ -1481,6 +1516,82 @@ mod tests {
         let mut input = &b"\r\n+CMT: \"+49\",,\"26\"\r\na\r\nAT+QSSLSEND=2\r\n+QSSLURC: \"closed\",0\r\n"[..];
         assert!(matches!(decoder.decode(&mut input), Some(Message::Foreign(_))));
         assert_eq!(decoder.decode(&mut input), None, "another line than ours is part of the text");
+    }
+
+    #[test]
+    fn a_line_with_an_odd_number_of_quotes_hides_nothing() {
+        let pushed = "\r\n+QSSLURC: \"recv\",0,5\r\nhello\r\n\r\nOK\r\n";
+        for line in [
+            "+CMTI: \"ME,3",
+            "+CLIP: \"+49\",145,\"A\"B\",,\"\",0",
+            "+CNAP: \"Joe\"s\"",
+            "+CGEV: \"x",
+            "+CREG: 2,\"x",
+            "+COPS: 0,0,\"O\"2\",7",
+            "+QHTTPURC: \"a\"b\"",
+            "+CUSD: 0,\"5\" screens\",15",
+        ] {
+            let input = format!("\r\n{line}\r\n{pushed}");
+            let expected = [
+                &format!("Information({line:?})")[..],
+                "Urc(Pushed(Ssl, Some(SocketId(0)), 5))",
+                "payload hello",
+                "Final(Ok)",
+            ];
+            decodes_to(input.as_bytes(), &expected);
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_push_inside_a_text_is_reported() {
+        let foreign = |line: &str| format!("Foreign({line:?})");
+        for (line, inside) in [
+            ("+CUSD: 0,\"text", "+QSSLURC: \"recv\",0,5"),
+            ("+CUSD: 0,\"a\" b", "\0+QSSLURC: \"recv\",11,1460"),
+            ("+QXYZ: \"a\"b\"", "+QIURC: \"recv\",5,5"),
+            ("+CMT: \"+49\",,\"26/11/26\"", "hello\r\n+QSSLURC: \"recv\",0,5"),
+            ("+QMTRECV: 0,0,\"alerts\",\"x", "+QSSLURC: \"recv\",0,5"),
+            ("+QMTRECV: 0,0,\"alerts\",70,\"x", "+QSSLURC: \"recv\",77,5"),
+            // Its length was altered, or its head was lost.
+            ("+CUSD: 0,\"text", "+QSSLURC: \"recv\",0,5x"),
+            ("+CUSD: 0,\"text", "URC: \"recv\",0,5"),
+        ] {
+            let input = format!("\r\n{line}\r\n\r\n{inside}\r\nhello\r\n");
+            decodes_to(input.as_bytes(), &[&foreign(line), "PushInText"]);
+        }
+        for inside in [
+            "+QSSLURC: \"recv\",0",
+            "+QSSLURC: \"recv\",0,0",
+            "+QSSLURC: \"closed\",0",
+            "x+QSSLURC: \"recv\",0,5",
+            "OK",
+        ] {
+            let input = format!("\r\n+CUSD: 0,\"text\r\n{inside}\r\n\",15\r\n\r\nOK\r\n");
+            decodes_to(input.as_bytes(), &[&foreign("+CUSD: 0,\"text"), "Final(Ok)"]);
+        }
+        // Of our own that are in buffer mode.
+        for (inside, is_reported) in [("+QSSLURC: \"recv\",3,5", false), ("+QIURC: \"recv\",3,5", true)] {
+            let mut decoder = Decoder::new();
+            decoder.set_sockets(Numbers { announcing: 1 << 3, plain: 0 });
+            let input = format!("\r\n+CUSD: 0,\"text\r\n{inside}\r\n\",15\r\n");
+            let mut input = input.as_bytes();
+            assert!(matches!(decoder.decode(&mut input), Some(Message::Foreign(_))));
+            assert_eq!(decoder.decode(&mut input).is_some(), is_reported, "{inside}");
+        }
+    }
+
+    #[test]
+    fn an_announcement_that_ends_after_its_text_was_given_up_is_not_taken_for_a_whole_one() {
+        let before = b"\r\n+CUSD: 0,\"text\r\n\r\n+QSSLURC: \"recv\",0,5";
+        for cut in 1..=5 {
+            let mut decoder = Decoder::new();
+            let mut input = &before[..before.len() - cut];
+            while decoder.decode(&mut input).is_some() {}
+            assert!(decoder.give_up_foreign());
+            let rest = [&before[before.len() - cut..], b"\r\nhello\r\n"].concat();
+            let mut input = rest.as_slice();
+            assert!(matches!(decoder.decode(&mut input), Some(Message::Malformed(_))), "{cut}");
+        }
     }
 
     #[test]

@@ -168,6 +168,8 @@ pub(super) fn follows(line: &[u8], terminator: Option<u8>, is_ours: bool) -> Opt
         _ => TextEnd::Nothing,
     };
     let text = |until| Some(Follows::Text(Text::new(until, end)));
+    let runs_on =
+        |quotes| Some(Follows::Text(Text { quotes, ..Text::new(Until::LineEnd, TextEnd::Nothing) }));
     match name {
         b"+QIURC" | b"+QSSLURC" if !is_ours => received(values),
         b"+QMTRECV" => published(line, start, terminator),
@@ -181,15 +183,26 @@ pub(super) fn follows(line: &[u8], terminator: Option<u8>, is_ours: bool) -> Opt
         b"+CMGR" | b"+CMGL" if !values.starts_with(b"(") => {
             Some(Follows::Text(Text { is_answer: true, ..Text::new(Until::EmptyLineOrNothing, end) }))
         }
-        _ if OURS.iter().any(|ours| name.starts_with(ours)) => None,
+        b"+CUSD" if terminator.is_some() && has_no_text_or_all(values) => None,
+        b"+CUSD" => runs_on(Quotes::Paired { is_open: true }),
+        _ if SINGLE_LINES.iter().any(|single| name.starts_with(single)) => match terminator {
+            Some(_) => None,
+            None => runs_on(Quotes::Plain),
+        },
         _ if name.starts_with(b"+") => {
             let is_open = line.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
             let is_text = is_open || terminator.is_none();
-            let quotes = Quotes::Paired { is_open };
-            is_text.then_some(Follows::Text(Text { quotes, ..Text::new(Until::LineEnd, TextEnd::Nothing) }))
+            runs_on(Quotes::Paired { is_open }).filter(|_| is_text)
         }
         _ => None,
     }
+}
+
+/// `2` · `0,"5 EUR",15`, but not `0,"5 EUR`: the number of its alphabet follows a whole text. Quotes in it are not doubled.
+fn has_no_text_or_all(values: &[u8]) -> bool {
+    let Some(quote) = values.iter().rposition(|byte| *byte == b'"') else { return true };
+    let alphabet = values[quote + 1..].strip_prefix(b",").unwrap_or_default();
+    !alphabet.is_empty() && alphabet.iter().all(u8::is_ascii_digit)
 }
 
 /// Whether `line` begins another program's text whose end cannot be distinguished from a message inside it.
@@ -325,8 +338,13 @@ const TEXT_MAX: usize = 16_384;
 /// The longest single SMS, in characters.
 const SMS_CHARACTERS_MAX: usize = 160;
 
-/// Names of lines whose quotes hold nothing that another program or its peer chose.
-const OURS: [&[u8]; 6] = [b"+QSSL", b"+QI", b"+QNTP", b"+CME ERROR", b"+CMS ERROR", b"+CPIN"];
+/// What the names of lines begin with that end with their line, whatever their quotes are: no string in them can hold a
+/// line end, but one can hold a quote (the name of an operator or a caller), or be cut off. Those of 3GPP TS 27.007 and
+/// 27.005 are of this kind, but for the texts that [`follows`] knows.
+const SINGLE_LINES: [&[u8]; 18] = [
+    b"+C", b"+QCCID", b"+QCFG", b"+QCSQ", b"+QENG", b"+QF", b"+QHTTP", b"+QI", b"+QLTS", b"+QMT", b"+QNITZ",
+    b"+QNTP", b"+QNW", b"+QPIN", b"+QSPN", b"+QSSL", b"+QURC", b"+QUSIM",
+];
 
 /// What comes before the numbers where payload of a socket is announced.
 pub(super) const HEADS: [&str; 2] = ["+QSSLURC: \"recv\",", "+QIURC: \"recv\","];
@@ -348,6 +366,16 @@ mod tests {
             // The line end before the next message is not distinguished from the empty line that ends a text.
             ("+CMT: \"+49\",,\"26/11/26\"\r", "\nhello\r\n\r\nOK", 10),
             ("+CUSD: 0,\"a\r", "\nb\",15\r\n\r\nOK", 8),
+            ("+CUSD: 0,\"5\" screens\r", "\n\"b\",1\r\n\",15\r\n\r\nOK", 14),
+            ("+CUSD: 0,\"5\" screens\",15\r", "\n\r\nOK", 0),
+            ("+CUSD: 2\r", "\n\r\nOK", 0),
+            ("+CMTI: \"ME,3\r", "\n\r\nOK", 0),
+            ("+CLIP: \"+49\",145,\"A\"B\",,\"\",0\r", "\n\r\nOK", 0),
+            ("+CNAP: \"Joe\"s\"\r", "\n\r\nOK", 0),
+            ("+CGEV: \"x\r", "\n\r\nOK", 0),
+            ("+COPS: 0,0,\"O\"2\",7\r", "\n\r\nOK", 0),
+            ("+QSPN: \"O\"2\"\r", "\n\r\nOK", 0),
+            ("+QCOAPURC: \"a\r", "\nb\"\r\n\r\nOK", 5),
         ] {
             assert_eq!(foreign_length(line.as_bytes(), after.as_bytes()), length, "{line}");
         }

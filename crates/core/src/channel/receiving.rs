@@ -48,6 +48,8 @@ pub enum ChannelEvent {
     Prompt,
     /// A line that may be another program's.
     OthersLine(String),
+    /// What may be a push, or a part of another program's text.
+    PushInText,
     /// The command in flight or the `AT` of a resync, on a channel whose echo had been switched off.
     EchoAgain,
     /// What cannot be parsed.
@@ -144,6 +146,7 @@ impl Channel {
                     return ChannelEvent::OthersLine(line.to_owned());
                 }
             }
+            Message::PushInText => return ChannelEvent::PushInText,
             Message::Malformed(text) => return ChannelEvent::Malformed(text.to_owned()),
             Message::Urc(urc) => {
                 self.recorder.line(Side::Modem, urc, now);

@@ -869,6 +869,7 @@ impl Modem {
             ChannelEvent::Prompt => self.settle_unprompted(port, false),
             ChannelEvent::EchoAgain => self.echo_is_back(port, now),
             ChannelEvent::OthersLine(line) => self.setup.others_said(&line),
+            ChannelEvent::PushInText => self.push_in_text(port),
             ChannelEvent::Malformed(text) => {
                 log::warn!(
                     "{}: the modem sent bytes that cannot be parsed: {text:?}",

@@ -76,6 +76,23 @@ impl Modem {
         self.climb(rung, port, now);
     }
 
+    /// In another program's text there is what looks like pushed data. If that is the module's own, the text was cut off
+    /// and hides whatever is pushed until it is given up.
+    pub(super) fn push_in_text(&mut self, port: usize) {
+        let is_pushed_to = |id: &SocketId| self.sockets[id.index()].may_be_pushed_to();
+        let pushing: Vec<SocketId> = SocketId::all().filter(is_pushed_to).collect();
+        if !pushing.is_empty() {
+            let name = &self.ports[port].facts.name;
+            log::warn!(
+                "{name}: what looks like pushed data came inside a text of another program; every connection in push \
+                 mode is reset"
+            );
+        }
+        for id in pushing {
+            self.break_off(id, Cut::Forgeable);
+        }
+    }
+
     /// The host's UART counted bytes of this port that it lost, or received wrongly, by the time of what is
     /// received next. Whose they were is not known.
     pub(super) fn port_garbled(&mut self, port: usize, lost: u32, wrong: u32, now: Instant) {

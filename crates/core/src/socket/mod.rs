@@ -385,6 +385,11 @@ impl Socket {
         self.only_announces
     }
 
+    /// Whether payload may come without being asked for, and somebody waits for it.
+    pub fn may_be_pushed_to(&self) -> bool {
+        self.is_attached() && self.mode() == Some(Mode::Push) && !self.only_announces
+    }
+
     /// Whether a new connection may use its number.
     pub fn is_free(&self) -> bool {
         matches!(self.phase, Phase::Free) && self.late_carriers == 0

@@ -329,6 +329,49 @@ fn a_line_without_a_text_of_another_program_resets_nobody() {
     }
 }
 
+/// A quote in the name of a caller or operator, or a line that was cut off: what is pushed next once counted as a part of
+/// that line's string, and its bytes were missing before an end in order.
+#[test]
+fn a_line_of_another_program_with_an_odd_number_of_quotes_hides_nothing() {
+    let says = Says::Drip { bytes: 500, every: millis(10), total: 100_000, seed: 1 };
+    let drip = Behaviour { ends: Ends::AfterSaying(100_000), says, ..Behaviour::source(0, 1) };
+    for (line, costs) in [
+        ("+CMTI: \"ME,3", false),
+        ("+CLIP: \"+49\",145,\"A\"B\",,\"\",0", false),
+        ("+CNAP: \"Joe\"s\"", false),
+        ("+CGEV: \"x", false),
+        ("+COPN: \"O\"2\"", false),
+        ("+QNITZ: \"x", false),
+        ("+QHTTPURC: \"a\"b\"", false),
+        ("+QIND: \"abc", false),
+        ("+CUSD: 0,\"5\" screens\",15", false),
+        // Whether the text goes on is not known: what comes next is its own or the module's.
+        ("+CUSD: 0,\"text", true),
+        ("+QXYZ: \"a\"b\"", true),
+        ("+QMTRECV: 0,0,\"alerts\",\"x", true),
+        ("+CUSD: 0,\"text\r\n+QSSLURC: \"recv\",0,4\r\nBADX\",15", true),
+    ] {
+        for mode in [Mode::Push, Mode::Buffer] {
+            let mut sim = Wiring::new()
+                .connect(Connection::new(mode).far_end(drip.clone()))
+                .connect(Connection::new(mode).at(seconds(30)).far_end(Behaviour::source(20_000, 2)))
+                .fault(millis(1_501), Fault::Foreign(format!("\r\n{line}\r\n").into_bytes()))
+                .start();
+            sim.run_to_the_end(seconds(120));
+            // Each step checks the delivered bytes, and an end of file needs them all.
+            match sim.outcome(0) {
+                Some(Outcome::Reset) if costs => {}
+                outcome => {
+                    assert_eq!(outcome, Some(Outcome::Eof), "{line} in {mode:?}");
+                    sim.assert_complete(0);
+                }
+            }
+            assert_eq!(sim.outcome(1), Some(Outcome::Eof), "{line} in {mode:?}: the next are served");
+            sim.assert_complete(1);
+        }
+    }
+}
+
 /// A text can contain whole messages that look like the modem's, so SMS are not shown.
 #[test]
 fn sms_are_not_shown_while_streams_are_open() {
