@@ -40,7 +40,10 @@ pub fn draw(seed: u64) -> Wiring {
         wiring.faults.push((LAST_FAULT, Fault::Calm));
     }
     for at in LATE_CLIENTS {
-        let late = Connection::new(*chance.pick(&[Mode::Push, Mode::Buffer, Mode::Transparent]));
+        let mode = *chance.pick(&[Mode::Push, Mode::Buffer, Mode::Transparent]);
+        // A copy of another's URC straight after the end of a stream cannot be distinguished from payload.
+        let is_unclear = mode == Mode::Transparent && wiring.modem.quirks.mux_urcs_everywhere;
+        let late = Connection::new(if is_unclear { Mode::Buffer } else { mode });
         let late = late.at(at).far_end(Behaviour::source(LATE_BYTES, seed));
         wiring.connections.push(late.limits(|limits| limits.queue_timeout = seconds(60)));
     }
