@@ -343,17 +343,24 @@ fn a_name_that_cannot_be_resolved_is_told_from_a_server_that_refuses() {
     assert!(line(&finished.text(), "dns").starts_with('✓'));
 }
 
-#[test]
-fn a_plain_connection_is_made_by_a_number_of_ours_and_leaves_those_of_others() {
+/// Another program has connection 3 of a modem with these options: it is refused to doctor, which then makes its own by
+/// number 2.
+fn beside_a_connection_of_another_program(options: &str) -> (std::net::TcpListener, Modem, Finished) {
     let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = server.local_addr().expect("an address");
-    let modem = Modem::with_options(&format!("--clock host --map {NAME}:80={address}"));
+    let modem = Modem::with_options(&format!("--clock host {options} --map {NAME}:80={address}"));
     let others = format!("AT+QIOPEN=1,3,\"TCP\",\"{NAME}\",80,0,0");
     ask(&modem, &["AT+QIACT=1", &others]);
     let target = format!("tcp://{NAME}:80");
     failed(&doctor(&modem, &[&target, "--sockets", "3"]), 1, "tcp", &["563"]);
     let finished = doctor(&modem, &[&target, "--sockets", "2-3"]);
     assert_eq!(finished.status, 0, "{}", finished.text());
+    (server, modem, finished)
+}
+
+#[test]
+fn a_plain_connection_is_made_by_a_number_of_ours_and_leaves_those_of_others() {
+    let (_server, modem, finished) = beside_a_connection_of_another_program("");
     assert!(line(&finished.text(), "tcp").contains("server.test port 80 answers"), "{}", finished.text());
     let states = ask(&modem, &["AT+QISTATE"]);
     assert!(matches!(&states[..], [only] if only.starts_with("+QISTATE: 3,\"TCP\"")), "{states:?}");
@@ -362,16 +369,7 @@ fn a_plain_connection_is_made_by_a_number_of_ours_and_leaves_those_of_others() {
 /// AT+QISTATE does not show the connection, but its number is refused. It once would have been closed then.
 #[test]
 fn a_number_that_turns_out_to_be_in_use_is_left_alone() {
-    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = server.local_addr().expect("an address");
-    let options = format!("--clock host --quirk plain-sockets-unlisted --map {NAME}:80={address}");
-    let modem = Modem::with_options(&options);
-    let others = format!("AT+QIOPEN=1,3,\"TCP\",\"{NAME}\",80,0,0");
-    ask(&modem, &["AT+QIACT=1", &others]);
-    let target = format!("tcp://{NAME}:80");
-    failed(&doctor(&modem, &[&target, "--sockets", "3"]), 1, "tcp", &["563"]);
-    let finished = doctor(&modem, &[&target, "--sockets", "2-3"]);
-    assert_eq!(finished.status, 0, "{}", finished.text());
+    let (_server, modem, _) = beside_a_connection_of_another_program("--quirk plain-sockets-unlisted");
     assert_eq!(ask(&modem, &["AT+QISEND=3,0"]), ["+QISEND: 0,0,0"], "it is still connected");
 }
 

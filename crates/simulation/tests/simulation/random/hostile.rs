@@ -7,13 +7,13 @@
 
 use std::time::Duration;
 
-use qssl_core::settings::{Cmux, Mode};
+use qssl_core::settings::Mode;
 use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Says};
 
 use qssl_simulation::material::{NASTY, NASTY_IN_FRAMES, NOISE_BETWEEN_FRAMES};
 use qssl_simulation::wiring::{
-    Connection, DeviceServer, Fault, Leaves, Port, Reads, Security, Sends, Wiring, millis, seconds,
+    Connection, DeviceServer, Fault, Leaves, Reads, Security, Sends, Wiring, millis, seconds,
 };
 use qssl_simulation::{Chance, Outcome, Simulation};
 
@@ -51,28 +51,10 @@ pub fn draw(seed: u64) -> Wiring {
 }
 
 fn draw_line(wiring: &mut Wiring, chance: &mut Chance) {
-    let baud = *chance.pick(&[9_600, 57_600, 115_200, 115_200, 460_800, 921_600]);
-    *wiring = wiring.clone().uart(baud).cmux();
-    if chance.once_in(6) {
-        wiring.modem.baud = 115_200;
-    }
-    let port = &mut wiring.ports[0];
-    *port = Port {
-        has_dcd: !chance.once_in(3),
-        has_dtr: !chance.once_in(3),
-        splits: chance.once_in(3),
-        is_named: !chance.once_in(4),
-        ..Port::uart()
+    let server = |chance: &mut Chance| {
+        chance.once_in(6).then(|| DeviceServer { holds_bytes: 8_192, tells: chance.once_in(2) })
     };
-    if chance.once_in(6) {
-        let server = DeviceServer { holds_bytes: 8_192, tells: chance.once_in(2) };
-        port.server = Some(server);
-        port.has_dcd &= server.tells;
-        port.has_dtr &= server.tells;
-    }
-    if chance.once_in(4) {
-        wiring.settings.cmux = Cmux::Auto;
-    }
+    super::multiplexed::draw_uart(wiring, 3, server, chance);
     if chance.once_in(2) {
         wiring.settings.cmux_frame = Some(*chance.pick(&[31, 32, 127, 128, 1_509]));
     }

@@ -39,7 +39,13 @@ pub fn draw(seed: u64) -> Wiring {
     wiring
 }
 
-fn draw_line(wiring: &mut Wiring, chance: &mut Chance) {
+/// A UART with channels, which delivers its bytes in pieces in one of `splits_one_in` runs, perhaps on a device server.
+pub fn draw_uart(
+    wiring: &mut Wiring,
+    splits_one_in: u64,
+    server: impl FnOnce(&mut Chance) -> Option<DeviceServer>,
+    chance: &mut Chance,
+) {
     let baud = *chance.pick(&[9_600, 57_600, 115_200, 115_200, 460_800, 921_600]);
     *wiring = wiring.clone().uart(baud).cmux();
     if chance.once_in(6) {
@@ -49,12 +55,11 @@ fn draw_line(wiring: &mut Wiring, chance: &mut Chance) {
     *port = Port {
         has_dcd: !chance.once_in(3),
         has_dtr: !chance.once_in(3),
-        splits: chance.once_in(2),
+        splits: chance.once_in(splits_one_in),
         is_named: !chance.once_in(4),
         ..Port::uart()
     };
-    if chance.once_in(5) {
-        let server = DeviceServer { holds_bytes: *chance.pick(&[8_192, 100_000]), tells: chance.once_in(2) };
+    if let Some(server) = server(chance) {
         port.server = Some(server);
         port.has_dcd &= server.tells;
         port.has_dtr &= server.tells;
@@ -62,6 +67,16 @@ fn draw_line(wiring: &mut Wiring, chance: &mut Chance) {
     if chance.once_in(4) {
         wiring.settings.cmux = Cmux::Auto;
     }
+}
+
+fn draw_line(wiring: &mut Wiring, chance: &mut Chance) {
+    let server = |chance: &mut Chance| {
+        let holds = [8_192, 100_000];
+        chance
+            .once_in(5)
+            .then(|| DeviceServer { holds_bytes: *chance.pick(&holds), tells: chance.once_in(2) })
+    };
+    draw_uart(wiring, 2, server, chance);
     wiring.settings.cmux_frame = match chance.below(3) {
         0 => Some(*chance.pick(&[31, 127, 128, 1_509, 2_048])),
         _ => None,
