@@ -201,6 +201,9 @@ fn a_listing_says_whose_each_file_is() {
     assert!(line(&listing, &unused).ends_with("(of no known tunnel)"), "{}", listing.text());
     assert!(line(&listing, "theirs.pem").ends_with("(not of this program)"), "{}", listing.text());
 
+    let removed = cert(&modem, &["remove", &unused]).expect_success();
+    assert_eq!(removed.stderr, "", "nothing names it");
+
     // Settings of another program are shown as well.
     let device = modem.device(0);
     for setting in
@@ -211,6 +214,8 @@ fn a_listing_says_whose_each_file_is() {
     let listing = cert(&modem, &["list"]).expect_success();
     let line = line(&listing, "theirs.pem");
     assert!(line.contains("not of this program; ") && line.contains("cacert of SSL context 3"), "{line}");
+    let removed = cert(&modem, &["remove", "theirs.pem"]).expect_success();
+    assert!(removed.stderr.contains("still named by cacert of SSL context 3"), "{}", removed.stderr);
 }
 
 #[test]

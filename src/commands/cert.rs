@@ -74,7 +74,14 @@ pub fn run(args: &CertArgs, environment: &Environment) -> anyhow::Result<ExitSta
                 None => out.write_all(&content)?,
             }
         }
-        (CertAction::Remove, name) => store.remove(&file_name(name.as_deref().unwrap_or_default())?)?,
+        (CertAction::Remove, name) => {
+            let name = file_name(name.as_deref().unwrap_or_default())?;
+            let used = store.used_in_modem()?;
+            store.remove(&name)?;
+            for Used { by, .. } in used.iter().filter(|used| used.name == name.as_str()) {
+                eprintln!("qssl-tunnel: {name} is still named by {by}; a tunnel of this program stores it again");
+            }
+        }
         (CertAction::Prune, _) => {
             let mut kept: Vec<String> = store.used_in_modem()?.into_iter().map(|used| used.name).collect();
             kept.extend(

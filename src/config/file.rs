@@ -320,6 +320,8 @@ impl Reader<'_> {
         let hint = match (nearest(key, known.iter().copied()), home) {
             (Some(near), _) if key != near => format!("did you mean `{near}`?"),
             (_, Some((home, _))) => format!("it belongs in {home}"),
+            // More would be a line that nobody reads.
+            _ if known.len() > 12 => "see qssl-tunnel.toml(5)".to_owned(),
             _ => format!("one of {}", known.join(", ")),
         };
         self.error(span, format!("unknown key `{key}`{container}: {hint}"))

@@ -423,7 +423,10 @@ fn by_whom(holder: &Option<String>) -> &str {
 /// What to do about it. Another `qssl-tunnel` can share the modem through its control socket.
 fn way_out(holder: &Option<String>) -> &'static str {
     match holder.as_deref().is_some_and(|holder| holder.contains("qssl-tunnel (")) {
-        true => "stop it, or start it with --control PATH and give that here as well",
+        true => {
+            "stop it, or use the modem through it: a daemon answers here without -d, anything else if you start it \
+             with --control PATH and give that here as well"
+        }
         false => "stop that program or keep it off this port",
     }
 }
