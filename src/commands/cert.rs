@@ -79,7 +79,9 @@ pub fn run(args: &CertArgs, environment: &Environment) -> anyhow::Result<ExitSta
             let used = store.used_in_modem()?;
             store.remove(&name)?;
             for Used { by, .. } in used.iter().filter(|used| used.name == name.as_str()) {
-                eprintln!("qssl-tunnel: {name} is still named by {by}; a tunnel of this program stores it again");
+                eprintln!(
+                    "qssl-tunnel: {name} is still named by {by}; a tunnel of this program stores it again"
+                );
             }
         }
         (CertAction::Prune, _) => {

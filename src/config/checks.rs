@@ -231,7 +231,7 @@ fn of_text(
     let tunnels = checks.tunnels(&file)?;
     checks
         .leave_room(&configuration.modem, &tunnels)
-        .map_err(|(place, complaint)| complaint.at(&file.tunnels[place]))?;
+        .map_err(|(index, complaint)| complaint.at(&file.tunnels[index]))?;
     let configuration = Configuration { tunnels, process, ..configuration };
     Ok(Checked { configuration, verbosity, warnings: checks.warnings })
 }
@@ -477,7 +477,7 @@ impl<'a> Checks<'a> {
     /// clients. Names the tunnel, too.
     fn leave_room(&self, modem: &settings::Modem, tunnels: &[Tunnel]) -> Result<(), (usize, Complaint)> {
         let (mut ahead, all) = (0, modem.sockets.count());
-        for (place, tunnel) in tunnels.iter().enumerate() {
+        for (index, tunnel) in tunnels.iter().enumerate() {
             let count = tunnel.settings.limits.warm.count;
             ahead += count;
             if count > 0 && ahead >= all {
@@ -487,7 +487,7 @@ impl<'a> Checks<'a> {
                     self.option("sockets"),
                     all - 1
                 );
-                return Err((place, Complaint::new("warm", reason)));
+                return Err((index, Complaint::new("warm", reason)));
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use crate::modem::UserCommand;
 /// clients, commands and a new configuration, which have a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// At this port, by its place in [`crate::settings::Settings::ports`].
+    /// At this port, by its index in [`crate::settings::Settings::ports`].
     Port(usize, PortInput),
     /// At this client, which may be gone already.
     Client(ClientId, ClientInput),

@@ -34,7 +34,7 @@ pub enum Habit {
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum EchoPart {
     /// So many bytes of echo.
     Echo(usize),
     /// So many bytes that go on as the payload does. They and those before them, in all `line` of the payload, were the
@@ -58,7 +58,7 @@ impl Echo {
     }
 
     /// What `input`, which is not empty, begins with. `sent`: what has left of the payload.
-    pub fn take(&mut self, sent: &[u8], input: &[u8]) -> Next {
+    pub fn take(&mut self, sent: &[u8], input: &[u8]) -> EchoPart {
         let due = &sent[self.back.min(sent.len())..];
         let count = due.iter().zip(input).take_while(|(due, byte)| due == byte).count();
         self.may_be_line &= !due[..count].iter().any(|byte| matches!(byte, b'\r' | b'\n'));
@@ -72,14 +72,14 @@ impl Echo {
             let line = self.run_from..self.back;
             self.back = self.run_from;
             self.may_be_line = false;
-            return Next::Line { line, count };
+            return EchoPart::Line { line, count };
         }
         if due.is_empty() {
             // All of it has come back, and something else begins.
             self.begin_run(false);
         }
         if count > 0 && (count == input.len() || count == due.len()) {
-            return Next::Echo(count);
+            return EchoPart::Echo(count);
         }
         if count < due.len() && self.back > self.run_from {
             // A message is in the middle of the echo. The line end in front of it may have been its own.
@@ -92,7 +92,7 @@ impl Echo {
                 _ => 0,
             };
             if line_end == 0 && is_text && input[count] != b'+' {
-                return Next::Garbled;
+                return EchoPart::Garbled;
             }
             self.back -= line_end;
             self.begin_run(line_end > 0);
@@ -101,7 +101,7 @@ impl Echo {
                 return self.take(sent, input);
             }
         }
-        if count > 0 { Next::Echo(count) } else { Next::Words }
+        if count > 0 { EchoPart::Echo(count) } else { EchoPart::Words }
     }
 
     /// A message was read.
@@ -153,19 +153,19 @@ mod tests {
         let (mut echo, mut words, mut is_inside) = (Echo::default(), Vec::new(), false);
         for mut input in said.chunks(step) {
             while let Some(first) = input.first() {
-                let next = if is_inside { Next::Words } else { echo.take(sent, input) };
+                let next = if is_inside { EchoPart::Words } else { echo.take(sent, input) };
                 let count = match next {
-                    Next::Echo(count) => count,
-                    Next::Line { line, count } => {
+                    EchoPart::Echo(count) => count,
+                    EchoPart::Line { line, count } => {
                         words.extend_from_slice(&sent[line]);
                         is_inside = true;
                         count
                     }
-                    Next::Words if !is_inside && !first.is_ascii_graphic() && echo.back < sent.len() => {
+                    EchoPart::Words if !is_inside && !first.is_ascii_graphic() && echo.back < sent.len() => {
                         echo.skipped(*first);
                         1
                     }
-                    Next::Words => {
+                    EchoPart::Words => {
                         words.push(*first);
                         if is_inside && *first == b'\n' {
                             echo.message_read();
@@ -173,7 +173,7 @@ mod tests {
                         is_inside = first.is_ascii_graphic() || (is_inside && *first != b'\n');
                         1
                     }
-                    Next::Garbled => return None,
+                    EchoPart::Garbled => return None,
                 };
                 input = &input[count..];
             }

@@ -45,7 +45,7 @@ pub enum Origin {
     Wire,
     /// The set-up of the data session.
     Session,
-    /// The settings of an SSL context, by its place in the list.
+    /// The settings of an SSL context, by its index in the list.
     Context(usize),
     /// The question whether the data session is active.
     ConfirmSession,

@@ -23,7 +23,7 @@ use deadline::{Deadline, LINE_BUSY_MAX};
 pub use echo::Habit;
 pub use in_flight::{Answer, CommandStage, InFlight, Origin, Patience, UserCommand};
 pub use receiving::{Answered, ChannelEvent, EchoTaken};
-use resync::Resync;
+use resync::{Resync, ResyncEffect};
 use stream::{Ended, Left, Stream};
 use wire_settings::WireSettings;
 
@@ -366,11 +366,11 @@ impl Channel {
     }
 
     /// What the resync has to do now.
-    pub fn resync_due(&mut self, now: Instant) -> resync::Next {
+    pub fn resync_due(&mut self, now: Instant) -> ResyncEffect {
         let baud = self.line.baud;
-        let ChannelState::Resync(resync) = &mut self.state else { return resync::Next::Wait };
+        let ChannelState::Resync(resync) = &mut self.state else { return ResyncEffect::Wait };
         if resync.deadline() > now {
-            return resync::Next::Wait;
+            return ResyncEffect::Wait;
         }
         let next = resync.deadline_passed(now, |count| wire_time(count, baud));
         self.refusals = resync.refusals();

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::echo::{self, Echo};
+use super::echo::{Echo, EchoPart};
 use super::in_flight::{Answer, CommandStage, InFlight, Transfer};
 use super::{Channel, ChannelState, Destination, Habit};
 use crate::at::{Command, CommandOutcome, CommandSet, Expects, Message, Numbers, SocketId, Urc, begins_text};
@@ -322,15 +322,15 @@ impl Channel {
         let Some(in_flight) = &mut self.in_flight else { return EchoTaken::Nothing };
         let sent = in_flight.payload_sent();
         let echo = in_flight.echo.as_mut().filter(|_| !input.is_empty());
-        match echo.map_or(echo::Next::Words, |echo| echo.take(&outgoing[..sent], input)) {
-            echo::Next::Echo(count) => *input = &input[count..],
-            echo::Next::Line { line, count } => {
+        match echo.map_or(EchoPart::Words, |echo| echo.take(&outgoing[..sent], input)) {
+            EchoPart::Echo(count) => *input = &input[count..],
+            EchoPart::Line { line, count } => {
                 self.decoder.begin_line(&outgoing[line]);
                 *input = &input[count..];
             }
-            echo::Next::Words if self.skip_before_echo(input) => {}
-            echo::Next::Words => return EchoTaken::Nothing,
-            echo::Next::Garbled => return EchoTaken::Garbled,
+            EchoPart::Words if self.skip_before_echo(input) => {}
+            EchoPart::Words => return EchoTaken::Nothing,
+            EchoPart::Garbled => return EchoTaken::Garbled,
         }
         EchoTaken::Some
     }

@@ -103,7 +103,7 @@ pub enum Without {
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum ResyncEffect {
     /// Nothing before [`Resync::deadline`].
     Wait,
     /// Send these bytes, a question to a modem that takes commands.
@@ -227,9 +227,9 @@ impl Resync {
     }
 
     /// The step is over. What is sent takes `wire_time` per byte to leave.
-    pub fn deadline_passed(&mut self, now: Instant, wire_time: impl Fn(usize) -> Duration) -> Next {
+    pub fn deadline_passed(&mut self, now: Instant, wire_time: impl Fn(usize) -> Duration) -> ResyncEffect {
         if now < self.due {
-            return Next::Wait;
+            return ResyncEffect::Wait;
         }
         match self.step {
             // Quiet or not, late answers may still be under way.
@@ -237,7 +237,7 @@ impl Resync {
                 self.step = ResyncStep::Marking(Mark::Awaited);
                 self.due = now + MARK_WAIT;
                 self.patience_ends = now + MARK_WAIT_MAX;
-                Next::Ask(MARK)
+                ResyncEffect::Ask(MARK)
             }
             ResyncStep::Settling | ResyncStep::Marking(Mark::Answered) => self.awake(),
             // One error may be late as well.
@@ -248,7 +248,7 @@ impl Resync {
                 self.step = ResyncStep::Escaped;
                 self.has_asked = true;
                 self.due = now + ESCAPE_WAIT;
-                Next::Escape(b"+++")
+                ResyncEffect::Escape(b"+++")
             }
             // A line that never pauses may carry payload. Anything can be read in that, and `AT` would be payload too.
             ResyncStep::Quiet if self.remedy == Remedy::None && self.patience_ends <= now => {
@@ -259,31 +259,31 @@ impl Resync {
             ResyncStep::Asking { refused: true }
                 if self.remedy == Remedy::Escape && self.refusals > ASKS_AT_FIRST =>
             {
-                Next::Silent
+                ResyncEffect::Silent
             }
             ResyncStep::Asking { .. } | ResyncStep::Marking(_) if self.asks_left > 0 => self.ask(now),
             ResyncStep::Asking { .. } | ResyncStep::Marking(_) => self.next_remedy(now, wire_time),
         }
     }
 
-    fn awake(&self) -> Next {
+    fn awake(&self) -> ResyncEffect {
         let without = match self.remedy {
             Remedy::ModemFlowControl => Without::Modem,
             Remedy::NoFlowControl => Without::Host,
             _ => Without::Nothing,
         };
-        Next::Awake { baud: self.baud, without }
+        ResyncEffect::Awake { baud: self.baud, without }
     }
 
-    fn ask(&mut self, now: Instant) -> Next {
+    fn ask(&mut self, now: Instant) -> ResyncEffect {
         self.step = ResyncStep::Asking { refused: false };
         self.has_late_answers |= std::mem::replace(&mut self.has_asked, true);
         self.asks_left = self.asks_left.saturating_sub(1);
         self.due = now + ANSWER_WAIT;
-        Next::Ask(b"AT\r")
+        ResyncEffect::Ask(b"AT\r")
     }
 
-    fn next_remedy(&mut self, now: Instant, wire_time: impl Fn(usize) -> Duration) -> Next {
+    fn next_remedy(&mut self, now: Instant, wire_time: impl Fn(usize) -> Duration) -> ResyncEffect {
         self.asks_left = ASKS_PER_REMEDY;
         self.remedy = match self.remedy {
             Remedy::None => Remedy::Escape,
@@ -294,43 +294,43 @@ impl Resync {
             Remedy::ModemFlowControl => Remedy::Speed(0),
             Remedy::Speed(index) if index + 1 < BAUDS.len() => Remedy::Speed(index + 1),
             Remedy::Speed(_) => Remedy::NoFlowControl,
-            Remedy::Filler | Remedy::NoFlowControl => return Next::Silent,
+            Remedy::Filler | Remedy::NoFlowControl => return ResyncEffect::Silent,
         };
         match self.remedy {
-            Remedy::None => Next::Silent,
+            Remedy::None => ResyncEffect::Silent,
             Remedy::Escape => {
                 self.step = ResyncStep::Guard;
                 self.due = now + GUARD;
-                Next::Wait
+                ResyncEffect::Wait
             }
             Remedy::Key(index) => {
                 self.step = ResyncStep::Filling;
                 self.asks_left = ASKS_PER_KEY;
                 self.due = now + QUIET;
-                Next::Cancel(KEYS[index])
+                ResyncEffect::Cancel(KEYS[index])
             }
             Remedy::ModemFlowControl => {
                 self.step = ResyncStep::Asking { refused: false };
                 self.asks_left = ASKS_PER_KEY;
                 self.due = now + ANSWER_WAIT;
-                Next::Ask(NO_FLOW_CONTROL)
+                ResyncEffect::Ask(NO_FLOW_CONTROL)
             }
             Remedy::Filler => {
                 self.step = ResyncStep::Filling;
                 self.due = now + wire_time(FILLER.len()) + ANSWER_WAIT;
-                Next::Fill
+                ResyncEffect::Fill
             }
             Remedy::Speed(index) => {
                 self.step = ResyncStep::Quiet;
                 self.due = now;
                 self.baud = BAUDS[index];
-                Next::SetBaud(self.baud)
+                ResyncEffect::SetBaud(self.baud)
             }
             Remedy::NoFlowControl => {
                 self.step = ResyncStep::Quiet;
                 self.due = now;
                 self.baud = self.configured_baud;
-                Next::DropFlowControl
+                ResyncEffect::DropFlowControl
             }
         }
     }
@@ -405,11 +405,11 @@ mod tests {
         loop {
             time = resync.deadline();
             match resync.deadline_passed(time, |_| Duration::ZERO) {
-                Next::Wait => {}
-                Next::Ask(bytes) | Next::Escape(bytes) | Next::Cancel(bytes) => {
+                ResyncEffect::Wait => {}
+                ResyncEffect::Ask(bytes) | ResyncEffect::Escape(bytes) | ResyncEffect::Cancel(bytes) => {
                     all.push(bytes.escape_ascii().to_string())
                 }
-                Next::Silent => return all,
+                ResyncEffect::Silent => return all,
                 other => all.push(format!("{other:?}")),
             }
         }
@@ -433,8 +433,8 @@ mod tests {
         loop {
             let time = resync.deadline();
             match resync.deadline_passed(time, |_| Duration::ZERO) {
-                Next::Ask(_) => resync.other_result_received(time),
-                Next::Silent => break assert!(time - start <= Duration::from_secs(15)),
+                ResyncEffect::Ask(_) => resync.other_result_received(time),
+                ResyncEffect::Silent => break assert!(time - start <= Duration::from_secs(15)),
                 _ => {}
             }
         }
@@ -446,11 +446,11 @@ mod tests {
         let mut resync = Resync::in_data_mode(false, 115_200, time);
         resync.ok_received(time);
         time = resync.deadline();
-        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Escape(b"+++"));
+        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), ResyncEffect::Escape(b"+++"));
         resync.ok_received(time + Duration::from_millis(870));
         assert_eq!(resync.deadline(), time + ESCAPE_WAIT, "that OK was payload");
         time = resync.deadline();
-        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), ResyncEffect::Ask(b"AT\r"));
     }
 
     #[test]
@@ -459,14 +459,14 @@ mod tests {
         let mut resync = Resync::new(false, 115_200, false, time);
         let end = time + QUIET_MAX;
         while time < end {
-            assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Wait);
+            assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), ResyncEffect::Wait);
             resync.ok_received(time);
             resync.bytes_received(time);
             time += QUIET / 2;
         }
-        assert_eq!(resync.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "the guard time");
+        assert_eq!(resync.deadline_passed(end, |_| Duration::ZERO), ResyncEffect::Wait, "the guard time");
         resync.bytes_received(end);
-        assert_eq!(resync.deadline_passed(end + GUARD, |_| Duration::ZERO), Next::Escape(b"+++"));
+        assert_eq!(resync.deadline_passed(end + GUARD, |_| Duration::ZERO), ResyncEffect::Escape(b"+++"));
     }
 
     #[test]
@@ -474,22 +474,26 @@ mod tests {
         let mut time = now();
         let mut resync = Resync::new(false, 115_200, false, time);
         time = resync.deadline();
-        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), ResyncEffect::Ask(b"AT\r"));
         resync.ok_received(time);
         let end = time + QUIET_MAX;
         while time < end {
-            assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Wait);
+            assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), ResyncEffect::Wait);
             resync.bytes_received(time);
             time += QUIET / 2;
         }
-        assert_eq!(resync.deadline_passed(end, |_| Duration::ZERO), Next::Ask(b"AT+CMEE?\r"));
+        assert_eq!(resync.deadline_passed(end, |_| Duration::ZERO), ResyncEffect::Ask(b"AT+CMEE?\r"));
         resync.ok_received(end);
-        assert_eq!(resync.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "that OK was late");
+        assert_eq!(resync.deadline_passed(end, |_| Duration::ZERO), ResyncEffect::Wait, "that OK was late");
         resync.line_received("+CMEE: 1");
-        assert_eq!(resync.deadline_passed(end, |_| Duration::ZERO), Next::Wait, "its own is still to come");
+        assert_eq!(
+            resync.deadline_passed(end, |_| Duration::ZERO),
+            ResyncEffect::Wait,
+            "its own is still to come"
+        );
         resync.ok_received(end);
         let awake = resync.deadline_passed(end, |_| Duration::ZERO);
-        assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });
+        assert_eq!(awake, ResyncEffect::Awake { baud: 115_200, without: Without::Nothing });
     }
 
     /// A modem that has answered, late perhaps, and is asked for the mark now.
@@ -497,11 +501,11 @@ mod tests {
         let mut time = resync.deadline();
         for _ in 0..asks {
             time = resync.deadline();
-            assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+            assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), ResyncEffect::Ask(b"AT\r"));
         }
         resync.ok_received(time);
         time += QUIET;
-        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(MARK));
+        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), ResyncEffect::Ask(MARK));
         (resync, time)
     }
 
@@ -513,11 +517,15 @@ mod tests {
             let (mut resync, mut time) = marking(resync, asks);
             time += Duration::from_secs(1);
             resync.ok_received(time);
-            assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Wait, "that OK was late");
+            assert_eq!(
+                resync.deadline_passed(time, |_| Duration::ZERO),
+                ResyncEffect::Wait,
+                "that OK was late"
+            );
             resync.line_received("+CMEE: 2");
             resync.ok_received(time);
             let awake = resync.deadline_passed(time, |_| Duration::ZERO);
-            assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });
+            assert_eq!(awake, ResyncEffect::Awake { baud: 115_200, without: Without::Nothing });
         }
     }
 
@@ -541,17 +549,21 @@ mod tests {
     fn a_modem_that_does_not_answer_unmistakably_is_asked_again_and_one_that_cannot_is_believed() {
         let (mut resync, time) = marking(Resync::new(false, 115_200, true, now()), 1);
         resync.ok_received(time);
-        assert_eq!(resync.deadline_passed(time + MARK_WAIT, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+        assert_eq!(resync.deadline_passed(time + MARK_WAIT, |_| Duration::ZERO), ResyncEffect::Ask(b"AT\r"));
         let (mut resync, time) = marking(Resync::new(false, 115_200, true, now()), 1);
         resync.other_result_received(time);
-        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Wait, "it may be late as well");
+        assert_eq!(
+            resync.deadline_passed(time, |_| Duration::ZERO),
+            ResyncEffect::Wait,
+            "it may be late as well"
+        );
         let time = time + MARK_WAIT;
-        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), ResyncEffect::Ask(b"AT\r"));
         resync.ok_received(time);
-        assert_eq!(resync.deadline_passed(time + QUIET, |_| Duration::ZERO), Next::Ask(MARK));
+        assert_eq!(resync.deadline_passed(time + QUIET, |_| Duration::ZERO), ResyncEffect::Ask(MARK));
         resync.other_result_received(time + QUIET);
         let awake = resync.deadline_passed(time + QUIET + MARK_WAIT, |_| Duration::ZERO);
-        assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });
+        assert_eq!(awake, ResyncEffect::Awake { baud: 115_200, without: Without::Nothing });
     }
 
     #[test]
@@ -559,12 +571,12 @@ mod tests {
         let start = now();
         let mut resync = Resync::new(false, 115_200, false, start);
         let mut time = resync.deadline();
-        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), Next::Ask(b"AT\r"));
+        assert_eq!(resync.deadline_passed(time, |_| Duration::ZERO), ResyncEffect::Ask(b"AT\r"));
         resync.ok_received(time);
         time += QUIET / 2;
         resync.bytes_received(time);
-        assert_eq!(resync.deadline_passed(time + QUIET / 2, |_| Duration::ZERO), Next::Wait);
+        assert_eq!(resync.deadline_passed(time + QUIET / 2, |_| Duration::ZERO), ResyncEffect::Wait);
         let awake = resync.deadline_passed(time + QUIET, |_| Duration::ZERO);
-        assert_eq!(awake, Next::Awake { baud: 115_200, without: Without::Nothing });
+        assert_eq!(awake, ResyncEffect::Awake { baud: 115_200, without: Without::Nothing });
     }
 }

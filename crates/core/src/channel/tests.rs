@@ -99,11 +99,11 @@ fn a_port_that_was_lost_as_a_stream_is_escaped_before_it_is_asked_until_it_has_a
     let mut channel = data();
     channel.port_closed();
     channel.port_opened(LINE, now());
-    assert!(matches!(first_remedy(&mut channel), resync::Next::Escape(_)));
+    assert!(matches!(first_remedy(&mut channel), ResyncEffect::Escape(_)));
     channel.answers(115_200);
     channel.port_closed();
     channel.port_opened(LINE, now());
-    assert!(matches!(first_remedy(&mut channel), resync::Next::Ask(_)));
+    assert!(matches!(first_remedy(&mut channel), ResyncEffect::Ask(_)));
 }
 
 #[test]

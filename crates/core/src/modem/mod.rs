@@ -40,10 +40,10 @@ pub use reconfigure::Reluctance;
 pub use report::{PortReport, PortState, Report};
 
 use crate::at::{Command, CommandSet, IdSet, Numbers, SOCKET_COUNT, SocketId, Urc};
-use crate::channel::resync::{FILLER, Without};
+use crate::channel::resync::{FILLER, ResyncEffect, Without};
 use crate::channel::stream::{READ_MIN_BYTES, Stream};
 use crate::channel::{
-    Answered, Channel, ChannelEvent, ChannelState, CommandStage, EchoTaken, InFlight, Line, Origin, resync,
+    Answered, Channel, ChannelEvent, ChannelState, CommandStage, EchoTaken, InFlight, Line, Origin,
 };
 use crate::counted;
 use crate::error::Kind;

@@ -8,8 +8,8 @@ use std::time::Instant;
 use super::schedule::is_urc_port;
 use super::{
     Action, Channel, ChannelState, Command, CommandOutcome, CommandStage, Cut, FILLER, Failure, InFlight,
-    Kind, Modem, ModemEvent, OpenFailure, Origin, REOPEN_PAUSE, RebootSign, Refusal, Rung, SetupStep, Socket,
-    SocketId, UserAnswer, Without, resync, settings,
+    Kind, Modem, ModemEvent, OpenFailure, Origin, REOPEN_PAUSE, RebootSign, Refusal, ResyncEffect, Rung,
+    SetupStep, Socket, SocketId, UserAnswer, Without, settings,
 };
 use crate::at::AccessMode;
 use crate::counted;
@@ -400,15 +400,15 @@ impl Modem {
         let next = self.channels[port].resync_due(now);
         let refusals = self.channels[port].refusals();
         match &next {
-            resync::Next::Wait => return,
-            resync::Next::Ask(bytes) => self.beware_of_filling(port, Some(bytes.len())),
-            resync::Next::Awake { without: Without::Nothing, .. } => self.settle_unprompted(port, true),
+            ResyncEffect::Wait => return,
+            ResyncEffect::Ask(bytes) => self.beware_of_filling(port, Some(bytes.len())),
+            ResyncEffect::Awake { without: Without::Nothing, .. } => self.settle_unprompted(port, true),
             _ => self.beware_of_filling(port, None),
         }
         match next {
-            resync::Next::Wait => {}
-            next @ (resync::Next::Ask(bytes) | resync::Next::Escape(bytes)) => {
-                if matches!(next, resync::Next::Escape(_)) {
+            ResyncEffect::Wait => {}
+            next @ (ResyncEffect::Ask(bytes) | ResyncEffect::Escape(bytes)) => {
+                if matches!(next, ResyncEffect::Escape(_)) {
                     self.end_unconfirmed(port, Cut::Silent);
                 }
                 self.channels[port].send_raw(bytes, now);
@@ -416,24 +416,24 @@ impl Modem {
                     self.break_off(id, Cut::Silent);
                 }
             }
-            resync::Next::Fill => self.channels[port].send_raw(&FILLER, now),
-            resync::Next::Cancel(bytes) => self.channels[port].send_raw(bytes, now),
-            resync::Next::SetBaud(baud) => {
+            ResyncEffect::Fill => self.channels[port].send_raw(&FILLER, now),
+            ResyncEffect::Cancel(bytes) => self.channels[port].send_raw(bytes, now),
+            ResyncEffect::SetBaud(baud) => {
                 // What comes meanwhile cannot be read.
                 self.cut_all(Cut::Silent);
                 self.channels[port].set_baud(baud);
                 self.actions.push_back(Action::SetBaud(port, baud));
             }
-            resync::Next::DropFlowControl => {
+            ResyncEffect::DropFlowControl => {
                 self.channels[port].set_baud(self.settings.baud);
                 self.actions.push_back(Action::SetBaud(port, self.settings.baud));
                 self.actions.push_back(Action::SetFlowControl(port, false));
             }
-            resync::Next::Awake { without: Without::Host, .. } => self.silent_with_flow_control(port, now),
-            resync::Next::Awake { without: Without::Modem, .. } if self.seems_deaf(port) => {
+            ResyncEffect::Awake { without: Without::Host, .. } => self.silent_with_flow_control(port, now),
+            ResyncEffect::Awake { without: Without::Modem, .. } if self.seems_deaf(port) => {
                 self.silent_with_flow_control(port, now);
             }
-            resync::Next::Awake { baud, .. } => {
+            ResyncEffect::Awake { baud, .. } => {
                 self.reboot.answers();
                 self.setup.modem_answers();
                 let has_rebooted = self.channels[port].answers(baud) && baud != self.settings.baud;
@@ -447,7 +447,7 @@ impl Modem {
                     self.setup.context_gone();
                 }
             }
-            resync::Next::Silent => {
+            ResyncEffect::Silent => {
                 let name = &self.ports[port].facts.name;
                 let message = match refusals {
                     0 => format!(

@@ -7,7 +7,7 @@ use super::{
     count_received,
 };
 use crate::at::{Command, IdSet, SOCKET_COUNT, SocketId};
-use crate::channel::stream::{Exit, Next, Pace, Reason, Stream, without_ends_of_all};
+use crate::channel::stream::{Exit, Pace, Reason, Stream, StreamEffect, without_ends_of_all};
 use crate::error::Kind;
 use crate::settings::Mode;
 
@@ -263,33 +263,33 @@ impl Modem {
     }
 
     /// Does what is due with a stream.
-    fn stream_due(&mut self, port: usize, next: Next, now: Instant) {
+    fn stream_due(&mut self, port: usize, next: StreamEffect, now: Instant) {
         let Some(data) = self.channels[port].stream_mut() else { return };
         let id = data.socket();
         match next {
-            Next::Wait => {}
-            Next::AskBeside(id) => self.sockets[id.index()].ask_beside(),
-            Next::Abandon => self.abandon_stream(port, now),
-            Next::AskQueue => self.actions.push_back(Action::AskQueue(port)),
-            Next::AskLines => self.actions.push_back(Action::AskLines(port)),
-            Next::SendEscape => self.channels[port].send_raw(b"+++", now),
-            Next::AskState(id) => {
+            StreamEffect::Wait => {}
+            StreamEffect::AskBeside(id) => self.sockets[id.index()].ask_beside(),
+            StreamEffect::Abandon => self.abandon_stream(port, now),
+            StreamEffect::AskQueue => self.actions.push_back(Action::AskQueue(port)),
+            StreamEffect::AskLines => self.actions.push_back(Action::AskLines(port)),
+            StreamEffect::SendEscape => self.channels[port].send_raw(b"+++", now),
+            StreamEffect::AskState(id) => {
                 self.actions.push_back(Action::SetDtr(port, true));
                 let set = self.sockets[id.index()].set();
                 let mut line = Vec::new();
                 Command::State { set, socket: id }.encode(&mut line);
                 self.channels[port].send_raw(&line, now);
             }
-            Next::SetDtr(on) => self.actions.push_back(Action::SetDtr(port, on)),
-            Next::Deliver => {
+            StreamEffect::SetDtr(on) => self.actions.push_back(Action::SetDtr(port, on)),
+            StreamEffect::Deliver => {
                 let bytes = data.deliverable();
                 if let Some(id) = id {
                     self.deliver(id, &bytes);
                 }
             }
-            Next::Left(reason) => self.data_mode_left(port, reason, now),
-            Next::Ended => self.data_mode_ended(port, true, false, now),
-            Next::Lost => {
+            StreamEffect::Left(reason) => self.data_mode_left(port, reason, now),
+            StreamEffect::Ended => self.data_mode_ended(port, true, false, now),
+            StreamEffect::Lost => {
                 // No escape was answered with OK: the modem was in command mode already, so the words were its own. If
                 // it was only silent, it is still in data mode, and answers AT only after an escape. Or its answer
                 // comes after what is held and cannot be read on: then nothing is trusted until that is known.

@@ -86,13 +86,18 @@ impl SetUp {
     /// A command from outside is over, answered or not: what it may have changed is read again before the next connection.
     pub fn changed_from_outside(&mut self, command: &Command) {
         if changes_files(command) {
-            self.compared_at = None;
-            self.contexts.iter_mut().for_each(|context| context.files_become_unconfirmed());
+            self.files_become_unconfirmed();
         }
         let is_of_tls = |line: &Line| line.text.to_ascii_uppercase().contains("+QSSLCFG");
         if matches!(command, Command::Line(line) if is_of_tls(line)) {
             self.contexts.iter_mut().for_each(|context| context.becomes_unconfirmed());
         }
+    }
+
+    /// What was compared or stored may have been changed since: all files are compared again.
+    fn files_become_unconfirmed(&mut self) {
+        self.compared_at = None;
+        self.contexts.iter_mut().for_each(|context| context.files_become_unconfirmed());
     }
 
     /// These channels answer: nothing that was given up on them is still to be carried out.
@@ -103,8 +108,7 @@ impl SetUp {
         let is_settled = |change: &LateChange| answering & (1 << change.port) != 0;
         if self.late_changes.iter().any(|change| is_settled(change) && change.wait == Wait::Over) {
             // What was stored meanwhile may have been written over.
-            self.compared_at = None;
-            self.contexts.iter_mut().for_each(|context| context.files_become_unconfirmed());
+            self.files_become_unconfirmed();
         }
         self.late_changes.retain(|change| !is_settled(change));
         if self.late_changes.is_empty() && self.step == SetupStep::ListFiles {

@@ -63,7 +63,7 @@ pub struct SslContext {
 /// A line about settings that is in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
-    /// Which settings it is about, by their place.
+    /// Which settings it is about, by their index.
     pub about: Vec<usize>,
     /// It asks for them, rather than writing them.
     pub asks: bool,

@@ -26,7 +26,7 @@ use crate::modem::{Action, Modem, PortFacts, Sharing};
 use crate::recorder::Side;
 use crate::settings::{self, Cmux};
 pub use report::{LineChannel, Multiplexer};
-use starting::{Changed, SPEEDS, Starting};
+use starting::{Changed, SPEEDS, Starting, StartingEffect};
 
 /// A port that may carry several channels.
 #[derive(Debug)]
@@ -502,19 +502,19 @@ impl SharedPort {
     }
 
     /// What follows in the dialogue that begins the mode.
-    fn started(&mut self, next: starting::Next, modem: &mut Modem, now: Instant) {
-        if next == starting::Next::Wait {
+    fn started(&mut self, next: StartingEffect, modem: &mut Modem, now: Instant) {
+        if next == StartingEffect::Wait {
             return;
         }
         let SharedPortState::Starting(_, output, then) = &mut self.state else { return };
         let then = *then;
         match next {
-            starting::Next::Wait => {}
-            starting::Next::Send(text) if then == Then::Begin => {
+            StartingEffect::Wait => {}
+            StartingEffect::Send(text) if then == Then::Begin => {
                 record(modem, Side::Host, text.as_bytes(), now);
                 output.extend_from_slice(text.as_bytes());
             }
-            starting::Next::Started(frame_bytes) => {
+            StartingEffect::Started(frame_bytes) => {
                 self.keep_changed();
                 let mut mux = self.new_mux(frame_bytes, now);
                 mux.open(now);
@@ -523,7 +523,7 @@ impl SharedPort {
                     Then::End => self.leave_by(mux, Then::End, now),
                 }
             }
-            starting::Next::Send(_) | starting::Next::Refused => {
+            StartingEffect::Send(_) | StartingEffect::Refused => {
                 self.keep_changed();
                 if then == Then::End {
                     return self.probe(Then::End, modem, now);

@@ -73,7 +73,7 @@ enum StartingStep {
 
 /// What is next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum StartingEffect {
     /// Nothing before [`Starting::deadline`].
     Wait,
     /// Send this.
@@ -122,7 +122,7 @@ impl Starting {
     }
 
     /// Bytes came. The lines that they end are added to `lines`.
-    pub fn received(&mut self, bytes: &[u8], lines: &mut Vec<String>, now: Instant) -> Next {
+    pub fn received(&mut self, bytes: &[u8], lines: &mut Vec<String>, now: Instant) -> StartingEffect {
         for byte in bytes {
             if !matches!(byte, b'\r' | b'\n') {
                 self.line.push(*byte);
@@ -136,14 +136,14 @@ impl Starting {
             let next = self.line_came(&line, now);
             lines.push(line);
             match next {
-                Next::Wait => {}
+                StartingEffect::Wait => {}
                 next => return next,
             }
         }
-        Next::Wait
+        StartingEffect::Wait
     }
 
-    fn line_came(&mut self, line: &str, now: Instant) -> Next {
+    fn line_came(&mut self, line: &str, now: Instant) -> StartingEffect {
         let is_error = line == "ERROR" || line.starts_with("+CME ERROR");
         match self.step {
             StartingStep::Asking if line == "OK" => self.read(0, now),
@@ -152,7 +152,7 @@ impl Starting {
                 if let Some(CmuxRanges { frame_bytes }) = CmuxRanges::of(line) {
                     self.frame_sizes.retain(|size| size.is_none_or(|size| frame_bytes.contains(&size)));
                 }
-                Next::Wait
+                StartingEffect::Wait
             }
             StartingStep::Reading { index } if line == "OK" => {
                 match self.changed.iter().any(|it| it.key == SETTINGS[index].key) {
@@ -173,20 +173,20 @@ impl Starting {
                     self.not_set(index);
                     self.changed.push(Changed { key, found: setting.value.to_owned() });
                 }
-                Next::Wait
+                StartingEffect::Wait
             }
             StartingStep::Setting { index } if line == "OK" => self.after(index, true, now),
-            StartingStep::Setting { .. } => Next::Wait,
+            StartingStep::Setting { .. } => StartingEffect::Wait,
             StartingStep::Entering { frame_size } if line == "OK" => self.entered(frame_size, now),
             StartingStep::Entering { .. } if is_error => self.enter(now),
-            StartingStep::Entering { .. } | StartingStep::Settling { .. } => Next::Wait,
+            StartingStep::Entering { .. } | StartingStep::Settling { .. } => StartingEffect::Wait,
         }
     }
 
     /// The step is over.
-    pub fn due(&mut self, now: Instant) -> Next {
+    pub fn due(&mut self, now: Instant) -> StartingEffect {
         if now < self.due {
-            return Next::Wait;
+            return StartingEffect::Wait;
         }
         match self.step {
             StartingStep::Asking => self.cannot_be_asked(now),
@@ -195,27 +195,27 @@ impl Starting {
             }
             // Some modules do not answer it, and are there all the same.
             StartingStep::Entering { frame_size } => self.entered(frame_size, now),
-            StartingStep::Settling { frame_bytes } => Next::Started(frame_bytes),
+            StartingStep::Settling { frame_bytes } => StartingEffect::Started(frame_bytes),
         }
     }
 
-    fn cannot_be_asked(&mut self, now: Instant) -> Next {
-        if self.insists { self.read(0, now) } else { Next::Refused }
+    fn cannot_be_asked(&mut self, now: Instant) -> StartingEffect {
+        if self.insists { self.read(0, now) } else { StartingEffect::Refused }
     }
 
     /// Asks for this setting.
-    fn read(&mut self, index: usize, now: Instant) -> Next {
+    fn read(&mut self, index: usize, now: Instant) -> StartingEffect {
         let Some(setting) = SETTINGS.get(index) else { return self.enter(now) };
         self.step = StartingStep::Reading { index };
         self.due = now + ASK_WAIT;
-        Next::Send(format!("AT+QCFG=\"{}\"\r", setting.key))
+        StartingEffect::Send(format!("AT+QCFG=\"{}\"\r", setting.key))
     }
 
-    fn set(&mut self, index: usize, now: Instant) -> Next {
+    fn set(&mut self, index: usize, now: Instant) -> StartingEffect {
         let Setting { key, value, .. } = SETTINGS[index];
         self.step = StartingStep::Setting { index };
         self.due = now + ASK_WAIT;
-        Next::Send(format!("AT+QCFG=\"{key}\",{value}\r"))
+        StartingEffect::Send(format!("AT+QCFG=\"{key}\",{value}\r"))
     }
 
     /// It was not changed.
@@ -224,33 +224,33 @@ impl Starting {
     }
 
     /// The next setting is due. Of two names of one setting, a module has one.
-    fn after(&mut self, index: usize, is_known: bool, now: Instant) -> Next {
+    fn after(&mut self, index: usize, is_known: bool, now: Instant) -> StartingEffect {
         let skips = is_known && SETTINGS[index].has_another_name;
         self.read(index + 1 + usize::from(skips), now)
     }
 
-    fn enter(&mut self, now: Instant) -> Next {
+    fn enter(&mut self, now: Instant) -> StartingEffect {
         if self.frame_sizes.is_empty() {
-            return Next::Refused;
+            return StartingEffect::Refused;
         }
         let frame_size = self.frame_sizes.remove(0);
         self.step = StartingStep::Entering { frame_size };
         self.due = now + ENTER_WAIT;
         let speed = SPEEDS.iter().position(|baud| *baud == self.baud).map(|index| index + 1);
-        Next::Send(match (frame_size, speed) {
+        StartingEffect::Send(match (frame_size, speed) {
             (Some(frame_bytes), Some(speed)) => format!("AT+CMUX=0,0,{speed},{frame_bytes}\r"),
             _ => "AT+CMUX=0\r".to_owned(),
         })
     }
 
-    fn entered(&mut self, frame_size: Option<u16>, now: Instant) -> Next {
+    fn entered(&mut self, frame_size: Option<u16>, now: Instant) -> StartingEffect {
         // Without the speed's number, no size was named either.
         let named = frame_size.filter(|_| SPEEDS.contains(&self.baud));
         // The module allows this much. A frame of ours is never longer than the user wants.
         let frame_bytes = named.unwrap_or(FRAME_BYTES_DEFAULT).min(self.frame_bytes_max);
         self.step = StartingStep::Settling { frame_bytes };
         self.due = now + SETTLE_TIME;
-        Next::Wait
+        StartingEffect::Wait
     }
 }
 
@@ -303,7 +303,12 @@ mod tests {
     use crate::test_clock::now;
 
     /// What is sent to a module that gives these answers, and what comes of it. Questions about settings are refused.
-    fn dialogue(baud: u32, wanted: Option<u16>, insists: bool, answers: &[&str]) -> (Vec<String>, Next) {
+    fn dialogue(
+        baud: u32,
+        wanted: Option<u16>,
+        insists: bool,
+        answers: &[&str],
+    ) -> (Vec<String>, StartingEffect) {
         let mut time = now();
         let (mut starting, first) = Starting::new(baud, wanted, insists, time);
         let mut sent = vec![first.to_owned()];
@@ -320,9 +325,9 @@ mod tests {
                 }
             };
             match next {
-                Next::Wait => {}
-                Next::Send(text) if text.starts_with("AT+QCFG") => answer = Some(&"\r\nERROR\r\n"),
-                Next::Send(text) => {
+                StartingEffect::Wait => {}
+                StartingEffect::Send(text) if text.starts_with("AT+QCFG") => answer = Some(&"\r\nERROR\r\n"),
+                StartingEffect::Send(text) => {
                     sent.push(text);
                     answer = answers.next();
                 }
@@ -338,18 +343,18 @@ mod tests {
     fn long_frames_are_asked_for_first_and_then_the_default() {
         let (sent, end) = dialogue(115_200, None, false, &[RANGES, "\r\nOK\r\n"]);
         assert_eq!(sent, ["AT+CMUX=?\r", "AT+CMUX=0,0,5,512\r"]);
-        assert_eq!(end, Next::Started(512));
+        assert_eq!(end, StartingEffect::Started(512));
         let (sent, end) =
             dialogue(115_200, None, false, &[RANGES, "\r\nERROR\r\n", "\r\n+CME ERROR: 4\r\n", "\r\nOK\r\n"]);
         assert_eq!(sent[1..], ["AT+CMUX=0,0,5,512\r", "AT+CMUX=0,0,5,127\r", "AT+CMUX=0\r"]);
-        assert_eq!(end, Next::Started(127));
+        assert_eq!(end, StartingEffect::Started(127));
     }
 
     #[test]
     fn a_frame_takes_a_quarter_of_a_second_at_the_most() {
         for (baud, sent_first) in [(9_600, "AT+CMUX=0,0,1,127\r"), (57_600, "AT+CMUX=0,0,4,127\r")] {
             let (sent, end) = dialogue(baud, Some(1_509), false, &[RANGES, "\r\nOK\r\n"]);
-            assert_eq!((sent[1].as_str(), end), (sent_first, Next::Started(127)));
+            assert_eq!((sent[1].as_str(), end), (sent_first, StartingEffect::Started(127)));
         }
         let (sent, _) = dialogue(57_600, None, false, &[RANGES, "\r\nOK\r\n"]);
         assert_eq!(sent[1], "AT+CMUX=0,0,4,512\r");
@@ -361,9 +366,9 @@ mod tests {
     fn what_the_module_does_not_list_is_not_asked_for() {
         let short = RANGES.replace("32768", "200");
         let (sent, end) = dialogue(921_600, None, false, &[&short, "\r\nOK\r\n"]);
-        assert_eq!((sent[1].as_str(), end), ("AT+CMUX=0,0,8,127\r", Next::Started(127)));
+        assert_eq!((sent[1].as_str(), end), ("AT+CMUX=0,0,8,127\r", StartingEffect::Started(127)));
         let (sent, end) = dialogue(115_200, Some(1_509), false, &[&short, "\r\nOK\r\n"]);
-        assert_eq!((sent[1].as_str(), end), ("AT+CMUX=0,0,5,127\r", Next::Started(127)));
+        assert_eq!((sent[1].as_str(), end), ("AT+CMUX=0,0,5,127\r", StartingEffect::Started(127)));
     }
 
     #[test]
@@ -378,25 +383,28 @@ mod tests {
         ];
         for (baud, answers, sent_last) in rows {
             let (sent, end) = dialogue(baud, Some(64), false, answers);
-            assert_eq!((sent.last().map(String::as_str), end), (Some(sent_last), Next::Started(64)));
+            assert_eq!(
+                (sent.last().map(String::as_str), end),
+                (Some(sent_last), StartingEffect::Started(64))
+            );
         }
     }
 
     #[test]
     fn silence_after_the_command_is_taken_for_consent() {
-        assert_eq!(dialogue(115_200, None, false, &[RANGES, ""]).1, Next::Started(512));
+        assert_eq!(dialogue(115_200, None, false, &[RANGES, ""]).1, StartingEffect::Started(512));
     }
 
     #[test]
     fn a_module_without_cmux_is_asked_only_if_that_is_insisted_on() {
         for answer in ["\r\nERROR\r\n", ""] {
             let (sent, end) = dialogue(115_200, None, false, &[answer]);
-            assert_eq!((sent.len(), end), (1, Next::Refused));
+            assert_eq!((sent.len(), end), (1, StartingEffect::Refused));
             let (sent, end) = dialogue(115_200, None, true, &[answer, "\r\nOK\r\n"]);
-            assert_eq!((sent[1].as_str(), end), ("AT+CMUX=0,0,5,512\r", Next::Started(512)));
+            assert_eq!((sent[1].as_str(), end), ("AT+CMUX=0,0,5,512\r", StartingEffect::Started(512)));
         }
         let refusals = ["\r\nERROR\r\n"; 4];
-        assert_eq!(dialogue(115_200, None, true, &refusals).1, Next::Refused);
+        assert_eq!(dialogue(115_200, None, true, &refusals).1, StartingEffect::Refused);
     }
 
     #[test]
@@ -405,7 +413,7 @@ mod tests {
         let (mut starting, _) = Starting::new(115_200, None, false, time);
         let mut next = starting.received(RANGES.as_bytes(), &mut Vec::new(), time);
         let mut sent = Vec::new();
-        while let Next::Send(text) = &next {
+        while let StartingEffect::Send(text) = &next {
             sent.push(text.trim_end().to_owned());
             let answer = match text.trim_end() {
                 "AT+QCFG=\"cmux/urcport\"" => "\r\n+QCFG: \"cmux/urcport\",0\r\n\r\nOK\r\n",
@@ -427,6 +435,6 @@ mod tests {
     #[test]
     fn a_speed_without_a_number_leaves_the_default() {
         let (sent, end) = dialogue(3_000_000, None, false, &[RANGES, "\r\nOK\r\n"]);
-        assert_eq!((sent[1].as_str(), end), ("AT+CMUX=0\r", Next::Started(127)));
+        assert_eq!((sent[1].as_str(), end), ("AT+CMUX=0\r", StartingEffect::Started(127)));
     }
 }

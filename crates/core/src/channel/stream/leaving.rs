@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::incoming::{Escapes, Incoming, Shown};
 use super::outgoing::{GUARD, Outgoing};
 use super::words::{Lines, OK, ends_in_ok, find, is_all_unsolicited, oks};
-use super::{Next, Reason};
+use super::{Reason, StreamEffect};
 use crate::at::SocketId;
 use crate::at::answers::{Answer, SocketState, SocketStatus};
 
@@ -403,58 +403,58 @@ impl Leaving {
         incoming: &Incoming,
         outgoing: &Outgoing,
         now: Instant,
-    ) -> Next {
+    ) -> StreamEffect {
         match self.stage {
-            Stage::Flowing => Next::Wait,
+            Stage::Flowing => StreamEffect::Wait,
             Stage::Beside { question: AskBeside::At(at), tries, is_told } if at <= now => match socket {
                 Some(id) => {
                     self.stage = Stage::Beside { question: AskBeside::Asked, tries, is_told };
                     self.asked_beside = Some(now);
-                    Next::AskBeside(id)
+                    StreamEffect::AskBeside(id)
                 }
                 // Nobody waits to learn what it was.
-                None => Next::Abandon,
+                None => StreamEffect::Abandon,
             },
-            Stage::Beside { .. } => Next::Wait,
+            Stage::Beside { .. } => StreamEffect::Wait,
             // The server may take nothing any more, and so the modem does not either.
             Stage::Draining { since, .. }
                 if outgoing.drained_since().is_some() || since + DRAIN_LIMIT <= now =>
             {
                 self.begin_escape(1, incoming, outgoing, now)
             }
-            Stage::Draining { .. } => Next::Wait,
+            Stage::Draining { .. } => StreamEffect::Wait,
             Stage::Guard { until, tries } if until <= now => {
                 let from = incoming.held().len();
                 self.pluses_from.get_or_insert(from);
                 self.escaped_from.get_or_insert(from);
                 self.stage = Stage::Escaped { since: now, tries, by_dtr: false, from };
-                Next::SendEscape
+                StreamEffect::SendEscape
             }
-            Stage::Guard { .. } => Next::Wait,
+            Stage::Guard { .. } => StreamEffect::Wait,
             Stage::Escaped { since, tries, by_dtr, .. } => {
                 if let Some(answer) = self.answer_begins_at(incoming) {
                     return match (self.answered_at(incoming) <= now, self.reason, socket) {
-                        (false, ..) => Next::Wait,
+                        (false, ..) => StreamEffect::Wait,
                         // It may be in a text of another program, and the stream may have ended before.
                         (true, Reason::Suspicion | Reason::Echo, Some(id)) => {
                             let from = incoming.held().len();
                             self.stage = Stage::Asked { since: now, tries, ok_at: Some(answer), from };
-                            Next::AskState(id)
+                            StreamEffect::AskState(id)
                         }
-                        (true, ..) => Next::Left(self.reason),
+                        (true, ..) => StreamEffect::Left(self.reason),
                     };
                 }
                 if since + self.escape_wait(socket) > now {
-                    return Next::Wait;
+                    return StreamEffect::Wait;
                 }
                 if self.exit == Exit::Beside {
-                    return Next::Abandon;
+                    return StreamEffect::Abandon;
                 }
                 if by_dtr {
                     // The pin may not be wired: fall back on the characters.
                     self.exit = Exit::Escape;
                     self.stage = Stage::Guard { until: outgoing.guarded_until(now), tries: 1 };
-                    return Next::SetDtr(true);
+                    return StreamEffect::SetDtr(true);
                 }
                 // Where the port is left unread, the escape may have been answered.
                 if let (Reason::Suspicion | Reason::Echo, 1, Some(id), false) =
@@ -462,28 +462,32 @@ impl Leaving {
                 {
                     let from = incoming.held().len();
                     self.stage = Stage::Asked { since: now, tries, ok_at: None, from };
-                    return Next::AskState(id);
+                    return StreamEffect::AskState(id);
                 }
                 match tries >= ESCAPE_TRIES {
-                    true => Next::Lost,
+                    true => StreamEffect::Lost,
                     false => self.begin_escape(tries + 1, incoming, outgoing, now),
                 }
             }
             Stage::Asked { since, ok_at, .. } => match self.state_answer(socket, incoming) {
                 // Where payload may have been an escape, this does not show whether `OK` was payload.
                 Some(StateAnswer::Connected { .. }) if outgoing.may_have_escaped() && ok_at.is_none() => {
-                    Next::Lost
+                    StreamEffect::Lost
                 }
-                Some(StateAnswer::Connected { .. }) => Next::Left(self.reason),
-                Some(StateAnswer::NotConnected) => Next::Ended,
+                Some(StateAnswer::Connected { .. }) => StreamEffect::Left(self.reason),
+                Some(StateAnswer::NotConnected) => StreamEffect::Ended,
                 // It may be the late answer to the escape, and that to the question still comes.
-                Some(StateAnswer::TakesCommands) if takes_commands_at(since, incoming) <= now => Next::Lost,
-                None if self.may_wait_unread(incoming) => Next::Wait,
-                None if since + state_wait(ok_at) <= now => Next::Lost,
-                Some(StateAnswer::TakesCommands) | None => Next::Wait,
+                Some(StateAnswer::TakesCommands) if takes_commands_at(since, incoming) <= now => {
+                    StreamEffect::Lost
+                }
+                None if self.may_wait_unread(incoming) => StreamEffect::Wait,
+                None if since + state_wait(ok_at) <= now => StreamEffect::Lost,
+                Some(StateAnswer::TakesCommands) | None => StreamEffect::Wait,
             },
-            Stage::HungUp { until, .. } if until <= now && !self.may_wait_unread(incoming) => Next::Ended,
-            Stage::HungUp { .. } => Next::Wait,
+            Stage::HungUp { until, .. } if until <= now && !self.may_wait_unread(incoming) => {
+                StreamEffect::Ended
+            }
+            Stage::HungUp { .. } => StreamEffect::Wait,
         }
     }
 
@@ -538,15 +542,21 @@ impl Leaving {
         }
     }
 
-    fn begin_escape(&mut self, tries: u32, incoming: &Incoming, outgoing: &Outgoing, now: Instant) -> Next {
+    fn begin_escape(
+        &mut self,
+        tries: u32,
+        incoming: &Incoming,
+        outgoing: &Outgoing,
+        now: Instant,
+    ) -> StreamEffect {
         if self.exit != Exit::Escape && tries == 1 {
             self.escaped_from.get_or_insert(incoming.held().len());
             self.stage = Stage::Escaped { since: now, tries, by_dtr: true, from: incoming.held().len() };
-            return Next::SetDtr(false);
+            return StreamEffect::SetDtr(false);
         }
         let until = if tries == 1 { outgoing.guarded_until(now) } else { now + GUARD };
         self.stage = Stage::Guard { until, tries };
-        Next::Wait
+        StreamEffect::Wait
     }
 
     /// What a modem that was asked for the state of the socket has answered.

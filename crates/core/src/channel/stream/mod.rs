@@ -53,7 +53,7 @@ pub enum Reason {
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum StreamEffect {
     /// Nothing before the deadline.
     Wait,
     /// Ask the port how many bytes it has not sent yet.
@@ -292,18 +292,18 @@ impl Stream {
     }
 
     /// Something is due.
-    pub fn deadline_passed(&mut self, now: Instant, holds_plus: bool) -> Next {
+    pub fn deadline_passed(&mut self, now: Instant, holds_plus: bool) -> StreamEffect {
         if (holds_plus || self.leaving.is_draining()) && self.outgoing.asks(now) {
-            return Next::AskQueue;
+            return StreamEffect::AskQueue;
         }
         if self.leaving.manner() == Manner::Flowing {
             if holds_plus {
                 self.outgoing.pause_passed(now);
             }
             match self.incoming.due(self.outgoing.may_have_escaped(), self.outgoing.ends(), now) {
-                Due::Nothing => return Next::Wait,
-                Due::AskLines => return Next::AskLines,
-                Due::Deliver => return Next::Deliver,
+                Due::Nothing => return StreamEffect::Wait,
+                Due::AskLines => return StreamEffect::AskLines,
+                Due::Deliver => return StreamEffect::Deliver,
                 Due::Settle => self.leaving.begin(Reason::Suspicion, &mut self.outgoing, now),
             }
         }
@@ -335,27 +335,27 @@ impl Stream {
         }
     }
 
-    /// The answer to [`Next::AskBeside`]: whether the socket is connected, or `None` if that is not known. `turn`: for how
-    /// long other channels may have the line before it is this one's turn.
-    pub fn told_beside(&mut self, is_connected: Option<bool>, turn: Duration, now: Instant) -> Next {
+    /// The answer to [`StreamEffect::AskBeside`]: whether the socket is connected, or `None` if that is not known.
+    /// `turn`: for how long other channels may have the line before it is this one's turn.
+    pub fn told_beside(&mut self, is_connected: Option<bool>, turn: Duration, now: Instant) -> StreamEffect {
         if !self.leaving.is_asking_beside() {
-            return Next::Wait;
+            return StreamEffect::Wait;
         }
         match is_connected {
-            Some(true) if self.leaving.asks_once_more(now) => Next::Wait,
+            Some(true) if self.leaving.asks_once_more(now) => StreamEffect::Wait,
             Some(true) => {
                 self.incoming.dcd_is_wrong();
                 self.leaving.goes_on();
-                Next::Deliver
+                StreamEffect::Deliver
             }
             Some(false) => {
                 // After the words of the end nothing follows; if they are payload, the next of it is close.
                 let tail = leaving::HANG_UP_TAIL + if self.is_suspicious() { Duration::ZERO } else { turn };
                 self.leaving.is_over(tail, now);
-                Next::Wait
+                StreamEffect::Wait
             }
-            None if self.leaving.asks_again(now) => Next::Wait,
-            None => Next::Abandon,
+            None if self.leaving.asks_again(now) => StreamEffect::Wait,
+            None => StreamEffect::Abandon,
         }
     }
 

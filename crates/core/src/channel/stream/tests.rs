@@ -29,7 +29,7 @@ fn line(mode: &mut Stream, mut now: Instant, mut pending: &[u8]) -> Vec<(Duratio
             continue;
         }
         now = mode.deadline(true).expect("something is due while a + waits");
-        if mode.deadline_passed(now, true) == Next::AskQueue {
+        if mode.deadline_passed(now, true) == StreamEffect::AskQueue {
             mode.queue_answered(0, now, Duration::ZERO);
         }
     }
@@ -87,7 +87,7 @@ fn the_beginning_of_a_terminator_waits_a_tenth_of_a_second() {
     let (mut mode, now) = mode(false);
     assert_eq!(receive(&mut mode, b"text\r\n", now), b"text");
     assert_eq!(mode.deadline(false), Some(now + HOLD));
-    assert_eq!(mode.deadline_passed(now + HOLD, false), Next::Deliver);
+    assert_eq!(mode.deadline_passed(now + HOLD, false), StreamEffect::Deliver);
     assert_eq!(mode.deliverable(), b"\r\n");
 }
 
@@ -97,21 +97,21 @@ fn a_whole_terminator_and_quiet_is_settled_by_escaping() {
     assert_eq!(receive(&mut mode, b"text\r\nNO CARRIER\r\n", now), b"text");
     assert!(!mode.is_flowing(), "while unsure nothing is sent");
     let now = now + SUSPICION_QUIET;
-    assert_eq!(mode.deadline_passed(now, false), Next::Wait);
-    assert_eq!(mode.deadline_passed(now + GUARD, false), Next::SendEscape);
+    assert_eq!(mode.deadline_passed(now, false), StreamEffect::Wait);
+    assert_eq!(mode.deadline_passed(now + GUARD, false), StreamEffect::SendEscape);
     receive(&mut mode, b"\r\nOK\r\n", now + GUARD * 2);
     let asked = now + GUARD * 2 + OK_QUIET;
     assert_eq!(mode.deadline_passed(asked, false), ask());
     receive(&mut mode, CARRIED, asked);
-    assert_eq!(mode.deadline_passed(asked, false), Next::Left(Reason::Suspicion));
+    assert_eq!(mode.deadline_passed(asked, false), StreamEffect::Left(Reason::Suspicion));
     let left = mode.take_left();
     assert!(!left.escape_missed);
     assert_eq!((left.payload, left.words), (b"\r\nNO CARRIER\r\n".to_vec(), [OK, CARRIED].concat()));
 }
 
 /// What asks for the state of the socket of these tests.
-fn ask() -> Next {
-    Next::AskState(SocketId::new(0).expect("it is one"))
+fn ask() -> StreamEffect {
+    StreamEffect::AskState(SocketId::new(0).expect("it is one"))
 }
 
 const CARRIED: &[u8] =
@@ -132,11 +132,11 @@ fn asked_after_a_text(by_dtr: bool) -> (Stream, Instant) {
     assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
     let mut now = now + SUSPICION_QUIET;
     if by_dtr {
-        assert_eq!(mode.deadline_passed(now, false), Next::SetDtr(false));
+        assert_eq!(mode.deadline_passed(now, false), StreamEffect::SetDtr(false));
     } else {
-        assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(now, false), StreamEffect::Wait);
         now += GUARD;
-        assert_eq!(mode.deadline_passed(now, false), Next::SendEscape);
+        assert_eq!(mode.deadline_passed(now, false), StreamEffect::SendEscape);
         now += OK_NOT_BEFORE;
     }
     assert_eq!(receive(&mut mode, SMS, now), b"");
@@ -151,13 +151,13 @@ fn the_guard_time_begins_when_the_line_of_a_device_server_is_free() {
     let mut mode = Stream::new(SocketId::new(0), false, Exit::Escape, Some(Pace::new(115_200, now)), now);
     mode.sent(&[0; 5_760], now, Duration::ZERO);
     mode.leave(now);
-    assert_eq!(mode.deadline_passed(now, false), Next::AskQueue);
+    assert_eq!(mode.deadline_passed(now, false), StreamEffect::AskQueue);
     // The server has taken all of it, and sends it for half a second.
     mode.queue_answered(0, now, Duration::ZERO);
     let (asked, free_at) = next(&mut mode);
-    assert_eq!((asked, free_at), (Next::AskQueue, now + Duration::from_millis(500)));
+    assert_eq!((asked, free_at), (StreamEffect::AskQueue, now + Duration::from_millis(500)));
     mode.queue_answered(0, free_at, Duration::ZERO);
-    while next(&mut mode).0 == Next::Wait {}
+    while next(&mut mode).0 == StreamEffect::Wait {}
     assert_eq!(mode.deadline(false), Some(free_at + GUARD + ESCAPE_WAIT));
 }
 
@@ -167,10 +167,10 @@ fn an_ok_before_the_guard_time_of_the_modem_is_over_brings_no_command() {
     mode.leave(now);
     mode.deadline_passed(now, false);
     let escaped = now + GUARD;
-    assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+    assert_eq!(mode.deadline_passed(escaped, false), StreamEffect::SendEscape);
     receive(&mut mode, OK, escaped + OK_NOT_BEFORE);
     // It is payload: the modem's own comes after its guard time.
-    assert_eq!(next(&mut mode), (Next::Left(Reason::Done), escaped + OK_COUNTS_FROM));
+    assert_eq!(next(&mut mode), (StreamEffect::Left(Reason::Done), escaped + OK_COUNTS_FROM));
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn an_ok_in_a_text_of_another_program_makes_no_payload_of_an_end() {
     for by_dtr in [false, true] {
         let (mut mode, asked) = asked_after_a_text(by_dtr);
         receive(&mut mode, CLOSING, asked);
-        assert_eq!(mode.deadline_passed(asked, false), Next::Ended);
+        assert_eq!(mode.deadline_passed(asked, false), StreamEffect::Ended);
         let ended = mode.take_ended();
         assert_eq!(ended.payload, b"");
         assert!(!ended.certain, "the `OK` may have been the escape's");
@@ -188,19 +188,19 @@ fn an_ok_in_a_text_of_another_program_makes_no_payload_of_an_end() {
         let (mut mode, asked) = asked_after_a_text(by_dtr);
         receive(&mut mode, b"\r\n+QSSLURC: \"recv\",4,2\r\nhi", asked);
         receive(&mut mode, CLOSING, asked);
-        assert_eq!(mode.deadline_passed(asked, false), Next::Ended);
+        assert_eq!(mode.deadline_passed(asked, false), StreamEffect::Ended);
         assert!(mode.take_ended().is_missing_words);
 
         // A socket that the module does not know.
         let (mut mode, asked) = asked_after_a_text(by_dtr);
         receive(&mut mode, OK, asked);
-        assert_eq!(mode.deadline_passed(asked + LATE_STATE, false), Next::Lost);
+        assert_eq!(mode.deadline_passed(asked + LATE_STATE, false), StreamEffect::Lost);
         assert_eq!(mode.take_ended().payload, b"");
 
         // No answer.
         let (mut mode, asked) = asked_after_a_text(by_dtr);
         assert_eq!(mode.deadline(false), Some(asked + STATE_WAIT_ESCAPED));
-        assert_eq!(mode.deadline_passed(asked + STATE_WAIT_ESCAPED, false), Next::Lost);
+        assert_eq!(mode.deadline_passed(asked + STATE_WAIT_ESCAPED, false), StreamEffect::Lost);
         assert_eq!(mode.take_ended().payload, b"");
     }
 }
@@ -216,10 +216,10 @@ fn an_end_after_dtr_was_dropped_may_be_the_doing_of_that() {
     // The server sends everything back, as a module does that has rebooted.
     request.chunks(512).for_each(|part| drop(receive(&mut mode, part, now)));
     mode.queue_answered(0, now, Duration::ZERO);
-    while next(&mut mode).0 != Next::SetDtr(false) {}
+    while next(&mut mode).0 != StreamEffect::SetDtr(false) {}
     receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
     mode.dcd_changed(false, now);
-    assert_eq!(next(&mut mode).0, Next::Ended);
+    assert_eq!(next(&mut mode).0, StreamEffect::Ended);
     assert!(mode.take_ended().escape_missed, "no clean end");
 }
 
@@ -228,7 +228,7 @@ fn a_late_answer_to_dtr_is_no_payload() {
     let now = test_clock::now();
     let mut mode = Stream::new(SocketId::new(0), false, Exit::Dtr, None, now);
     assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
-    while next(&mut mode).0 != Next::SetDtr(true) {}
+    while next(&mut mode).0 != StreamEffect::SetDtr(true) {}
     receive(&mut mode, OK, now);
     let asked = loop {
         let (due, now) = next(&mut mode);
@@ -237,7 +237,7 @@ fn a_late_answer_to_dtr_is_no_payload() {
         }
     };
     receive(&mut mode, CARRIED, asked);
-    assert_eq!(mode.deadline_passed(asked, false), Next::Left(Reason::Suspicion));
+    assert_eq!(mode.deadline_passed(asked, false), StreamEffect::Left(Reason::Suspicion));
     let left = mode.take_left();
     assert_eq!((left.payload, left.escape_missed), (b"\r\nNO CARRIER\r\n".to_vec(), true));
 }
@@ -247,13 +247,13 @@ fn an_end_that_comes_after_the_question_makes_payload_of_the_words_before_it() {
     let (mut mode, now) = mode(false);
     assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
     let now = now + SUSPICION_QUIET;
-    assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(now, false), StreamEffect::Wait);
     let escaped = now + GUARD;
-    assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+    assert_eq!(mode.deadline_passed(escaped, false), StreamEffect::SendEscape);
     let asked = escaped + ASK_AFTER;
     assert_eq!(mode.deadline_passed(asked, false), ask());
     receive(&mut mode, b"\r\nNO CARRIER\r\n\r\n+QSSLOPEN: 3,0\r\n", asked);
-    assert_eq!(mode.deadline_passed(asked + STATE_WAIT, false), Next::Lost);
+    assert_eq!(mode.deadline_passed(asked + STATE_WAIT, false), StreamEffect::Lost);
     assert!(!mode.take_ended().certain, "the first words came from the server");
 }
 
@@ -276,9 +276,9 @@ fn the_state_of_the_socket_is_not_read_in_what_others_have_the_modem_say() {
     for header in [pushed, message] {
         let (mut mode, asked) = asked_after_a_text(false);
         receive(&mut mode, &[header.as_bytes(), CARRIED, b"\r\n"].concat(), asked);
-        assert_eq!(mode.deadline_passed(asked, false), Next::Wait, "{header}");
+        assert_eq!(mode.deadline_passed(asked, false), StreamEffect::Wait, "{header}");
         receive(&mut mode, CLOSING, asked);
-        assert_eq!(mode.deadline_passed(asked, false), Next::Ended, "{header}");
+        assert_eq!(mode.deadline_passed(asked, false), StreamEffect::Ended, "{header}");
     }
 }
 
@@ -288,27 +288,27 @@ fn the_state_of_the_socket_is_waited_for_while_the_port_is_left_unread() {
     mode.set_paused(true, asked);
     assert_eq!(mode.deadline(false), None);
     let read_again = asked + STATE_WAIT_ESCAPED * 2;
-    assert_eq!(mode.deadline_passed(read_again, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(read_again, false), StreamEffect::Wait);
     mode.set_paused(false, read_again);
     assert_eq!(mode.deadline(false), Some(read_again + STATE_WAIT_ESCAPED));
     // Where the port is unread because too much is held, it would be for ever.
     receive(&mut mode, &vec![b'x'; HELD_LIMIT_BYTES], read_again);
     mode.set_paused(true, read_again);
-    assert_eq!(mode.deadline_passed(read_again + STATE_WAIT_ESCAPED, false), Next::Lost);
+    assert_eq!(mode.deadline_passed(read_again + STATE_WAIT_ESCAPED, false), StreamEffect::Lost);
 }
 
 #[test]
 fn nothing_that_follows_the_ok_of_an_escape_is_payload_however_much_it_is() {
     let (mut mode, now) = mode(false);
     mode.leave(now);
-    assert_eq!(mode.deadline_passed(now, false), Next::Wait);
-    assert_eq!(mode.deadline_passed(now + GUARD, false), Next::SendEscape);
+    assert_eq!(mode.deadline_passed(now, false), StreamEffect::Wait);
+    assert_eq!(mode.deadline_passed(now + GUARD, false), StreamEffect::SendEscape);
     let mut got = receive(&mut mode, &[b'd'; 2_000], now + GUARD);
     let words = [OK, &b"\r\n+QSSLURC: \"recv\",0\r\n".repeat(100)].concat();
     for piece in words.chunks(7) {
         got.extend(receive(&mut mode, piece, now + GUARD * 2));
     }
-    assert_eq!(mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false), Next::Left(Reason::Done));
+    assert_eq!(mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false), StreamEffect::Left(Reason::Done));
     let Left { payload, words: received, .. } = mode.take_left();
     got.extend(payload);
     assert_eq!(got, [b'd'; 2_000]);
@@ -321,7 +321,7 @@ fn with_dcd_nothing_but_a_whole_terminator_is_held() {
     assert_eq!(receive(&mut mode, b"text\r\nNO CAR", now), b"text\r\nNO CAR");
     assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
     mode.dcd_changed(false, now);
-    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Ended);
+    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), StreamEffect::Ended);
     let words = b"\r\nNO CARRIER\r\n".to_vec();
     assert_eq!(
         mode.take_ended(),
@@ -346,7 +346,7 @@ fn dcd_off_beside_the_words_of_any_end_is_believed() {
         assert_eq!(receive(&mut mode, &[b"x", words].concat(), now), b"x");
         mode.dcd_changed(false, now);
         let name = format!("{}, live: {is_live}", words.escape_ascii());
-        assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Ended, "{name}");
+        assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), StreamEffect::Ended, "{name}");
     }
 }
 
@@ -358,8 +358,8 @@ fn a_dcd_that_has_not_been_on_says_nothing() {
     assert!(mode.is_flowing());
     // And no proof that it is not.
     assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
-    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
-    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET + GUARD, false), Next::SendEscape);
+    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), StreamEffect::Wait);
+    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET + GUARD, false), StreamEffect::SendEscape);
 }
 
 #[test]
@@ -376,7 +376,7 @@ fn a_late_report_of_dcd_ends_nothing_without_the_modems_words() {
     assert_eq!(receive(&mut mode, b"x\r\nNO CARRIER\r\n", now), b"x");
     assert_eq!(mode.deadline(false), Some(now + SUSPICION_QUIET));
     mode.dcd_changed(false, now);
-    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Ended);
+    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), StreamEffect::Ended);
     assert!(mode.take_ended().certain);
 }
 
@@ -384,11 +384,11 @@ fn a_late_report_of_dcd_ends_nothing_without_the_modems_words() {
 fn data_that_arrives_while_escaping_is_delivered() {
     let (mut mode, now) = mode(false);
     mode.leave(now);
-    assert_eq!(mode.deadline_passed(now, false), Next::Wait);
-    assert_eq!(mode.deadline_passed(now + GUARD, false), Next::SendEscape);
+    assert_eq!(mode.deadline_passed(now, false), StreamEffect::Wait);
+    assert_eq!(mode.deadline_passed(now + GUARD, false), StreamEffect::SendEscape);
     let mut got = receive(&mut mode, b"late \r\nOK\r\n data", now + GUARD);
     got.extend(receive(&mut mode, b"\r\nOK\r\n\r\n+QSSLURC: \"recv\",0\r\n", now + GUARD * 2));
-    assert_eq!(mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false), Next::Left(Reason::Done));
+    assert_eq!(mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false), StreamEffect::Left(Reason::Done));
     let Left { payload, words, .. } = mode.take_left();
     got.extend(payload);
     assert_eq!(got, b"late \r\nOK\r\n data");
@@ -447,7 +447,7 @@ fn what_follows_the_answer_to_an_escape_is_no_payload_even_if_the_modem_reboots_
         let mut mode = Stream::new(SocketId::new(0), true, Exit::Dtr, None, now);
         mode.dcd_changed(true, now);
         mode.leave(now);
-        assert_eq!(mode.deadline_passed(now, false), Next::SetDtr(false));
+        assert_eq!(mode.deadline_passed(now, false), StreamEffect::SetDtr(false));
         let mut got = Vec::new();
         for (at, piece) in says.chunks(step).enumerate() {
             got.extend(receive(&mut mode, piece, now));
@@ -469,14 +469,14 @@ fn an_ok_behind_pluses_that_a_busy_modem_may_have_seen_without_their_pause_is_se
         assert_eq!(receive(&mut mode, b"\r\nOK\r\n.", now), b"\r\nOK\r\n.");
         line(&mut mode, now, b"+++");
         let now = now + Duration::from_secs(5);
-        assert_eq!(mode.deadline_passed(now, true), Next::AskQueue);
+        assert_eq!(mode.deadline_passed(now, true), StreamEffect::AskQueue);
         mode.queue_answered(0, now, Duration::ZERO);
         assert_eq!(receive(&mut mode, b"\r\nOK\r\n", now), b"");
         assert!(!mode.is_flowing());
         let now = now + SUSPICION_QUIET;
-        assert_eq!(mode.deadline_passed(now, false), Next::Wait);
+        assert_eq!(mode.deadline_passed(now, false), StreamEffect::Wait);
         let escaped = now + GUARD;
-        assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+        assert_eq!(mode.deadline_passed(escaped, false), StreamEffect::SendEscape);
         // It was the modem's.
         assert!(!mode.take_ended().certain);
     }
@@ -494,9 +494,9 @@ fn while_dcd_is_on_no_look_alike_however_long_interrupts_the_stream() {
     let mut all = b"x\r\nNO CARRIER\r\n".to_vec();
     all.extend(b"\r\n+QSSLURC: \"recv\",3\r\n".repeat(20));
     let mut got = receive(&mut mode, &all, now);
-    assert_eq!(mode.deadline_passed(now + HOLD, false), Next::AskLines);
+    assert_eq!(mode.deadline_passed(now + HOLD, false), StreamEffect::AskLines);
     mode.dcd_changed(true, now + HOLD);
-    assert_eq!(mode.deadline_passed(now + HOLD * 2, false), Next::Deliver);
+    assert_eq!(mode.deadline_passed(now + HOLD * 2, false), StreamEffect::Deliver);
     got.extend(mode.deliverable());
     assert_eq!(got, all);
     assert!(mode.is_flowing());
@@ -539,7 +539,7 @@ fn a_carriage_return_that_was_delivered_long_ago_makes_no_end_uncertain() {
 fn words_whose_head_was_delivered_as_payload_are_an_uncertain_end() {
     let (mut mode, now) = mode(false);
     assert_eq!(receive(&mut mode, b"x\r\nNO C", now), b"x");
-    assert_eq!(mode.deadline_passed(now + HOLD, false), Next::Deliver);
+    assert_eq!(mode.deadline_passed(now + HOLD, false), StreamEffect::Deliver);
     assert_eq!(mode.deliverable(), b"\r\nNO C");
     assert_eq!(receive(&mut mode, b"ARRIER\r\n", now + HOLD), b"");
     assert!(!mode.is_flowing(), "it may be an end all the same");
@@ -550,7 +550,7 @@ fn words_whose_head_was_delivered_as_payload_are_an_uncertain_end() {
 fn half_of_an_end_is_unconfirmed_like_a_whole_one() {
     let (mut mode, now) = mode(false);
     assert_eq!(receive(&mut mode, b"x\r\nNO CAR", now), b"x");
-    assert_eq!(mode.deadline_passed(now + HOLD, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(now + HOLD, false), StreamEffect::Wait);
     assert!(!mode.is_flowing(), "its module may have lost its power");
     let ended = mode.take_ended();
     assert_eq!((ended.payload.len(), ended.certain), (0, false));
@@ -561,13 +561,13 @@ fn an_ok_is_found_where_what_is_pushed_behind_it_is_not_whole() {
     let (mut mode, now) = mode(false);
     receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
     let escaped = now + SUSPICION_QUIET + GUARD;
-    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
-    assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), StreamEffect::Wait);
+    assert_eq!(mode.deadline_passed(escaped, false), StreamEffect::SendEscape);
     receive(&mut mode, b"\r\nOK\r\n", escaped + ASK_AFTER);
     let asked = escaped + ASK_AFTER + Duration::from_millis(50);
     receive(&mut mode, b"\r\n+QSSLURC: \"rec", asked);
-    assert_eq!(mode.deadline_passed(asked, false), Next::Wait, "it was answered");
-    let asks = Next::AskState(SocketId::new(0).expect("it is one"));
+    assert_eq!(mode.deadline_passed(asked, false), StreamEffect::Wait, "it was answered");
+    let asks = StreamEffect::AskState(SocketId::new(0).expect("it is one"));
     assert_eq!(mode.deadline_passed(asked + OK_QUIET, false), asks);
 }
 
@@ -584,8 +584,8 @@ fn an_end_behind_an_escape_shows_that_it_was_missed() {
     let (mut mode, now) = mode(false);
     receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
     let escaped = now + SUSPICION_QUIET + GUARD;
-    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
-    assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), StreamEffect::Wait);
+    assert_eq!(mode.deadline_passed(escaped, false), StreamEffect::SendEscape);
     receive(&mut mode, b"payload\r\nNO CARRIER\r\n", escaped + ESCAPE_WAIT);
     let ended = mode.take_ended();
     assert_eq!(ended.payload, b"\r\nNO CARRIER\r\npayload");
@@ -597,12 +597,15 @@ fn an_unconfirmed_end_is_none_while_neither_escape_nor_question_is_answered() {
     let (mut mode, now) = mode(false);
     receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
     let escaped = now + SUSPICION_QUIET + GUARD;
-    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
-    assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), StreamEffect::Wait);
+    assert_eq!(mode.deadline_passed(escaped, false), StreamEffect::SendEscape);
     let asked = escaped + ASK_AFTER;
-    assert_eq!(mode.deadline_passed(asked, false), Next::AskState(SocketId::new(0).expect("it is one")));
-    assert_eq!(mode.deadline_passed(asked + STATE_WAIT / 2, false), Next::Wait);
-    assert_eq!(mode.deadline_passed(asked + STATE_WAIT, false), Next::Lost);
+    assert_eq!(
+        mode.deadline_passed(asked, false),
+        StreamEffect::AskState(SocketId::new(0).expect("it is one"))
+    );
+    assert_eq!(mode.deadline_passed(asked + STATE_WAIT / 2, false), StreamEffect::Wait);
+    assert_eq!(mode.deadline_passed(asked + STATE_WAIT, false), StreamEffect::Lost);
 }
 
 #[test]
@@ -610,8 +613,8 @@ fn what_a_modem_echoes_between_two_reboots_is_not_payload() {
     let (mut mode, now) = mode(false);
     assert_eq!(receive(&mut mode, b"x\r\nPOWERED DOWN\r\n", now), b"x");
     let escaped = now + SUSPICION_QUIET + GUARD;
-    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
-    assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
+    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), StreamEffect::Wait);
+    assert_eq!(mode.deadline_passed(escaped, false), StreamEffect::SendEscape);
     receive(&mut mode, b"\r\nRDY\r\n\r\n+CFUN: 1\r\na\r\n+CPIN: READY\r\nAA", escaped);
     receive(&mut mode, b"\r\nPOWERED DOWN\r\n\r\nRDY\r\n", escaped);
     let ended = mode.take_ended();
@@ -625,7 +628,7 @@ fn an_end_inside_the_payload_is_not_taken_for_the_end_when_dcd_has_dropped() {
     mode.dcd_changed(false, now);
     let mut got = receive(&mut mode, b"a\r\nNO CARRIER\r\nb", now);
     got.extend(receive(&mut mode, b"c\r\nNO CARRIER\r\n", now));
-    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Ended);
+    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), StreamEffect::Ended);
     let ended = mode.take_ended();
     got.extend(ended.payload);
     assert_eq!(got, b"a\r\nNO CARRIER\r\nbc");
@@ -638,10 +641,10 @@ fn an_end_is_not_believed_while_the_port_is_left_unread() {
     mode.dcd_changed(false, now);
     mode.set_paused(true, now);
     assert_eq!(mode.deadline(false), None);
-    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Wait);
+    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), StreamEffect::Wait);
     mode.set_paused(false, now + HANG_UP_TAIL);
-    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), Next::Wait);
-    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL * 2, false), Next::Ended);
+    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL, false), StreamEffect::Wait);
+    assert_eq!(mode.deadline_passed(now + HANG_UP_TAIL * 2, false), StreamEffect::Ended);
 }
 
 #[test]
@@ -649,18 +652,18 @@ fn an_ok_in_the_payload_is_not_taken_for_the_answer_to_the_escape() {
     let (mut mode, now) = mode(false);
     receive(&mut mode, b"\r\nNO CARRIER\r\n\r\nOK\r\n", now);
     let escaped = now + SUSPICION_QUIET + GUARD;
-    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), Next::Wait);
-    assert_eq!(mode.deadline_passed(escaped, false), Next::SendEscape);
-    assert_eq!(mode.deadline_passed(escaped + OK_QUIET, false), Next::Wait, "it came before");
+    assert_eq!(mode.deadline_passed(now + SUSPICION_QUIET, false), StreamEffect::Wait);
+    assert_eq!(mode.deadline_passed(escaped, false), StreamEffect::SendEscape);
+    assert_eq!(mode.deadline_passed(escaped + OK_QUIET, false), StreamEffect::Wait, "it came before");
     let early = escaped + Duration::from_millis(870);
     receive(&mut mode, b"\r\nOK\r\n", early);
     receive(&mut mode, b"\r\n+CREG: 1\r\n", early + OK_QUIET);
-    assert_eq!(mode.deadline_passed(early + OK_QUIET * 2, false), Next::Wait, "it came too early");
+    assert_eq!(mode.deadline_passed(early + OK_QUIET * 2, false), StreamEffect::Wait, "it came too early");
     receive(&mut mode, b"\r\nOK\r\n", early + OK_QUIET * 2);
     let asked = early + OK_QUIET * 3;
     assert_eq!(mode.deadline_passed(asked, false), ask());
     receive(&mut mode, CARRIED, asked);
-    assert_eq!(mode.deadline_passed(asked, false), Next::Left(Reason::Suspicion));
+    assert_eq!(mode.deadline_passed(asked, false), StreamEffect::Left(Reason::Suspicion));
     assert_eq!(mode.take_left().payload, b"\r\nNO CARRIER\r\n\r\nOK\r\n\r\nOK\r\n\r\n+CREG: 1\r\n");
 }
 
@@ -673,13 +676,13 @@ fn what_a_modem_says_by_itself_behind_the_ok_of_an_escape_does_not_hide_it() {
     ] {
         let (mut mode, now) = mode(false);
         mode.leave(now);
-        assert_eq!(mode.deadline_passed(now, false), Next::Wait);
-        assert_eq!(mode.deadline_passed(now + GUARD, false), Next::SendEscape);
+        assert_eq!(mode.deadline_passed(now, false), StreamEffect::Wait);
+        assert_eq!(mode.deadline_passed(now + GUARD, false), StreamEffect::SendEscape);
         let words = [OK, after].concat();
         let mut got = receive(&mut mode, b"last", now + GUARD);
         got.extend(receive(&mut mode, &words, now + GUARD * 2));
         let left = mode.deadline_passed(now + GUARD * 2 + OK_QUIET, false);
-        assert_eq!(left, Next::Left(Reason::Done), "{}", after.escape_ascii());
+        assert_eq!(left, StreamEffect::Left(Reason::Done), "{}", after.escape_ascii());
         let Left { payload, words: received, .. } = mode.take_left();
         assert_eq!([got, payload].concat(), b"last");
         assert_eq!(received, words);
@@ -693,27 +696,27 @@ fn a_long_queue_is_waited_for_as_long_as_it_shrinks() {
     mode.leave(now);
     let mut at = now;
     for bytes in (1..=300).rev() {
-        assert_eq!(mode.deadline_passed(at, false), Next::AskQueue, "{bytes} bytes");
+        assert_eq!(mode.deadline_passed(at, false), StreamEffect::AskQueue, "{bytes} bytes");
         mode.queue_answered(bytes, at, Duration::from_secs(100));
         let due = mode.deadline(false).expect("it is to be asked again");
         assert!(due <= at + ASK_AGAIN_MAX, "not only when a slow line would be done");
         at += Duration::from_secs(1);
     }
-    assert_eq!(mode.deadline_passed(at, false), Next::AskQueue);
+    assert_eq!(mode.deadline_passed(at, false), StreamEffect::AskQueue);
     mode.queue_answered(0, at, Duration::ZERO);
-    assert_eq!(mode.deadline_passed(at, false), Next::Wait);
-    assert_eq!(mode.deadline_passed(at + GUARD, false), Next::SendEscape);
+    assert_eq!(mode.deadline_passed(at, false), StreamEffect::Wait);
+    assert_eq!(mode.deadline_passed(at + GUARD, false), StreamEffect::SendEscape);
 }
 
 /// When a peer that sends this every 50 ms is done with: the time and what is next.
-fn settled_beside(mode: &mut Stream, says: &[u8], mut now: Instant) -> Option<(Instant, Next)> {
+fn settled_beside(mode: &mut Stream, says: &[u8], mut now: Instant) -> Option<(Instant, StreamEffect)> {
     let until = now + Duration::from_secs(60);
     while now < until {
         receive(mode, says, now);
         now += Duration::from_millis(50);
         if mode.deadline(false).is_some_and(|due| due <= now) {
             let next = mode.deadline_passed(now, false);
-            if !matches!(next, Next::Wait | Next::AskQueue) {
+            if !matches!(next, StreamEffect::Wait | StreamEffect::AskQueue) {
                 return Some((now, next));
             }
         }
@@ -727,7 +730,7 @@ fn a_peer_that_keeps_sending_holds_up_no_end() {
         let (mut mode, now) = mode(true);
         mode.dcd_changed(false, now);
         let (at, next) = settled_beside(&mut mode, says, now).expect("it comes to an end");
-        assert_eq!(next, Next::Ended);
+        assert_eq!(next, StreamEffect::Ended);
         assert!(at <= now + HANG_UP_MAX + HANG_UP_TAIL);
     }
 }
@@ -737,7 +740,7 @@ fn a_peer_that_keeps_sending_holds_up_no_question_and_no_escape() {
     let (mut mode, now) = mode(false);
     receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
     let (at, next) = settled_beside(&mut mode, b"\n", now).expect("it is escaped");
-    assert_eq!(next, Next::SendEscape);
+    assert_eq!(next, StreamEffect::SendEscape);
     assert!(at <= now + SUSPICION_MAX + GUARD * 2);
     let now = at + OK_NOT_BEFORE;
     receive(&mut mode, OK, now);
@@ -751,12 +754,12 @@ fn a_server_that_takes_nothing_does_not_hold_the_port_for_ever() {
     let (mut mode, now) = mode(false);
     mode.sent(b"payload", now, Duration::ZERO);
     mode.leave(now);
-    assert_eq!(mode.deadline_passed(now, false), Next::AskQueue);
+    assert_eq!(mode.deadline_passed(now, false), StreamEffect::AskQueue);
     mode.queue_answered(7, now, Duration::ZERO);
-    assert_eq!(mode.deadline_passed(now + DRAIN_LIMIT, false), Next::AskQueue);
+    assert_eq!(mode.deadline_passed(now + DRAIN_LIMIT, false), StreamEffect::AskQueue);
     mode.queue_answered(7, now + DRAIN_LIMIT, Duration::from_secs(1));
-    assert_eq!(mode.deadline_passed(now + DRAIN_LIMIT, false), Next::Wait);
-    assert_eq!(mode.deadline_passed(now + DRAIN_LIMIT + GUARD, false), Next::SendEscape);
+    assert_eq!(mode.deadline_passed(now + DRAIN_LIMIT, false), StreamEffect::Wait);
+    assert_eq!(mode.deadline_passed(now + DRAIN_LIMIT + GUARD, false), StreamEffect::SendEscape);
 }
 
 #[test]
@@ -767,12 +770,12 @@ fn an_end_that_follows_the_answer_to_a_drop_of_dtr_does_not_make_an_end_of_paylo
     // What the server has sent reads like an end, and is held.
     assert_eq!(receive(&mut mode, b"\r\nNO CARRIER\r\n", now), b"");
     let hung_up = now + SUSPICION_QUIET;
-    assert_eq!(mode.deadline_passed(hung_up, false), Next::SetDtr(false));
+    assert_eq!(mode.deadline_passed(hung_up, false), StreamEffect::SetDtr(false));
     // The modem leaves data mode for that, and then the server closes: DCD drops with that, late.
     mode.dcd_changed(true, hung_up);
     receive(&mut mode, b"\r\nOK\r\n\r\n+QSSLURC: \"closed\",0\r\n", hung_up);
     mode.dcd_changed(false, hung_up);
-    assert_eq!(mode.deadline_passed(hung_up + HANG_UP_TAIL, false), Next::Ended);
+    assert_eq!(mode.deadline_passed(hung_up + HANG_UP_TAIL, false), StreamEffect::Ended);
     let ended = mode.take_ended();
     assert!(!ended.certain || ended.escape_missed, "the words were payload: {ended:?}");
 }
@@ -787,7 +790,7 @@ fn beside() -> (Stream, Instant) {
 }
 
 /// What is next once something is due.
-fn next(mode: &mut Stream) -> (Next, Instant) {
+fn next(mode: &mut Stream) -> (StreamEffect, Instant) {
     let now = mode.deadline(false).expect("something is due");
     (mode.deadline_passed(now, false), now)
 }
@@ -800,12 +803,12 @@ fn beside_other_channels_the_modules_answer_decides_what_the_words_were() {
         let (mut mode, now) = beside();
         let mut all = receive(&mut mode, b"text\r\nNO CARRIER\r\n", now);
         let (asked, now) = next(&mut mode);
-        assert_eq!(asked, Next::AskBeside(SocketId::all().next().expect("a socket")));
+        assert_eq!(asked, StreamEffect::AskBeside(SocketId::all().next().expect("a socket")));
         let told = mode.told_beside(Some(is_connected), TURN, now);
-        assert_eq!(told, if is_end { Next::Wait } else { Next::Deliver });
+        assert_eq!(told, if is_end { StreamEffect::Wait } else { StreamEffect::Deliver });
         match is_end {
             true => {
-                assert_eq!(next(&mut mode), (Next::Ended, now + HANG_UP_TAIL));
+                assert_eq!(next(&mut mode), (StreamEffect::Ended, now + HANG_UP_TAIL));
                 let ended = mode.take_ended();
                 assert!(ended.certain && !ended.escape_missed);
                 all.extend(ended.payload);
@@ -825,7 +828,7 @@ fn hostile_payload_is_asked_about_once_a_second() {
         receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
         now = loop {
             let (next, at) = next(&mut mode);
-            if let Next::AskBeside(_) = next {
+            if let StreamEffect::AskBeside(_) = next {
                 break at;
             }
         };
@@ -849,11 +852,11 @@ fn dcd_alone_or_another_channels_words_end_a_stream_without_words_of_its_own() {
         sign(&mut mode, now);
         assert_eq!(receive(&mut mode, b" and the last bytes", now), b"", "held until it is known");
         let (asked, now) = next(&mut mode);
-        assert!(matches!(asked, Next::AskBeside(_)));
-        assert_eq!(mode.told_beside(Some(false), TURN, now), Next::Wait);
+        assert!(matches!(asked, StreamEffect::AskBeside(_)));
+        assert_eq!(mode.told_beside(Some(false), TURN, now), StreamEffect::Wait);
         // The answer has overtaken what waited for this channel's turn.
         assert_eq!(receive(&mut mode, b", and what was overtaken", now + TURN), b"");
-        assert_eq!(next(&mut mode), (Next::Ended, now + TURN + HANG_UP_TAIL + TURN));
+        assert_eq!(next(&mut mode), (StreamEffect::Ended, now + TURN + HANG_UP_TAIL + TURN));
         let ended = mode.take_ended();
         assert!(ended.certain);
         assert_eq!(ended.payload, b" and the last bytes, and what was overtaken");
@@ -869,13 +872,13 @@ fn a_sign_of_the_end_that_comes_after_the_question_is_asked_about_too() {
         mode.dcd_changed(true, now);
         mode.may_be_over(now);
         let (asked, now) = next(&mut mode);
-        assert!(matches!(asked, Next::AskBeside(_)));
+        assert!(matches!(asked, StreamEffect::AskBeside(_)));
         sign(&mut mode, now);
-        assert_eq!(mode.told_beside(Some(true), TURN, now), Next::Wait);
+        assert_eq!(mode.told_beside(Some(true), TURN, now), StreamEffect::Wait);
         let (asked, now) = next(&mut mode);
-        assert!(matches!(asked, Next::AskBeside(_)), "{asked:?}");
+        assert!(matches!(asked, StreamEffect::AskBeside(_)), "{asked:?}");
         mode.told_beside(Some(false), TURN, now);
-        assert_eq!(next(&mut mode).0, Next::Ended);
+        assert_eq!(next(&mut mode).0, StreamEffect::Ended);
     }
 }
 
@@ -886,12 +889,16 @@ fn a_stream_whose_socket_is_lost_while_another_channel_is_asked_is_left() {
     let (mut mode, now) = beside();
     receive(&mut mode, b"\r\nNO CARRIER\r\n", now);
     let (asked, now) = next(&mut mode);
-    assert!(matches!(asked, Next::AskBeside(_)));
+    assert!(matches!(asked, StreamEffect::AskBeside(_)));
     mode.disown();
     mode.leave(now);
     let (left, _) = next(&mut mode);
-    assert_eq!(left, Next::SetDtr(false));
-    assert_eq!(next(&mut mode).0, Next::Abandon, "and if that is not answered, the channel is opened anew");
+    assert_eq!(left, StreamEffect::SetDtr(false));
+    assert_eq!(
+        next(&mut mode).0,
+        StreamEffect::Abandon,
+        "and if that is not answered, the channel is opened anew"
+    );
 }
 
 #[test]
@@ -901,7 +908,7 @@ fn noise_after_the_words_of_an_end_shows_that_they_may_be_payload() {
     mode.may_be_over(now);
     let (_, now) = next(&mut mode);
     mode.told_beside(Some(false), TURN, now);
-    assert_eq!(next(&mut mode).0, Next::Ended);
+    assert_eq!(next(&mut mode).0, StreamEffect::Ended);
     assert!(!mode.take_ended().certain);
 }
 
@@ -916,7 +923,7 @@ fn where_the_end_was_told_by_another_channel_it_is_taken_for_the_modules_only_if
         }
         let (_, now) = next(&mut mode);
         mode.told_beside(Some(false), TURN, now);
-        assert_eq!(next(&mut mode).0, Next::Ended);
+        assert_eq!(next(&mut mode).0, StreamEffect::Ended);
         assert_eq!(mode.take_ended().certain, certain, "told: {is_told}, then {after:?}");
     }
 }
@@ -928,7 +935,7 @@ fn an_answer_to_what_was_still_on_its_way_is_no_payload_of_a_stream_that_has_end
     receive(&mut mode, b"the rest\r\nERROR\r\n", now);
     let (_, now) = next(&mut mode);
     mode.told_beside(Some(false), TURN, now);
-    assert_eq!(next(&mut mode).0, Next::Ended);
+    assert_eq!(next(&mut mode).0, StreamEffect::Ended);
     let ended = mode.take_ended();
     assert_eq!((&ended.payload[..], ended.certain), (&b"the rest"[..], false));
 }
@@ -940,10 +947,10 @@ fn a_stream_that_nobody_answers_for_is_given_up() {
     let mut answers = Vec::new();
     for _ in 0..3 {
         let (asked, now) = next(&mut mode);
-        assert!(matches!(asked, Next::AskBeside(_)));
+        assert!(matches!(asked, StreamEffect::AskBeside(_)));
         answers.push(mode.told_beside(None, TURN, now));
     }
-    assert_eq!(answers, [Next::Wait, Next::Wait, Next::Abandon]);
+    assert_eq!(answers, [StreamEffect::Wait, StreamEffect::Wait, StreamEffect::Abandon]);
 }
 
 #[test]
@@ -951,11 +958,11 @@ fn beside_other_channels_a_stream_is_left_by_dtr_and_never_by_an_escape() {
     for is_answered in [true, false] {
         let (mut mode, now) = beside();
         mode.leave(now);
-        assert_eq!(next(&mut mode).0, Next::SetDtr(false));
+        assert_eq!(next(&mut mode).0, StreamEffect::SetDtr(false));
         if is_answered {
             receive(&mut mode, b"\r\nOK\r\n", now);
         }
-        let expected = if is_answered { Next::Left(Reason::Done) } else { Next::Abandon };
+        let expected = if is_answered { StreamEffect::Left(Reason::Done) } else { StreamEffect::Abandon };
         assert_eq!(next(&mut mode).0, expected);
     }
 }
