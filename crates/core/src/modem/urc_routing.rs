@@ -71,6 +71,30 @@ enum Name {
     Is(String),
 }
 
+/// A URC of a socket, as far as it matters by which port it has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct SocketUrc {
+    /// The bytes that are pushed with it.
+    pushed: usize,
+    /// It announces bytes that are to be read.
+    is_announcement: bool,
+    /// The port that the socket was opened by.
+    opener: Option<usize>,
+    /// What this port pushes may be for the number's previous connection.
+    is_stale: bool,
+}
+
+/// What a URC of a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judgement {
+    /// It counts.
+    Counts,
+    /// A copy of one that comes by another port.
+    Copy,
+    /// It shows that bytes are missing.
+    Missed,
+}
+
 impl Routing {
     /// For this many ports.
     pub(super) fn new(ports: usize) -> Self {
@@ -180,6 +204,77 @@ impl Routing {
         matches!(self.urc_port, UrcPort::All { counts } if counts != port)
     }
 
+    /// Judges a URC of a socket that has come by this port. What the module does decides, not what it was set to.
+    fn judge(
+        &mut self,
+        listening: &mut Listening,
+        port: usize,
+        urc: SocketUrc,
+        speaks: impl Fn(usize) -> bool,
+        now: Instant,
+    ) -> Judgement {
+        let SocketUrc { pushed, is_announcement, opener, .. } = urc;
+        let expected = listening.port().filter(|expected| speaks(*expected));
+        let is_at_another = expected.is_some_and(|expected| expected != port);
+        if pushed > 0 && is_at_another && self.is_moved(listening, port, now) {
+            self.forget();
+            return Judgement::Missed;
+        }
+        let copies_come = matches!(self.urc_port, UrcPort::All { .. })
+            || self.choice == Choice::Every
+            || listening.bytes() > 0;
+        // The port that was listened to has become a stream.
+        let takeover = match self.choice {
+            Choice::Every if expected.is_none() && pushed > 0 && listening.port().is_some() => {
+                listening.takeover(port)
+            }
+            _ => Takeover::Next,
+        };
+        if takeover == Takeover::Gap {
+            return Judgement::Missed;
+        }
+        let is_stale = pushed > 0 && urc.is_stale;
+        // What comes by another port shows whether these are copies or were held since an earlier connection. If it does not
+        // come, the socket is broken then.
+        let is_awaited = is_stale && is_at_another;
+        let is_known_copy = takeover == Takeover::Copy || copies_come && is_at_another;
+        let is_copy = is_known_copy || is_awaited;
+        if !is_copy && is_stale {
+            return Judgement::Missed;
+        }
+        listening.pushed(port, pushed, !is_copy, now);
+        self.choice = match (self.choice, self.urc_port) {
+            (Choice::Every, _) => Choice::Every,
+            _ if is_known_copy && pushed > 0 => Choice::Every,
+            // Its opener may carry a copy, which comes a little later.
+            (_, UrcPort::One(told))
+                if port == told
+                    && opener.is_some_and(|opener| {
+                        opener != told && speaks(opener) && listening.is_left_out(opener, now)
+                    }) =>
+            {
+                Choice::AsTold
+            }
+            (Choice::Unknown, UrcPort::One(told))
+                if port != told && opener == Some(port) && expected == Some(told) =>
+            {
+                log::info!(
+                    "the modem sends a socket's URCs on the port that opened it and ignores AT+QURCCFG"
+                );
+                Choice::Opener
+            }
+            (choice, _) => choice,
+        };
+        if !is_copy && !is_at_another {
+            self.proven_by = Some(port);
+        }
+        match is_copy {
+            // An announcement only says that something may wait to be read.
+            true if !is_announcement || self.proven_by.is_some() => Judgement::Copy,
+            _ => Judgement::Counts,
+        }
+    }
+
     /// What the module calls this port, as it reported, or as the port's kind suggests.
     pub(super) fn name_of<'a>(&'a self, port: usize, ports: &'a [Port]) -> Option<&'a str> {
         match &self.names[port] {
@@ -221,74 +316,22 @@ impl Modem {
         self.routing.proven_by.is_some() && !self.routing.told.is_empty()
     }
 
-    /// Whether this URC of a socket counts, which has come by this port: not if it is a copy of one that
-    /// comes by another. What the module does decides, not what it was set to.
+    /// Whether this URC of a socket counts, which has come by this port. One that shows that bytes are missing breaks the
+    /// socket off.
     pub(super) fn is_listened_to(&mut self, port: usize, id: SocketId, urc: Urc, now: Instant) -> bool {
-        let speaks = |port: usize| self.channels[port].speaks();
         let socket = &mut self.sockets[id.index()];
-        let opener = socket.opened_by();
-        let expected = socket.listening.port().filter(|expected| speaks(*expected));
-        let pushed = if let Urc::Pushed(_, _, length) = urc { length } else { 0 };
-        let is_at_another = pushed > 0 && expected.is_some_and(|expected| expected != port);
-        if is_at_another && self.routing.is_moved(&socket.listening, port, now) {
-            self.routing.forget();
-            self.break_off(id, Cut::UrcsMissed);
-            return false;
-        }
-        let copies_come = matches!(self.routing.urc_port, UrcPort::All { .. })
-            || self.routing.choice == Choice::Every
-            || socket.listening.bytes() > 0;
-        // The port that was listened to has become a stream.
-        let takeover = match self.routing.choice {
-            Choice::Every if expected.is_none() && pushed > 0 && socket.listening.port().is_some() => {
-                socket.listening.takeover(port)
-            }
-            _ => Takeover::Next,
+        let facts = SocketUrc {
+            pushed: if let Urc::Pushed(_, _, length) = urc { length } else { 0 },
+            is_announcement: matches!(urc, Urc::Receivable(..)),
+            opener: socket.opened_by(),
+            is_stale: socket.may_be_stale(port),
         };
-        if takeover == Takeover::Gap {
+        let speaks = |port: usize| self.channels[port].speaks();
+        let judgement = self.routing.judge(&mut socket.listening, port, facts, speaks, now);
+        if judgement == Judgement::Missed {
             self.break_off(id, Cut::UrcsMissed);
-            return false;
         }
-        let is_stale = pushed > 0 && socket.may_be_stale(port);
-        // What comes by another port shows whether these are copies or were held since an earlier connection. If it does not
-        // come, the socket is broken then.
-        let is_awaited =
-            is_stale && expected.is_some_and(|expected| expected != port && !socket.may_be_stale(expected));
-        let is_known_copy =
-            takeover == Takeover::Copy || copies_come && expected.is_some_and(|expected| expected != port);
-        let is_copy = is_known_copy || is_awaited;
-        if !is_copy && is_stale {
-            self.break_off(id, Cut::UrcsMissed);
-            return false;
-        }
-        socket.listening.pushed(port, pushed, !is_copy, now);
-        self.routing.choice = match (self.routing.choice, self.routing.urc_port) {
-            (Choice::Every, _) => Choice::Every,
-            _ if is_known_copy && pushed > 0 => Choice::Every,
-            // Its opener may carry a copy, which comes a little later.
-            (_, UrcPort::One(told))
-                if port == told
-                    && opener.is_some_and(|opener| {
-                        opener != told && speaks(opener) && socket.listening.is_left_out(opener, now)
-                    }) =>
-            {
-                Choice::AsTold
-            }
-            (Choice::Unknown, UrcPort::One(told))
-                if port != told && opener == Some(port) && expected == Some(told) =>
-            {
-                log::info!(
-                    "the modem sends a socket's URCs on the port that opened it and ignores AT+QURCCFG"
-                );
-                Choice::Opener
-            }
-            (choice, _) => choice,
-        };
-        if !is_copy && expected.is_none_or(|expected| expected == port) {
-            self.routing.proven_by = Some(port);
-        }
-        // It only announces that something may wait to be read.
-        !is_copy || (matches!(urc, Urc::Receivable(..)) && self.routing.proven_by.is_none())
+        judgement == Judgement::Counts
     }
 
     /// Whether the module may push by several ports, and nothing has shown yet that it does.
@@ -551,6 +594,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_clock::now;
 
     #[test]
     fn the_port_whose_urcs_count_follows_the_setting_and_the_ports_that_are_there() {
@@ -600,5 +644,92 @@ mod tests {
         routing.proven_by = Some(0);
         routing.leave_by(0, "usbat");
         assert_eq!(routing.proven_by, None);
+    }
+
+    /// What is pushed in turn: by which port, how many bytes, and what it is then.
+    type Pushes<'a> = &'a [(usize, usize, Judgement)];
+
+    #[test]
+    fn what_a_urc_is_follows_from_the_setting_and_from_what_each_port_has_carried() {
+        use Judgement::{Copy, Counts, Missed};
+        // The setting; the port that opened the socket; what is pushed a second apart; how the module chooses then.
+        let rows: [(&str, usize, Pushes<'_>, Choice); 9] = [
+            ("usbat", 0, &[(0, 10, Counts), (0, 10, Counts)], Choice::Unknown),
+            ("all", 0, &[(0, 10, Counts), (1, 10, Copy), (0, 5, Counts)], Choice::Every),
+            ("all", 1, &[(1, 10, Copy), (0, 10, Counts)], Choice::Every),
+            ("usbat", 1, &[(0, 10, Counts), (1, 10, Copy)], Choice::Every),
+            ("usbat", 1, &[(1, 10, Counts), (1, 10, Counts)], Choice::Opener),
+            (
+                "usbat",
+                1,
+                &[(0, 10, Counts), (0, 10, Counts), (0, 10, Counts), (0, 1, Counts)],
+                Choice::AsTold,
+            ),
+            // It comes by another port for the first time long after the others: the setting was changed.
+            (
+                "usbat",
+                0,
+                &[(0, 10, Counts), (0, 10, Counts), (0, 10, Counts), (0, 10, Counts), (1, 10, Missed)],
+                Choice::Unknown,
+            ),
+            // An empty push tells nothing about the others.
+            ("usbat", 0, &[(1, 0, Counts)], Choice::Unknown),
+            ("all", 0, &[(1, 0, Copy), (0, 10, Counts)], Choice::Unknown),
+        ];
+        for (name, opener, pushes, choice) in rows {
+            let mut routing = Routing::new(2);
+            routing.leave_by(0, name);
+            let mut listening = Listening::default();
+            listening.expect(Some(0));
+            let mut now = now();
+            for (number, (port, pushed, judgement)) in pushes.iter().enumerate() {
+                let urc = SocketUrc { pushed: *pushed, opener: Some(opener), ..SocketUrc::default() };
+                let found = routing.judge(&mut listening, *port, urc, |_| true, now);
+                assert_eq!(found, *judgement, "{name}, opened by {opener}, {pushes:?}, number {number}");
+                now += Duration::from_secs(1);
+            }
+            assert_eq!(routing.choice, choice, "{name}, opened by {opener}, {pushes:?}");
+        }
+    }
+
+    #[test]
+    fn where_every_port_carries_copies_another_one_goes_on_where_the_lost_one_stopped() {
+        let rows = [(10, 10, Judgement::Counts), (10, 4, Judgement::Copy), (4, 10, Judgement::Missed)];
+        for (carried_by_lost, carried_by_other, judgement) in rows {
+            let mut routing = Routing::new(2);
+            routing.leave_by(0, "all");
+            let mut listening = Listening::default();
+            listening.expect(Some(0));
+            let push = |pushed| SocketUrc { pushed, opener: Some(0), ..SocketUrc::default() };
+            routing.judge(&mut listening, 0, push(carried_by_lost), |_| true, now());
+            routing.judge(&mut listening, 1, push(carried_by_other), |_| true, now());
+            let found = routing.judge(&mut listening, 1, push(6), |port| port == 1, now());
+            assert_eq!(found, judgement, "{carried_by_lost} and {carried_by_other} bytes");
+        }
+    }
+
+    #[test]
+    fn what_may_belong_to_the_connection_before_is_never_counted() {
+        let mut routing = Routing::new(2);
+        routing.leave_by(0, "usbat");
+        let mut listening = Listening::default();
+        let urc = SocketUrc { pushed: 10, opener: Some(0), is_stale: true, ..SocketUrc::default() };
+        assert_eq!(routing.judge(&mut listening, 1, urc, |_| true, now()), Judgement::Missed);
+        // Where they are expected by another port, that one shows whether these are copies.
+        listening.expect(Some(0));
+        assert_eq!(routing.judge(&mut listening, 1, urc, |_| true, now()), Judgement::Copy);
+        assert!(listening.behind().is_some(), "the other port has not carried them yet");
+    }
+
+    #[test]
+    fn an_announcement_counts_by_any_port_until_urcs_are_known_to_reach_us() {
+        let mut routing = Routing::new(2);
+        routing.leave_by(0, "all");
+        let mut listening = Listening::default();
+        listening.expect(Some(0));
+        let urc = SocketUrc { is_announcement: true, opener: Some(0), ..SocketUrc::default() };
+        assert_eq!(routing.judge(&mut listening, 1, urc, |_| true, now()), Judgement::Counts);
+        assert_eq!(routing.judge(&mut listening, 0, urc, |_| true, now()), Judgement::Counts);
+        assert_eq!(routing.judge(&mut listening, 1, urc, |_| true, now()), Judgement::Copy);
     }
 }
