@@ -129,6 +129,9 @@ pub struct Options {
     #[arg(long, value_name = "TEXT")]
     pub mute: Vec<String>,
 
+    /// Make a Unix socket by which `qssl-modem-emulator ctl` reaches this modem while it runs.
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
     /// Record what passes on the ports; for a second port `.1` is added to the name, and so on.
     #[arg(long, value_name = "FILE")]
     pub transcript: Option<PathBuf>,
@@ -328,7 +331,7 @@ fn port_name(text: &str) -> Result<PortName, String> {
     PortName::from_name(text).ok_or_else(|| "not one of usbat, usbmodem, uart1, uart2".into())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let number_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(number_end);
     let factor = match unit {

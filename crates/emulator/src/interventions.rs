@@ -76,6 +76,11 @@ impl Modem {
         self.clock.seconds(now)
     }
 
+    /// Changes the first figure of AT+CSQ.
+    pub fn set_signal(&mut self, value: u8) {
+        self.config.signal = value;
+    }
+
     /// Sets whether name look-ups fail.
     pub fn dns_fails(&mut self, fails: bool) {
         self.config.dns_fails = fails;

@@ -16,7 +16,7 @@
 //! - `mux`: a UART that carries four conversations (AT+CMUX)
 //! - `socket`, `connections`, `delivery`, `transparent`: connections, and how their bytes reach the host
 //! - `session`, `ssl_settings`: what a reboot resets; `power`, `events`: boot, power-down, and scheduled events
-//! - `interventions`, `faults`: what a test can do to a modem, and the faults that it sets
+//! - `interventions`, `faults`: what a test can do to a modem, and the faults that it sets; `control`: what a user can
 //! - `store`, `time`, `result_code`, `buffer`, `queue`: files, clock, numbers and words, bytes
 //! - [`mod@line`], [`network`]: a serial line and the world beyond the antenna
 
@@ -27,6 +27,8 @@ pub mod cli;
 mod commands;
 pub mod config;
 mod connections;
+#[cfg(feature = "program")]
+pub mod control;
 mod delivery;
 #[cfg(feature = "program")]
 pub mod driver;

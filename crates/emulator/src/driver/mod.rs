@@ -18,6 +18,7 @@ use anyhow::Context;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use self::control::ControlSocket;
 use self::port::{Environment, Link, Pace, Port};
 use self::pty::Pty;
 use self::server::{Protocol, Server};
@@ -25,13 +26,16 @@ use self::timer::Timer;
 use self::transcript::Transcript;
 use crate::cli::Options;
 use crate::config::PortName;
+use crate::control::Action;
 use crate::modem::{Counters, Modem};
 use crate::network::Network;
 use crate::network::real::RealNetwork;
 
+pub use self::control::ask;
 pub use self::port::Losses;
 pub use self::replay::{Player, Stop};
 
+mod control;
 mod port;
 mod pty;
 mod replay;
@@ -43,7 +47,6 @@ mod transcript;
 /// A modem with its ports, ready to run.
 pub struct Driver {
     poll: Poll,
-    waker: Arc<Waker>,
     timer: Timer,
     modem: Modem,
     network: RealNetwork,
@@ -52,8 +55,19 @@ pub struct Driver {
     stop: Arc<AtomicBool>,
     report_wanted: Arc<AtomicBool>,
     signals: Option<UnixStream>,
-    task_sender: Sender<Task>,
+    handle: Handle,
     tasks: Receiver<Task>,
+    /// `--control`; kept, because the socket is removed with it.
+    _control: Option<ControlSocket>,
+    /// Until when the pseudoterminals are gone.
+    unplugged_until: Option<Instant>,
+}
+
+/// Reaches a [`Driver`] from another thread.
+#[derive(Clone)]
+struct Handle {
+    waker: Arc<Waker>,
+    tasks: Sender<Task>,
 }
 
 /// Where a host finds a port.
@@ -80,9 +94,8 @@ pub struct Report {
 pub struct Embedded {
     paths: Vec<PathBuf>,
     locations: Vec<PortLocation>,
-    waker: Arc<Waker>,
+    handle: Handle,
     stop: Arc<AtomicBool>,
-    tasks: Sender<Task>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -98,9 +111,8 @@ pub fn spawn(options: Options, ports: usize) -> anyhow::Result<Embedded> {
     let mut embedded = Embedded {
         paths: driver.ports.iter().filter_map(|port| port.link().path().map(Path::to_owned)).collect(),
         locations,
-        waker: Arc::clone(&driver.waker),
+        handle: driver.handle.clone(),
         stop: Arc::clone(&driver.stop),
-        tasks: driver.task_sender.clone(),
         thread: None,
     };
     let run = move || {
@@ -130,14 +142,17 @@ impl Embedded {
         &self,
         action: impl FnOnce(&mut Modem, &mut dyn Network, Instant) -> T + Send + 'static,
     ) -> Option<T> {
-        self.with_driver(|driver, now| action(&mut driver.modem, &mut driver.network, now))
+        self.handle.with_driver(|driver, now| action(&mut driver.modem, &mut driver.network, now))
     }
 
     /// What was done so far; `None` when the modem has stopped.
     pub fn report(&self) -> Option<Report> {
-        self.with_driver(|driver, _| driver.report())
+        self.handle.with_driver(|driver, _| driver.report())
     }
+}
 
+impl Handle {
+    /// Runs an action between two events and returns its result; `None` when the loop has ended.
     fn with_driver<T: Send + 'static>(
         &self,
         action: impl FnOnce(&mut Driver, Instant) -> T + Send + 'static,
@@ -157,7 +172,7 @@ impl Drop for Embedded {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         // The loop sees the flag when it wakes; failing means that it has ended.
-        let _ = self.waker.wake();
+        let _ = self.handle.waker.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -207,9 +222,13 @@ impl Driver {
         let network =
             RealNetwork::new(network_registry, Arc::clone(&waker), NETWORK_TOKENS, options.map.clone());
         let (task_sender, tasks) = channel();
+        let handle = Handle { waker, tasks: task_sender };
+        let control = match &options.control {
+            Some(path) => Some(ControlSocket::serve(path, handle.clone())?),
+            None => None,
+        };
         Ok(Driver {
             poll,
-            waker,
             timer,
             modem: Modem::new(config, clock()),
             network,
@@ -218,8 +237,10 @@ impl Driver {
             stop: Arc::default(),
             report_wanted: Arc::default(),
             signals: None,
-            task_sender,
+            handle,
             tasks,
+            _control: control,
+            unplugged_until: None,
         })
     }
 
@@ -256,6 +277,50 @@ impl Driver {
         }
     }
 
+    /// Does what a user asks for by `--control`, and returns what there is to say about it.
+    fn control(&mut self, action: &Action, now: Instant) -> Result<String, String> {
+        match action {
+            Action::Status => Ok(self.status(now)),
+            Action::Unplug { time } => {
+                if !self.ports.iter_mut().any(Port::unplug) {
+                    return Err("there is no pseudoterminal to take away".into());
+                }
+                self.modem.reboot(now);
+                self.modem.stall(now + *time);
+                self.unplugged_until = Some(now + *time);
+                Ok(String::new())
+            }
+            _ => action.apply(&mut self.modem, self.ports.len(), now),
+        }
+    }
+
+    fn status(&self, now: Instant) -> String {
+        let mut lines = vec![if self.modem.is_up() { "up".to_owned() } else { "not up".to_owned() }];
+        for (number, location) in self.locations().iter().enumerate() {
+            lines.push(format!("port {number} at {location}"));
+        }
+        let contexts = (1..=16).filter(|context| self.modem.pdp_active(*context));
+        lines.push(format!("active PDP contexts: {}", listed(contexts)));
+        lines.push(format!("TLS sockets in use: {}", listed(self.modem.sockets_in_use())));
+        lines.push(format!("plain sockets in use: {}", listed(self.modem.plain_sockets_in_use())));
+        lines.push(format!("clock: {} s since 1970", self.modem.clock(now)));
+        lines.push(self.report().to_string());
+        lines.join("\n")
+    }
+
+    /// Gives the pseudoterminals back, once the modem is plugged in again.
+    fn plug_in(&mut self, now: Instant) {
+        if self.unplugged_until.take_if(|until| *until <= now).is_none() {
+            return;
+        }
+        for (number, port) in self.ports.iter_mut().enumerate() {
+            if let Err(error) = port.plug_in(self.poll.registry(), port_tokens(number)) {
+                log::error!("port {number} does not come back: {error:#}");
+            }
+        }
+        self.modem.reboot(now);
+    }
+
     /// Runs until it is stopped.
     ///
     /// # Errors
@@ -290,6 +355,7 @@ impl Driver {
     ///
     /// All rounds use one time: with a running clock, a line would always have another byte.
     fn settle(&mut self, now: Instant) -> bool {
+        self.plug_in(now);
         for _ in 0..ROUNDS_BETWEEN_EVENTS {
             let mut moved = false;
             if self.network.next_deadline().is_some_and(|deadline| deadline <= now) {
@@ -319,7 +385,11 @@ impl Driver {
 
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let lines = self.ports.iter().filter_map(|port| port.next_deadline(&self.modem, now));
-        lines.chain(self.modem.next_deadline()).chain(self.network.next_deadline()).min()
+        lines
+            .chain(self.modem.next_deadline())
+            .chain(self.network.next_deadline())
+            .chain(self.unplugged_until)
+            .min()
     }
 
     fn handle_event(&mut self, event: &mio::event::Event) {
@@ -424,6 +494,12 @@ const BUFFER_BYTES: usize = 16_384;
 
 fn port_tokens(number: usize) -> [Token; 2] {
     [Token(PORT_TOKENS + 2 * number), Token(PORT_TOKENS + 2 * number + 1)]
+}
+
+/// Numbers in words.
+fn listed(numbers: impl IntoIterator<Item = u8>) -> String {
+    let words: Vec<String> = numbers.into_iter().map(|number| number.to_string()).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
 /// A file for each port: the name given for the first one, with `.1`, `.2` and so on for the others.

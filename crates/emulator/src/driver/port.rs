@@ -1,7 +1,7 @@
 //! One port of the modem: the link to the host, the serial line's pace, and the modem's lines.
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use mio::{Registry, Token};
@@ -35,6 +35,13 @@ pub(super) enum Link {
     Pty(Pty),
     /// A TCP port.
     Server(Box<Server>),
+    /// A pseudoterminal that is gone for a while, and the link to the next.
+    Unplugged {
+        /// `--link`.
+        link: Option<PathBuf>,
+        /// The speed of the next one at first.
+        baud: u32,
+    },
 }
 
 /// How fast bytes go.
@@ -96,6 +103,27 @@ impl Port {
     /// Where the host finds it: a path or an address.
     pub(super) fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// Takes the pseudoterminal away from the host; false if it has none.
+    pub(super) fn unplug(&mut self) -> bool {
+        let Link::Pty(pty) = &self.link else { return matches!(self.link, Link::Unplugged { .. }) };
+        self.link = Link::Unplugged {
+            link: pty.link().map(Path::to_owned),
+            baud: pty.host_baud().unwrap_or(115_200),
+        };
+        true
+    }
+
+    /// Gives the host a pseudoterminal again, if it was taken away.
+    pub(super) fn plug_in(&mut self, registry: &Registry, tokens: [Token; 2]) -> anyhow::Result<()> {
+        if let Link::Unplugged { link, baud } = &self.link {
+            let pty = Pty::new(link.as_deref(), *baud)?;
+            pty.register(registry, tokens)?;
+            self.link = Link::Pty(pty);
+            (self.readable, self.writable) = (true, true);
+        }
+        Ok(())
     }
 
     /// Something happened on the link.
@@ -424,6 +452,9 @@ impl Link {
         match self {
             Link::Pty(pty) => PortLocation::Path(pty.path().to_owned()),
             Link::Server(server) => server.location(),
+            Link::Unplugged { link, .. } => {
+                PortLocation::Path(link.clone().unwrap_or_else(|| "(unplugged)".into()))
+            }
         }
     }
 
@@ -431,7 +462,7 @@ impl Link {
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
             Link::Pty(pty) => Some(pty.path()),
-            Link::Server(_) => None,
+            Link::Server(_) | Link::Unplugged { .. } => None,
         }
     }
 
@@ -439,7 +470,7 @@ impl Link {
     pub(super) fn register(&self, registry: &Registry, tokens: [Token; 2]) -> io::Result<()> {
         match self {
             Link::Pty(pty) => pty.register(registry, tokens),
-            Link::Server(_) => Ok(()),
+            Link::Server(_) | Link::Unplugged { .. } => Ok(()),
         }
     }
 
@@ -447,6 +478,7 @@ impl Link {
         match self {
             Link::Pty(pty) => pty.read(buffer),
             Link::Server(server) => server.read(buffer),
+            Link::Unplugged { .. } => Err(ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -454,6 +486,7 @@ impl Link {
         match self {
             Link::Pty(pty) => pty.write(bytes),
             Link::Server(server) => server.write(bytes),
+            Link::Unplugged { .. } => Err(ErrorKind::WouldBlock.into()),
         }
     }
 

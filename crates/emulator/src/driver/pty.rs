@@ -54,6 +54,11 @@ impl Pty {
         Ok(pty)
     }
 
+    /// The link, where there is one.
+    pub(super) fn link(&self) -> Option<&Path> {
+        self.link.as_deref()
+    }
+
     /// What the host opens: the link where there is one.
     pub(super) fn path(&self) -> &Path {
         self.link.as_deref().unwrap_or(&self.path)

@@ -4,6 +4,7 @@
 
 #![cfg(feature = "program")]
 
+mod control;
 mod host;
 mod plain;
 mod pty;
