@@ -24,6 +24,7 @@ mod hostile_payload;
 mod killed;
 mod many_clients;
 mod minimal;
+mod modules;
 mod mqtt;
 mod payload;
 mod plain_tcp;

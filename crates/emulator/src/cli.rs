@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 
-use crate::config::{Config, Family, PortName, Registration, Sim, TimeService};
+use crate::config::{Config, PortName, Registration, Sim, TimeService};
+use crate::module::{self, Module};
 use crate::network::real::Mapping;
 use crate::quirks::{Quirks, ShortRead};
 
@@ -21,9 +22,16 @@ use crate::quirks::{Quirks, ShortRead};
 #[derive(Clone, Debug, Parser)]
 #[command(name = "qssl-modem-emulator", version, disable_help_subcommand = true)]
 pub struct Options {
-    /// The manual to follow.
-    #[arg(long, value_enum, default_value_t = FamilyName::Eg800q)]
+    /// The manual to follow: the module ec20 or eg800q.
+    #[arg(long, value_enum, default_value_t = FamilyName::Eg800q, conflicts_with = "module")]
     pub family: FamilyName,
+    /// Be the module that a file describes, or one of these: bg770a-gl, bg95-m3, bg96, ec20, ec25, eg25-g, eg800k,
+    /// eg800q. Its latencies, limits and habits hold where no other option sets them.
+    #[arg(long, value_name = "FILE|NAME")]
+    pub module: Option<String>,
+    /// Print every value of the module with its source, and what is unknown, and end.
+    #[arg(long)]
+    pub show: bool,
     /// Make a pseudoterminal and this symbolic link to it; may be repeated. Without any port option there is
     /// one pseudoterminal without a link.
     #[arg(long, value_name = "PATH")]
@@ -48,35 +56,35 @@ pub struct Options {
     pub check_speed: bool,
 
     /// From a command to its answer.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
-    pub command_latency: Duration,
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub command_latency: Option<Duration>,
     /// From AT+QSSLSEND or AT+QISEND to its prompt.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
-    pub prompt_latency: Duration,
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub prompt_latency: Option<Duration>,
     /// From the last byte of payload to SEND OK.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
-    pub send_latency: Duration,
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub send_latency: Option<Duration>,
     /// From AT+QSSLRECV or AT+QIRD to its answer.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
-    pub receive_latency: Duration,
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub receive_latency: Option<Duration>,
     /// The least time that an open takes.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
-    pub open_latency: Duration,
-    /// From a reset to RDY.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "4")]
-    pub boot_time: Duration,
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub open_latency: Option<Duration>,
+    /// From a reset to RDY. Default: the module's, or 4 s.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub boot_time: Option<Duration>,
     /// Let other programs on the same modem have it send something at this interval: pushed payload, SMS, MQTT.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub others_speak: Option<Duration>,
-    /// Bytes a socket takes before SEND FAIL.
-    #[arg(long, value_name = "BYTES", value_parser = whole::<usize>, default_value_t = Config::default().send_buffer_bytes)]
-    pub send_buffer: usize,
-    /// Bytes a socket holds for the host before the server is stopped.
-    #[arg(long, value_name = "BYTES", value_parser = whole::<usize>, default_value_t = Config::default().receive_buffer_bytes)]
-    pub receive_buffer: usize,
-    /// Bytes of the file storage, the module's own files included.
-    #[arg(long, value_name = "BYTES", value_parser = whole::<usize>, default_value_t = Config::default().storage_bytes)]
-    pub storage: usize,
+    /// Bytes a socket takes before SEND FAIL. Default: the module's, or 10,240.
+    #[arg(long, value_name = "BYTES", value_parser = whole::<usize>)]
+    pub send_buffer: Option<usize>,
+    /// Bytes a socket holds for the host before the server is stopped. Default: the module's, or 10,240.
+    #[arg(long, value_name = "BYTES", value_parser = whole::<usize>)]
+    pub receive_buffer: Option<usize>,
+    /// Bytes of the file storage, the module's own files included. Default: the module's, or 286,720.
+    #[arg(long, value_name = "BYTES", value_parser = whole::<usize>)]
+    pub storage: Option<usize>,
 
     /// Send connections to HOST:PORT to another address; may be repeated.
     #[arg(long, value_name = "HOST:PORT=ADDR:PORT", value_parser = mapping)]
@@ -197,27 +205,40 @@ impl Options {
     /// # Errors
     /// More ports than there are names for, an unknown quirk, a buffer too small.
     pub fn config(&self, ports: usize, host_seconds: i64) -> anyhow::Result<Config> {
-        let defaults = Config::default();
-        if self.send_buffer < LEAST_SEND_BUFFER_BYTES {
+        let mut defaults = Config { quirks: self.quirk_set(), ..Config::default() };
+        self.read_module(&mut defaults)?;
+        let send_buffer_bytes = self.send_buffer.unwrap_or(defaults.send_buffer_bytes);
+        if send_buffer_bytes < LEAST_SEND_BUFFER_BYTES {
             bail!("--send-buffer must be at least {LEAST_SEND_BUFFER_BYTES}, one full send");
         }
-        if self.receive_buffer == 0 {
+        let receive_buffer_bytes = self.receive_buffer.unwrap_or(defaults.receive_buffer_bytes);
+        if receive_buffer_bytes == 0 {
             bail!("--receive-buffer must be at least 1");
         }
-        if self.storage < defaults.storage_occupied_bytes {
+        let storage_bytes = self.storage.unwrap_or(defaults.storage_bytes);
+        if storage_bytes < defaults.storage_occupied_bytes {
             bail!(
                 "--storage must be at least {}, which the module takes for itself",
                 defaults.storage_occupied_bytes
             );
         }
+        let facts = &mut defaults.facts;
+        if self.identity.is_some() {
+            facts.product_lines = None;
+        }
+        // A latency that an option sets does not vary.
+        let spreads = &mut facts.spreads;
+        let set = |given: Option<Duration>, own: Duration, spread: &mut Duration| match given {
+            Some(time) => {
+                *spread = Duration::ZERO;
+                time
+            }
+            None => own,
+        };
         Ok(Config {
-            family: match self.family {
-                FamilyName::Ec20 => Family::Ec20,
-                FamilyName::Eg800q => Family::Eg800q,
-            },
-            ports: self.port_names(ports)?,
-            quirks: self.quirks()?,
-            identity: self.identity.clone(),
+            ports: self.port_names(ports, &facts.ports)?,
+            quirks: self.quirks(defaults.quirks)?,
+            identity: self.identity.clone().or(defaults.identity),
             sim: match &self.sim_pin {
                 Some(pin) => Sim::Pin(pin.clone()),
                 None if self.no_sim => Sim::Absent,
@@ -237,44 +258,64 @@ impl Options {
             },
             time_latency: self.time_latency,
             mute: self.mute.clone(),
-            send_buffer_bytes: self.send_buffer,
-            receive_buffer_bytes: self.receive_buffer,
-            storage_bytes: self.storage,
+            send_buffer_bytes,
+            receive_buffer_bytes,
+            storage_bytes,
             clock: match self.clock {
-                StartingClock::Unset => None,
+                StartingClock::Unset => defaults.clock,
                 StartingClock::Host => Some(host_seconds),
                 StartingClock::Seconds(seconds) => Some(seconds),
             },
             baud: if self.baud > 0 { self.baud } else { defaults.baud },
-            command_latency: self.command_latency,
-            prompt_latency: self.prompt_latency,
-            send_latency: self.send_latency,
-            receive_latency: self.receive_latency,
-            open_latency: self.open_latency,
+            command_latency: set(self.command_latency, defaults.command_latency, &mut spreads.command),
+            prompt_latency: set(self.prompt_latency, defaults.prompt_latency, &mut spreads.prompt),
+            send_latency: set(self.send_latency, defaults.send_latency, &mut spreads.send),
+            receive_latency: set(self.receive_latency, defaults.receive_latency, &mut spreads.receive),
+            open_latency: set(self.open_latency, defaults.open_latency, &mut spreads.open),
             others_speak_every: self.others_speak,
-            boot_time: self.boot_time,
+            boot_time: set(self.boot_time, defaults.boot_time, &mut spreads.boot),
             ..defaults
         })
     }
 
-    fn port_names(&self, ports: usize) -> anyhow::Result<Vec<PortName>> {
+    /// Makes `config` the module that is asked for.
+    ///
+    /// # Errors
+    /// There is no such module, or its file is wrong.
+    pub fn read_module(&self, config: &mut Config) -> anyhow::Result<Module> {
+        let family = match self.family {
+            FamilyName::Ec20 => "ec20",
+            FamilyName::Eg800q => "eg800q",
+        };
+        module::read(self.module.as_deref().unwrap_or(family), config)
+    }
+
+    fn port_names(&self, ports: usize, possible: &[PortName]) -> anyhow::Result<Vec<PortName>> {
         if self.port_name.len() > ports {
             bail!("{} port names (--port-name) are too many, number of ports: {ports}", self.port_name.len());
         }
         let mut names = self.port_name.clone();
-        for name in USUAL_NAMES {
+        if let Some(name) = names.iter().find(|name| !possible.contains(name)) {
+            bail!("the module has no port {}", name.name());
+        }
+        let usual: Vec<PortName> = USUAL_NAMES.into_iter().filter(|name| possible.contains(name)).collect();
+        for &name in &usual {
             if names.len() < ports && !names.contains(&name) {
                 names.push(name);
             }
         }
         if names.len() < ports {
-            bail!("a modem has at most {} ports, {ports} are asked for", USUAL_NAMES.len());
+            bail!("a modem has at most {} ports, {ports} are asked for", usual.len());
         }
         Ok(names)
     }
 
-    fn quirks(&self) -> anyhow::Result<Quirks> {
-        let mut quirks = if self.field { Quirks::field() } else { Quirks::strict() };
+    /// The set that the module's own habits change.
+    fn quirk_set(&self) -> Quirks {
+        if self.field { Quirks::field() } else { Quirks::strict() }
+    }
+
+    fn quirks(&self, mut quirks: Quirks) -> anyhow::Result<Quirks> {
         for text in &self.quirk {
             let (name, value) = text.split_once('=').unwrap_or((text, "on"));
             let number = || value.parse::<u32>().with_context(|| format!("--quirk {name} needs a number"));
@@ -379,6 +420,7 @@ fn starting_clock(text: &str) -> Result<StartingClock, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Family;
 
     #[test]
     fn the_definition_is_sound() {

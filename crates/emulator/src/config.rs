@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::facts::Facts;
 use crate::quirks::Quirks;
 
 /// Everything about a modem that is decided before it is switched on.
@@ -92,6 +93,15 @@ pub struct Config {
     pub boot_time: Duration,
     /// Silence that must surround +++, and the longest time the three may take.
     pub escape_guard: Duration,
+    /// What else is particular to the module.
+    pub facts: Facts,
+}
+
+impl Config {
+    /// How many PDP contexts there are, numbered from 1.
+    pub(crate) fn pdp_contexts(&self) -> u8 {
+        self.facts.limits.pdp_contexts.unwrap_or(self.family.pdp_contexts())
+    }
 }
 
 impl Default for Config {
@@ -136,6 +146,7 @@ impl Default for Config {
             others_speak_every: None,
             boot_time: Duration::from_secs(4),
             escape_guard: Duration::from_secs(1),
+            facts: Facts::default(),
         }
     }
 }
@@ -151,11 +162,19 @@ pub enum Family {
 }
 
 impl Family {
-    /// How many PDP contexts there are, numbered from 1.
-    pub(crate) fn pdp_contexts(self) -> u8 {
+    /// How many PDP contexts its manual has.
+    fn pdp_contexts(self) -> u8 {
         match self {
             Family::Ec20 => 16,
             Family::Eg800q => 15,
+        }
+    }
+
+    /// A model and a firmware revision.
+    pub(crate) fn identity(self) -> (&'static str, &'static str) {
+        match self {
+            Family::Ec20 => ("EC20F", "EC20EFAR02A04M4G"),
+            Family::Eg800q => ("EG800Q", "EG800QEULCR01A05M04"),
         }
     }
 }

@@ -301,7 +301,7 @@ impl Modem {
         if let Some(released) = released
             && self.config.quirks.context_forgotten_on_last_close
         {
-            self.session.ssl.forget(released, self.config.family);
+            self.session.ssl.forget(released, &self.config);
         }
         self.detach_ports(connection);
     }

@@ -41,17 +41,19 @@ impl Modem {
     }
 
     fn make_due(&mut self, port: usize, commands: VecDeque<Command>, now: Instant) {
-        let latency = match commands.front() {
-            Some(Command { name, kind: Kind::Write(_) }) => match name.as_str() {
-                "QSSLSEND" | "QISEND" => self.config.prompt_latency,
-                "QSSLRECV" | "QIRD" => self.config.receive_latency,
-                "QSSLCLOSE" | "QICLOSE" => self.config.close_latency,
-                "QIACT" | "QIDEACT" => self.config.activation_latency,
-                _ => self.config.command_latency,
-            },
-            _ => self.config.command_latency,
+        let name = match commands.front() {
+            Some(Command { name, kind: Kind::Write(_) }) => name.as_str(),
+            _ => "",
         };
-        let due = now + latency + std::mem::take(&mut self.faults.answer_delay);
+        let spreads = &self.config.facts.spreads;
+        let (latency, spread) = match name {
+            "QSSLSEND" | "QISEND" => (self.config.prompt_latency, spreads.prompt),
+            "QSSLRECV" | "QIRD" => (self.config.receive_latency, spreads.receive),
+            "QSSLCLOSE" | "QICLOSE" => (self.config.close_latency, spreads.close),
+            "QIACT" | "QIDEACT" => (self.config.activation_latency, spreads.activation),
+            _ => (self.config.command_latency, spreads.command),
+        };
+        let due = now + self.draws.around(latency, spread) + std::mem::take(&mut self.faults.answer_delay);
         self.ports[port].mode = Mode::Executing { commands, due };
     }
 
@@ -172,12 +174,12 @@ impl Modem {
         state.next_mux = None;
         match failure {
             Failure::Error => state.error(),
-            Failure::Cme(code) => state.cme_error(code, cme_text(code), quirks.errors_as_text),
+            Failure::Cme(code) => state.cme_error(code, cme_text(code, &self.config), quirks.errors_as_text),
             Failure::NoCarrier => state.no_carrier(),
             Failure::Socket(code) => {
                 self.session.last_error = code;
                 if quirks.socket_errors_as_cme {
-                    let text = socket_text(code, self.config.family);
+                    let text = socket_text(code, &self.config);
                     state.cme_error(code, text, quirks.errors_as_text);
                 } else {
                     state.error();
@@ -217,7 +219,8 @@ impl Modem {
     fn begin_sending(&mut self, port: usize, payload: Payload, now: Instant) {
         let bytes = u32::try_from(payload.bytes.len()).unwrap_or(u32::MAX);
         let per_byte: Duration = self.config.send_latency_per_byte * bytes;
-        let due = now + self.config.send_latency + per_byte;
+        let latency = self.draws.around(self.config.send_latency, self.config.facts.spreads.send);
+        let due = now + latency + per_byte;
         self.ports[port].mode = Mode::Sending { payload, due };
     }
 

@@ -54,7 +54,7 @@ impl Modem {
             self.search_network(now);
         }
         if !self.is_registered(now) {
-            for context in 1..=self.config.family.pdp_contexts() {
+            for context in 1..=self.config.pdp_contexts() {
                 self.drop_pdp(context, now);
             }
         }

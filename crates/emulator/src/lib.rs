@@ -10,7 +10,8 @@
 //! [`Quirks`].
 //!
 //! Where to look:
-//! - [`modem`]: the parts, the interface, the order in which things happen; [`config`], [`quirks`]
+//! - [`modem`]: the parts, the interface, the order in which things happen; [`config`], [`quirks`], [`facts`]; `module`:
+//!   files about modules
 //! - `at_port`, `input`, `parser`, `execution`: a port, from bytes to commands and back to answers
 //! - `commands`: what each command does
 //! - `mux`: a UART that carries four conversations (AT+CMUX)
@@ -34,11 +35,14 @@ mod delivery;
 pub mod driver;
 mod events;
 mod execution;
+pub mod facts;
 mod faults;
 mod input;
 mod interventions;
 pub mod line;
 pub mod modem;
+#[cfg(feature = "program")]
+pub mod module;
 mod mux;
 pub mod network;
 mod parser;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use qssl_modem_emulator::Config;
 use qssl_modem_emulator::cli::Options;
 use qssl_modem_emulator::control::Action;
 use qssl_modem_emulator::driver::{Driver, Player, ask};
@@ -63,13 +64,24 @@ fn main() -> ExitCode {
         print!("{list}");
         return ExitCode::SUCCESS;
     }
+    if options.show {
+        return match options.read_module(&mut Config::default()) {
+            Ok(module) => {
+                print!("{module}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => failed(&error),
+        };
+    }
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("qssl-modem-emulator: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("qssl-modem-emulator: {error:#}");
+    ExitCode::FAILURE
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::at_port::{Carrier, Escape, Mode, Port, Reach};
 use crate::config::Config;
 use crate::events::{Event, Power};
+use crate::facts::Draws;
 use crate::faults::Faults;
 use crate::network::{ConnectionId, Network};
 use crate::session::Session;
@@ -38,6 +39,8 @@ pub struct Modem {
     /// Connections to be aborted as soon as a call brings the network.
     pub(crate) doomed: Vec<ConnectionId>,
     next_connection: u64,
+    /// For latencies with a spread.
+    pub(crate) draws: Draws,
     /// The time of a call without a network that left work to do.
     pub(crate) work_since: Option<Instant>,
     /// The time up to which everything due has been carried out.
@@ -125,6 +128,7 @@ impl Modem {
             events: Vec::new(),
             doomed: Vec::new(),
             next_connection: 0,
+            draws: Draws::default(),
             work_since: None,
             looked_at: now,
             config,

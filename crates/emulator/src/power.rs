@@ -21,7 +21,8 @@ impl Modem {
             self.booted(now);
         } else {
             self.power = Power::Booting;
-            self.schedule(now + self.config.boot_time, Event::Booted);
+            let time = self.draws.around(self.config.boot_time, self.config.facts.spreads.boot);
+            self.schedule(now + time, Event::Booted);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The numbers a modem fails with, and their texts: result codes of sockets, and CME errors.
 
-use crate::config::Family;
+use crate::config::{Config, Family};
 use crate::network::OpenFailure;
 
 /// Result codes of socket commands (EC20 manual chapter 3, EG800Q manual chapter 5).
@@ -56,18 +56,24 @@ pub(crate) fn open_failure(failure: &OpenFailure) -> u16 {
     }
 }
 
-/// The text of a result code in the words of the family's manual.
-pub(crate) fn socket_text(code: u16, family: Family) -> &'static str {
+/// The text of a result code in the words of the module, or of the family's manual.
+pub(crate) fn socket_text(code: u16, config: &Config) -> &str {
+    if let Some(text) = config.facts.code_texts.get(&code) {
+        return text;
+    }
     let (_, ec20, eg800q) =
         SOCKET_TEXTS.iter().find(|(number, ..)| *number == code).unwrap_or(&SOCKET_TEXTS[1]);
-    match family {
+    match config.family {
         Family::Ec20 => ec20,
         Family::Eg800q => eg800q,
     }
 }
 
-/// The text of a CME error.
-pub(crate) fn cme_text(code: u16) -> &'static str {
+/// The text of a CME error, which may be the module's own.
+pub(crate) fn cme_text(code: u16, config: &Config) -> &str {
+    if let Some(text) = config.facts.code_texts.get(&code) {
+        return text;
+    }
     CME_TEXTS.iter().find(|(number, _)| *number == code).map_or("unknown error", |(_, text)| text)
 }
 
@@ -125,9 +131,10 @@ mod tests {
 
     #[test]
     fn each_family_words_its_codes_as_its_manual_does() {
-        assert_eq!(socket_text(566, Family::Ec20), "socket connect failed");
-        assert_eq!(socket_text(566, Family::Eg800q), "Socket connection failed");
-        assert_eq!(socket_text(999, Family::Eg800q), "Unknown error");
+        let config = |family| Config { family, ..Config::default() };
+        assert_eq!(socket_text(566, &config(Family::Ec20)), "socket connect failed");
+        assert_eq!(socket_text(566, &config(Family::Eg800q)), "Socket connection failed");
+        assert_eq!(socket_text(999, &config(Family::Eg800q)), "Unknown error");
     }
 
     #[test]

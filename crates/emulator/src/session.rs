@@ -98,8 +98,8 @@ impl Session {
         let urc_port = [PortName::UsbAt, PortName::Uart1].into_iter().find(|port| has(*port));
         Session {
             sockets: Vec::new(),
-            pdp_contexts: vec![PdpContext::default(); usize::from(config.family.pdp_contexts())],
-            ssl: SslSettings::new(config.family),
+            pdp_contexts: vec![PdpContext::default(); usize::from(config.pdp_contexts())],
+            ssl: SslSettings::new(config),
             urc_port: UrcPort::One(urc_port.unwrap_or(config.ports[0])),
             last_error: 0,
             last_transparent: None,

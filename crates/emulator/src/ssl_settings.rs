@@ -2,10 +2,11 @@
 //!
 //! The defaults of the EG800Q are assumed, because its manual has lost the underlines that mark them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use crate::config::Family;
+use crate::config::{Config, Family};
 use crate::network::Transport;
 
 /// All SSL contexts of a modem.
@@ -19,70 +20,81 @@ pub(crate) struct SslSettings {
 /// Values by key.
 #[derive(Clone, Debug)]
 pub(crate) struct SslContext {
-    pub(crate) numbers: BTreeMap<&'static str, u32>,
-    pub(crate) texts: BTreeMap<&'static str, Vec<String>>,
+    pub(crate) numbers: BTreeMap<Cow<'static, str>, u32>,
+    pub(crate) texts: BTreeMap<Cow<'static, str>, Vec<String>>,
 }
 
 /// A key and the form of its values.
-pub(crate) struct Key {
-    pub(crate) name: &'static str,
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub(crate) name: Cow<'static, str>,
     pub(crate) form: Form,
 }
 
+/// The form of a key's values.
+#[derive(Clone, Debug)]
 pub(crate) enum Form {
     Number {
         range: RangeInclusive<u32>,
         default: u32,
-        /// The range as the test command writes it.
-        written: &'static str,
     },
-    /// One code of the family, or 0XFFFF for all.
-    Cipher { default: u16 },
-    /// Texts, of which `required` must be given, and their names in the test command.
-    Texts { required: usize, names: &'static [&'static str] },
+    /// One of these codes, or 0XFFFF for all.
+    Cipher {
+        codes: Cow<'static, [u16]>,
+        default: u16,
+    },
+    /// Texts, of which `required` must be given, and how the test command names them.
+    Texts {
+        required: usize,
+        names: Cow<'static, [&'static str]>,
+    },
     /// A path by certificate number instead of context.
     Chain,
 }
 
-const fn number(name: &'static str, range: RangeInclusive<u32>, default: u32, written: &'static str) -> Key {
-    Key { name, form: Form::Number { range, default, written } }
+const fn number(name: &'static str, range: RangeInclusive<u32>, default: u32) -> Key {
+    Key { name: Cow::Borrowed(name), form: Form::Number { range, default } }
 }
 
 const fn switch(name: &'static str, default: u32) -> Key {
-    number(name, 0..=1, default, "(0,1)")
+    number(name, 0..=1, default)
 }
 
 const fn texts(name: &'static str, required: usize, names: &'static [&'static str]) -> Key {
-    Key { name, form: Form::Texts { required, names } }
+    Key { name: Cow::Borrowed(name), form: Form::Texts { required, names: Cow::Borrowed(names) } }
+}
+
+const fn ciphers(codes: &'static [u16], default: u16) -> Key {
+    Key { name: Cow::Borrowed("ciphersuite"), form: Form::Cipher { codes: Cow::Borrowed(codes), default } }
 }
 
 static EC20_KEYS: [Key; 8] = [
-    number("sslversion", 0..=4, 4, "(0-4)"),
-    Key { name: "ciphersuite", form: Form::Cipher { default: 0x0005 } },
+    number("sslversion", 0..=4, 4),
+    ciphers(CIPHER_CODES.split_at(6).0, 0x0005),
     texts("cacert", 1, &["<cacertpath>"]),
     texts("clientcert", 1, &["<client_cert_path>"]),
     texts("clientkey", 1, &["<client_key_path>"]),
-    number("seclevel", 0..=2, 0, "(0-2)"),
+    number("seclevel", 0..=2, 0),
     switch("ignorelocaltime", 1),
-    number("negotiatetime", 10..=300, 300, "(10-300)"),
+    number("negotiatetime", 10..=300, 300),
 ];
 
 static EG800Q_KEYS: [Key; 20] = [
-    number("sslversion", 0..=4, 4, "(0-4)"),
-    number("seclevel", 0..=2, 0, "(0-2)"),
-    Key { name: "ciphersuite", form: Form::Cipher { default: ALL_CIPHERS } },
-    number("negotiatetime", 10..=300, 300, "(10-300)"),
+    number("sslversion", 0..=4, 4),
+    number("seclevel", 0..=2, 0),
+    ciphers(&CIPHER_CODES, ALL_CIPHERS),
+    number("negotiatetime", 10..=300, 300),
     switch("sni", 0),
     texts("cacert", 1, &["<cacertpath>"]),
-    Key { name: "cacertex", form: Form::Chain },
+    Key { name: Cow::Borrowed("cacertex"), form: Form::Chain },
     texts("clientcert", 1, &["<client_cert_path>"]),
     texts("clientkey", 1, &["<client_key_path>", "<key_pwd>"]),
     switch("dtls", 0),
-    number("dtlsversion", 0..=2, 2, "(0-2)"),
+    number("dtlsversion", 0..=2, 2),
     texts("psk", 2, &["<identity>", "<key>"]),
     switch("ignoremulticertchainverify", 0),
     switch("ignoreinvalidcertsign", 0),
-    number("ignorecertitem", 0..=1_048_575, 0, "(0-1048575)"),
+    number("ignorecertitem", 0..=1_048_575, 0),
     switch("ignorelocaltime", 1),
     switch("session_cache", 0),
     switch("closetimemode", 0),
@@ -93,36 +105,39 @@ static EG800Q_KEYS: [Key; 20] = [
 /// What a BG96 has beside these.
 static HOST_CHECK_KEYS: [Key; 2] = [switch("checkhost", 0), switch("ignorecertchain", 0)];
 
-/// The keys of a family, or of one of its modules whose check of the host name is a setting.
-pub(crate) fn keys(family: Family, host_check_set: bool) -> impl Iterator<Item = &'static Key> {
-    let further: &[Key] = if host_check_set { &HOST_CHECK_KEYS } else { &[] };
-    keys_of_manual(family).iter().chain(further)
+/// The keys of a module; else of its family, and those of a module whose check of the host name is a setting.
+pub(crate) fn keys(config: &Config) -> impl Iterator<Item = &Key> {
+    let own = config.facts.keys.as_deref().unwrap_or(keys_of_manual(config.family));
+    let further: &[Key] = if config.quirks.host_check_set { &HOST_CHECK_KEYS } else { &[] };
+    own.iter().chain(further.iter().filter(|key| !own.iter().any(|other| other.name == key.name)))
 }
 
-fn keys_of_manual(family: Family) -> &'static [Key] {
+pub(crate) fn keys_of_manual(family: Family) -> &'static [Key] {
     match family {
         Family::Ec20 => &EC20_KEYS,
         Family::Eg800q => &EG800Q_KEYS,
     }
 }
 
-/// The cipher codes of a family, in the order of its manual.
-pub(crate) fn cipher_codes(family: Family) -> &'static [u16] {
-    match family {
-        Family::Ec20 => &CIPHER_CODES[..6],
-        Family::Eg800q => &CIPHER_CODES,
-    }
+/// The cipher codes of a module, in the order of its list.
+pub(crate) fn cipher_codes(config: &Config) -> &[u16] {
+    let codes = keys(config).find_map(|key| match &key.form {
+        Form::Cipher { codes, .. } => Some(codes.as_ref()),
+        _ => None,
+    });
+    codes.unwrap_or(&CIPHER_CODES)
 }
 
 impl SslSettings {
-    pub(crate) fn new(family: Family) -> SslSettings {
-        SslSettings { contexts: vec![SslContext::new(family); 6], chain: vec![String::new(); 6] }
+    pub(crate) fn new(config: &Config) -> SslSettings {
+        let count = usize::from(config.facts.limits.ssl_contexts);
+        SslSettings { contexts: vec![SslContext::new(config); count], chain: vec![String::new(); 6] }
     }
 
     /// Puts one context back to its defaults.
-    pub(crate) fn forget(&mut self, context: u8, family: Family) {
+    pub(crate) fn forget(&mut self, context: u8, config: &Config) {
         if let Some(context) = self.contexts.get_mut(usize::from(context)) {
-            *context = SslContext::new(family);
+            *context = SslContext::new(config);
         }
     }
 
@@ -153,13 +168,14 @@ impl SslSettings {
 }
 
 impl SslContext {
-    pub(crate) fn new(family: Family) -> SslContext {
+    pub(crate) fn new(config: &Config) -> SslContext {
         let (mut numbers, mut texts) = (BTreeMap::new(), BTreeMap::new());
-        for key in keys_of_manual(family) {
+        for key in keys(config) {
+            let name = key.name.clone();
             match &key.form {
-                Form::Number { default, .. } => drop(numbers.insert(key.name, *default)),
-                Form::Cipher { default } => drop(numbers.insert(key.name, (*default).into())),
-                Form::Texts { names, .. } => drop(texts.insert(key.name, vec![String::new(); names.len()])),
+                Form::Number { default, .. } => drop(numbers.insert(name, *default)),
+                Form::Cipher { default, .. } => drop(numbers.insert(name, (*default).into())),
+                Form::Texts { names, .. } => drop(texts.insert(name, vec![String::new(); names.len()])),
                 Form::Chain => {}
             }
         }

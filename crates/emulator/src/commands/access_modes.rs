@@ -29,6 +29,9 @@ impl Modem {
         let parameters = self.parameters(list);
         parameters.at_most(2)?;
         let access = access(Some(parameters.small(1, 0..=2)?))?;
+        if !self.config.facts.limits.has_mode(access) {
+            return Err(Failure::Socket(code::NOT_SUPPORTED));
+        }
         // Two connections of different services can have the same number, and no manual says which one is meant.
         // Assumed: the TLS one, unless its number is free.
         let service = match self.named_socket(Service::Tls, list)? {

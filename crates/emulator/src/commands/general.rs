@@ -2,7 +2,7 @@
 
 use crate::at_port::{Reach, Settings};
 use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
-use crate::config::{Family, PortName};
+use crate::config::PortName;
 use crate::events::Event;
 use crate::modem::Modem;
 use crate::parser::{Kind, Parameter};
@@ -51,7 +51,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         ("IPR", Kind::Read) => line(format!("+IPR: {}", settings.baud)),
         ("IPR", Kind::Test) => line(format!("+IPR: (),({})", BAUDS.map(|baud| baud.to_string()).join(","))),
         ("IPR", Kind::Write(list)) => modem.set_baud(call.port, list),
-        ("CGMI" | "GMI", Kind::Execute) => line("Quectel"),
+        ("CGMI" | "GMI", Kind::Execute) => line(modem.config.facts.manufacturer.clone()),
         ("CGMM" | "GMM", Kind::Execute) => line(modem.model_and_revision().0),
         ("CGMR" | "GMR" | "QGMR", Kind::Execute) => line(modem.model_and_revision().1),
         ("CGSN" | "GSN", Kind::Execute) => line(modem.config.imei.clone()),
@@ -74,7 +74,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         ("CCLK", Kind::Test) => ok(),
         ("QIGETERROR", Kind::Execute) => {
             let code = modem.session.last_error;
-            line(format!("+QIGETERROR: {code},{}", socket_text(code, modem.config.family)))
+            line(format!("+QIGETERROR: {code},{}", socket_text(code, &modem.config)))
         }
         ("QURCCFG", _) if modem.config.quirks.urc_port_refused => Err(Failure::Error),
         ("QURCCFG", Kind::Test) => {
@@ -111,11 +111,10 @@ fn switch(kind: &Kind) -> Result<bool, Failure> {
 
 impl Modem {
     fn model_and_revision(&self) -> (String, String) {
-        let own = match self.config.family {
-            Family::Ec20 => "EC20F EC20EFAR02A04M4G",
-            Family::Eg800q => "EG800Q EG800QEULCR01A05M04",
+        let Some(identity) = self.config.identity.as_deref() else {
+            let (model, revision) = self.config.family.identity();
+            return (model.into(), revision.into());
         };
-        let identity = self.config.identity.as_deref().unwrap_or(own);
         match identity.split_once(' ') {
             Some((model, revision)) => (model.into(), revision.into()),
             None => (identity.into(), format!("{identity}R01A01")),
@@ -123,8 +122,12 @@ impl Modem {
     }
 
     fn identify(&self) -> Answer {
+        if let Some(lines) = &self.config.facts.product_lines {
+            return Ok(CommandOutcome::Done(lines.clone()));
+        }
         let (model, revision) = self.model_and_revision();
-        Ok(CommandOutcome::Done(vec!["Quectel".into(), model, format!("Revision: {revision}")]))
+        let manufacturer = self.config.facts.manufacturer.clone();
+        Ok(CommandOutcome::Done(vec![manufacturer, model, format!("Revision: {revision}")]))
     }
 
     fn set_flow_control(&mut self, port: usize, list: &[Parameter]) -> Answer {
@@ -174,7 +177,7 @@ impl Modem {
                 } else if functionality != 1 {
                     self.session.searching_since = None;
                     self.tell_registration(call.now);
-                    for context in 1..=self.config.family.pdp_contexts() {
+                    for context in 1..=self.config.pdp_contexts() {
                         self.deactivate(context, call.now);
                     }
                 }

@@ -17,7 +17,7 @@ use std::time::Instant;
 use crate::at_port::{Payload, Upload, Wait};
 use crate::modem::Modem;
 use crate::network::{ConnectionId, Network};
-use crate::parser::{Command, Invalid, Parameter, Parameters};
+use crate::parser::{Command, Invalid, Kind, Parameter, Parameters};
 
 /// A command that is to be carried out now.
 pub(crate) struct Call<'a> {
@@ -71,7 +71,8 @@ impl From<Invalid> for Failure {
 impl Modem {
     /// Carries out one command. A command that no file knows is answered with ERROR.
     pub(crate) fn run(&mut self, call: &mut Call) -> Answer {
-        general::run(self, call)
+        self.given_answer(call)
+            .or_else(|| general::run(self, call))
             .or_else(|| mux::run(self, call))
             .or_else(|| sim_and_network::run(self, call))
             .or_else(|| pdp::run(self, call))
@@ -81,6 +82,12 @@ impl Modem {
             .or_else(|| access_modes::run(self, call))
             .or_else(|| plain_sockets::run(self, call))
             .unwrap_or(Err(Failure::Error))
+    }
+
+    /// The answer to a test command where the module's own is known.
+    fn given_answer(&self, call: &Call) -> Option<Answer> {
+        let lines = self.config.facts.test_answers.get(&call.command.name)?;
+        (call.command.kind == Kind::Test).then(|| Ok(CommandOutcome::Done(lines.clone())))
     }
 
     pub(crate) fn parameters<'a>(&self, list: &'a [Parameter]) -> Parameters<'a> {

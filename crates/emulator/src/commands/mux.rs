@@ -1,4 +1,4 @@
-//! AT+CMUX: its ranges and defaults are the EC25's.
+//! AT+CMUX: its ranges and defaults are the EC25's, unless the module has others.
 
 use crate::at_port::Reach;
 use crate::commands::{Answer, Call, Failure, line, ok};
@@ -10,9 +10,7 @@ use crate::result_code::cme;
 pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
     Some(match (call.command.name.as_str(), &call.command.kind) {
         ("CMUX", _) if !modem.can_be_multiplexed(call.port) => Err(Failure::Cme(cme::NOT_ALLOWED)),
-        ("CMUX", Kind::Test) => {
-            line("+CMUX: (0),(0-2),(1-8),(1-32768),(1-255),(0-100),(2-255),(1-255),(1-7)")
-        }
+        ("CMUX", Kind::Test) => line(modem.config.facts.cmux.answer.clone()),
         ("CMUX", Kind::Read) => {
             let inside = match modem.ports[call.port].reach {
                 Reach::Channel { line, .. } => modem.mux_of(line),
@@ -27,7 +25,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
                 response_time,
                 wake_up_time,
                 window,
-            } = inside.map(|mux| mux.settings).unwrap_or_default();
+            } = inside.map_or(modem.config.facts.cmux.defaults, |mux| mux.settings);
             line(format!(
                 "+CMUX: 0,{subset},{port_speed},{longest},{acknowledgement_time},{retransmissions},\
                  {response_time},{wake_up_time},{window}"
@@ -48,14 +46,14 @@ impl Modem {
         let parameters = self.parameters(list);
         parameters.at_most(9)?;
         parameters.number(0, 0..=0)?;
-        let own = MuxSettings::default();
+        let own = self.config.facts.cmux.defaults;
         let value = |index, range, own| Ok(parameters.optional_number(index, range)?.unwrap_or(own));
         let value =
             |index, range, own| value(index, range, own).map_err(|_: crate::parser::Invalid| Failure::Error);
         self.ports[port].next_mux = Some(MuxSettings {
             subset: value(1, 0..=2, own.subset)?,
             port_speed: value(2, 1..=8, own.port_speed)?,
-            longest: value(3, 1..=32_768, own.longest)?,
+            longest: value(3, 1..=self.config.facts.cmux.longest, own.longest)?,
             acknowledgement_time: value(4, 1..=255, own.acknowledgement_time)?,
             retransmissions: value(5, 0..=100, own.retransmissions)?,
             response_time: value(6, 2..=255, own.response_time)?,

@@ -13,7 +13,7 @@ use crate::session::{PdpContext, PdpSettings};
 
 pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
     let now = call.now;
-    let contexts = modem.config.family.pdp_contexts();
+    let contexts = modem.config.pdp_contexts();
     Some(match (call.command.name.as_str(), &call.command.kind) {
         ("QICSGP", Kind::Test) => {
             line(format!("+QICSGP: (1-{contexts}),(1-3),<apn>,<username>,<password>,(0-3)"))
@@ -60,7 +60,7 @@ impl Modem {
         let parameters = self.parameters(list);
         let invalid = |_| Failure::Socket(socket::INVALID_PARAMETER);
         parameters.at_most(at_most).map_err(invalid)?;
-        parameters.small(0, 1..=self.config.family.pdp_contexts()).map_err(invalid)
+        parameters.small(0, 1..=self.config.pdp_contexts()).map_err(invalid)
     }
 
     fn context_mut(&mut self, context: u8) -> &mut PdpContext {

@@ -11,7 +11,7 @@ use crate::result_code::socket as code;
 use crate::socket::Service;
 
 pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
-    let contexts = modem.config.family.pdp_contexts();
+    let contexts = modem.config.pdp_contexts();
     let answer = match (call.command.name.as_str(), &call.command.kind) {
         ("QIOPEN", Kind::Test) => line(format!(
             "+QIOPEN: (1-{contexts}),(0-11),\"TCP/UDP/UDP SERVICE\",<IP_address>/<domain_name>,<remote_port>,<local_port>,(0-2)"
@@ -69,9 +69,9 @@ impl Modem {
         let open = Open {
             service: Service::Plain,
             transport,
-            pdp_context: parameters.small(0, 1..=self.config.family.pdp_contexts())?,
+            pdp_context: parameters.small(0, 1..=self.config.pdp_contexts())?,
             ssl_context: None,
-            id: parameters.small(1, 0..=11)?,
+            id: parameters.small(1, 0..=self.config.facts.limits.last_socket())?,
             host,
             port: port(parameters.number(4, lowest_port..=65_535)?)?,
             local_port: port(parameters.optional_number(5, 0..=65_535)?.unwrap_or(0))?,
@@ -92,9 +92,10 @@ impl Modem {
         let parameters = self.parameters(list);
         parameters.at_most(2)?;
         if parameters.small(0, 0..=1)? == 1 {
-            return self.states(self.socket(Service::Plain, parameters.small(1, 0..=11)?));
+            let last = self.config.facts.limits.last_socket();
+            return self.states(self.socket(Service::Plain, parameters.small(1, 0..=last)?));
         }
-        let context = parameters.small(1, 1..=self.config.family.pdp_contexts())?;
+        let context = parameters.small(1, 1..=self.config.pdp_contexts())?;
         let sockets = self.sockets(Service::Plain).into_iter();
         self.states(sockets.filter(|socket| socket.pdp_context == context))
     }

@@ -33,6 +33,9 @@ impl Modem {
     /// Starts a connection. Transparent ones block their port until the outcome is known.
     pub(crate) fn open(&mut self, open: &Open, call: &mut Call) -> Answer {
         self.counters.opens += 1;
+        if !self.config.facts.limits.has_mode(open.access) {
+            return Err(Failure::Socket(code::NOT_SUPPORTED));
+        }
         // Assumed: datagrams cannot be a stream.
         if open.access == AccessMode::Transparent && open.transport != Transport::Tcp {
             return Err(Failure::Socket(code::NOT_SUPPORTED));
@@ -61,6 +64,7 @@ impl Modem {
             call.network.open(connection, request, call.now);
         }
         let limit = OPEN_LIMIT + Duration::from_secs(self.negotiate_seconds(open).into());
+        let latency = self.draws.around(self.config.open_latency, self.config.facts.spreads.open);
         self.session.sockets.push(Socket {
             service: open.service,
             id: open.id,
@@ -77,7 +81,7 @@ impl Modem {
             },
             local_port: 0,
             state: SocketState::Opening {
-                told_at: call.now + self.config.open_latency,
+                told_at: call.now + latency,
                 given_up_at: call.now + limit,
                 silent,
                 predetermined,
@@ -247,7 +251,7 @@ impl Modem {
         service: Service,
         list: &[Parameter],
     ) -> Result<Option<&Socket>, Failure> {
-        Ok(self.socket(service, self.parameters(list).small(0, 0..=11)?))
+        Ok(self.socket(service, self.parameters(list).small(0, 0..=self.config.facts.limits.last_socket())?))
     }
 
     /// The socket that a command names, if it is connected.

@@ -27,32 +27,35 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
 impl Modem {
     fn list_keys(&self) -> Vec<String> {
         let family = self.config.family;
+        let last = self.config.facts.limits.last_ssl_context();
         let key_line = |key: &Key| {
             let values = match &key.form {
-                Form::Number { written, .. } => String::from(*written),
+                Form::Number { range, .. } if *range == (0..=1) => "(0,1)".into(),
+                Form::Number { range, .. } => format!("({}-{})", range.start(), range.end()),
                 // The EG800Q's manual gives a name here and not the codes.
                 Form::Cipher { .. }
                     if family == Family::Eg800q && !self.config.quirks.cipher_codes_listed =>
                 {
                     "<cs_id>".into()
                 }
-                Form::Cipher { .. } => {
-                    let codes = cipher_codes(family).iter().chain(&[ALL_CIPHERS]);
+                Form::Cipher { codes, .. } => {
+                    let codes = codes.iter().chain(&[ALL_CIPHERS]);
                     let codes: Vec<String> = codes.map(|code| format!("0X{code:04X}")).collect();
                     format!("({})", codes.join(","))
                 }
                 Form::Texts { names, .. } => names.join(","),
                 Form::Chain => "<cacertexpath>".into(),
             };
-            format!("+QSSLCFG: \"{}\",(0-5),{values}", key.name)
+            let last = if matches!(key.form, Form::Chain) { LAST_CHAIN_FILE } else { last };
+            format!("+QSSLCFG: \"{}\",(0-{last}),{values}", key.name)
         };
         let is_short = self.config.quirks.key_list_short;
         let is_listed = |key: &&Key| !is_short || key.name != "cacertex" && !key.name.starts_with("ignore");
         self.keys().filter(is_listed).map(key_line).collect()
     }
 
-    fn keys(&self) -> impl Iterator<Item = &'static Key> + use<> {
-        keys(self.config.family, self.config.quirks.host_check_set)
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        keys(&self.config)
     }
 
     /// `AT+QSSLCFG="<key>",<context>[,<value>…]`: without a value it answers the one in force.
@@ -60,13 +63,17 @@ impl Modem {
         let parameters = self.parameters(list);
         let name = parameters.text(0)?;
         let family = self.config.family;
-        let key = self.keys().find(|key| key.name == name).ok_or(Failure::Error)?;
+        let key = self.keys().find(|key| key.name == name).ok_or(Failure::Error)?.clone();
         if matches!(key.form, Form::Chain) && parameters.len() == 1 {
             return Ok(CommandOutcome::Done(
-                (0..6).map(|index| self.session.ssl.chain_line(index)).collect(),
+                (0..=LAST_CHAIN_FILE).map(|index| self.session.ssl.chain_line(index.into())).collect(),
             ));
         }
-        let index = usize::from(parameters.small(1, 0..=5)?);
+        let last = match key.form {
+            Form::Chain => LAST_CHAIN_FILE,
+            _ => self.config.facts.limits.last_ssl_context(),
+        };
+        let index = usize::from(parameters.small(1, 0..=last)?);
         let quotes = self.config.quirks.setting_values_quoted;
         let is_items = key.name == "ignorecertitem";
         let is_lost = parameters.len() > 2
@@ -80,14 +87,14 @@ impl Modem {
         let context = &mut ssl.contexts[index];
         if parameters.len() == 2 {
             let value = match &key.form {
-                Form::Number { .. } if quotes => format!("\"{}\"", context.number(key.name)),
-                Form::Number { .. } => context.number(key.name).to_string(),
-                Form::Cipher { .. } => format!("0X{:04X}", context.number(key.name)),
-                Form::Texts { .. } => quoted(&context.texts[key.name]),
+                Form::Number { .. } if quotes => format!("\"{}\"", context.number(&key.name)),
+                Form::Number { .. } => context.number(&key.name).to_string(),
+                Form::Cipher { .. } => format!("0X{:04X}", context.number(&key.name)),
+                Form::Texts { .. } => quoted(&context.texts[&key.name]),
                 Form::Chain => return line(ssl.chain_line(index)),
             };
             // The EC20 asks by one name and answers by another.
-            let shown = match (family, key.name) {
+            let shown = match (family, key.name.as_ref()) {
                 (Family::Ec20, "negotiatetime") => "negotiatetimeout",
                 (_, name) => name,
             };
@@ -96,22 +103,22 @@ impl Modem {
         match &key.form {
             Form::Number { range, .. } => {
                 parameters.at_most(3)?;
-                if stays && context.number(key.name) != 0 {
+                if stays && context.number(&key.name) != 0 {
                     return Err(Failure::Error);
                 }
-                context.numbers.insert(key.name, parameters.number(2, range.clone())?);
+                context.numbers.insert(key.name.clone(), parameters.number(2, range.clone())?);
             }
-            Form::Cipher { .. } => {
+            Form::Cipher { codes, .. } => {
                 parameters.at_most(3)?;
                 let code = parameters.code(2)?;
-                if code != ALL_CIPHERS && !cipher_codes(family).contains(&code) {
+                if code != ALL_CIPHERS && !codes.contains(&code) {
                     return Err(Failure::Error);
                 }
-                context.numbers.insert(key.name, code.into());
+                context.numbers.insert(key.name.clone(), code.into());
             }
             Form::Texts { required, names } => {
                 parameters.at_most(2 + names.len())?;
-                let mut values = context.texts[key.name].clone();
+                let mut values = context.texts[&key.name].clone();
                 for (position, value) in values.iter_mut().enumerate() {
                     match parameters.optional_text(2 + position)? {
                         Some(text) if text.len() <= TEXT_LIMIT_BYTES => *value = text.into(),
@@ -119,7 +126,7 @@ impl Modem {
                         _ => return Err(Failure::Error),
                     }
                 }
-                context.texts.insert(key.name, values);
+                context.texts.insert(key.name.clone(), values);
             }
             Form::Chain => {
                 parameters.at_most(3)?;
@@ -159,7 +166,7 @@ impl Modem {
         }
         let ignore_items = context.number("ignorecertitem");
         let psk = (context.text("psk", 0), context.text("psk", 1));
-        let own_names = match self.config.quirks.host_check_set {
+        let own_names = match self.keys().any(|key| key.name == "checkhost") {
             true => context.number("checkhost") == 1,
             false => self.config.family == Family::Eg800q,
         };
@@ -167,7 +174,7 @@ impl Modem {
             version: small(context.number("sslversion")),
             dtls_version: small(context.number("dtlsversion")),
             cipher_suites: match u16::try_from(context.number("ciphersuite")) {
-                Ok(ALL_CIPHERS) | Err(_) => cipher_codes(self.config.family).to_vec(),
+                Ok(ALL_CIPHERS) | Err(_) => cipher_codes(&self.config).to_vec(),
                 Ok(code) => vec![code],
             },
             security_level,
@@ -180,7 +187,7 @@ impl Modem {
             sni: context.number("sni") == 1,
             alpn: context.text("alpn", 0).into(),
             psk: (!psk.0.is_empty()).then(|| (psk.0.into(), psk.1.into())),
-            session_cache: (context.number("session_cache") == 1).then_some(index),
+            session_cache: SESSION_KEYS.iter().any(|key| context.number(key) == 1).then_some(index),
             renegotiation: context.number("renegotiation") == 1,
             check_time: (context.number("ignorelocaltime") == 0).then(|| self.clock.seconds(now)),
             check_host: own_names && security_level >= 1 && ignore_items & IGNORE_NAME == 0,
@@ -204,7 +211,11 @@ fn small(number: u32) -> u8 {
 
 /// Item of "ignorecertitem": the certificate's name is not the expected one.
 const IGNORE_NAME: u32 = 4;
+/// Resumption of sessions: the usual key, and that of a BG95, BG96 or BG770A.
+const SESSION_KEYS: [&str; 2] = ["session_cache", "session"];
 const TEXT_LIMIT_BYTES: usize = 255;
+/// "cacertex" has files 0 to 5.
+const LAST_CHAIN_FILE: u8 = 5;
 
 #[cfg(test)]
 mod tests {

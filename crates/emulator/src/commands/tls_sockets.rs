@@ -8,18 +8,24 @@ use crate::result_code::socket as code;
 use crate::socket::{AccessMode, Service};
 
 pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
-    let contexts = modem.config.family.pdp_contexts();
+    let contexts = modem.config.pdp_contexts();
+    let limits = &modem.config.facts.limits;
+    let (socket, ssl_context) = (limits.last_socket(), limits.last_ssl_context());
+    let (send_bytes, read_bytes) = (limits.send_bytes, limits.read_bytes);
     let answer = match (call.command.name.as_str(), &call.command.kind) {
         ("QSSLOPEN", Kind::Test) => {
-            line(format!("+QSSLOPEN: (1-{contexts}),(0-5),(0-11),<serveraddr>,<server_port>[,(0-2)]"))
+            let ranges = format!("(1-{contexts}),(0-{ssl_context}),(0-{socket})");
+            line(format!("+QSSLOPEN: {ranges},<serveraddr>,<server_port>[,(0-2)]"))
         }
         ("QSSLOPEN", Kind::Write(list)) => modem.tls_open(list, call),
-        ("QSSLSEND", Kind::Test) => line("+QSSLSEND: (0-11)[,(1-1460)]"),
+        ("QSSLSEND", Kind::Test) => line(format!("+QSSLSEND: (0-{socket})[,(1-{send_bytes})]")),
         ("QSSLSEND", Kind::Write(list)) => modem.begin_send(Service::Tls, list),
-        ("QSSLRECV", Kind::Test) => line("+QSSLRECV: (0-11),(1-1500)"),
+        ("QSSLRECV", Kind::Test) => line(format!("+QSSLRECV: (0-{socket}),(1-{read_bytes})")),
         ("QSSLRECV", Kind::Write(list)) => modem.read_received(Service::Tls, list),
-        ("QSSLCLOSE", Kind::Test) if modem.config.quirks.close_without_time => line("+QSSLCLOSE: (0-11)"),
-        ("QSSLCLOSE", Kind::Test) => line("+QSSLCLOSE: (0-11),(0-65535)"),
+        ("QSSLCLOSE", Kind::Test) if modem.config.quirks.close_without_time => {
+            line(format!("+QSSLCLOSE: (0-{socket})"))
+        }
+        ("QSSLCLOSE", Kind::Test) => line(format!("+QSSLCLOSE: (0-{socket}),(0-65535)")),
         ("QSSLCLOSE", Kind::Write(list)) => modem.close_named(Service::Tls, list, call),
         ("QSSLSTATE", Kind::Test) => ok(),
         ("QSSLSTATE", Kind::Execute) => modem.states(modem.sockets(Service::Tls)),
@@ -38,14 +44,15 @@ impl Modem {
         let parameters = self.parameters(list);
         parameters.at_most(6)?;
         let host = parameters.text(3)?;
-        let ssl_context = parameters.small(1, 0..=5)?;
+        let limits = &self.config.facts.limits;
+        let ssl_context = parameters.small(1, 0..=limits.last_ssl_context())?;
         let open = Open {
             service: Service::Tls,
             transport: self.session.ssl.transport(ssl_context),
             local_port: 0,
-            pdp_context: parameters.small(0, 1..=self.config.family.pdp_contexts())?,
+            pdp_context: parameters.small(0, 1..=self.config.pdp_contexts())?,
             ssl_context: Some(ssl_context),
-            id: parameters.small(2, 0..=11)?,
+            id: parameters.small(2, 0..=limits.last_socket())?,
             host,
             port: u16::try_from(parameters.number(4, 1..=65_535)?).map_err(|_| Failure::Error)?,
             access: access(parameters.optional_small(5, 0..=2)?)?,
@@ -61,7 +68,7 @@ impl Modem {
         let parameters = self.parameters(list);
         let typed = self.config.quirks.typed_state_query && parameters.len() == 2;
         parameters.at_most(if typed { 2 } else { 1 })?;
-        let id = parameters.small(usize::from(typed), 0..=11)?;
+        let id = parameters.small(usize::from(typed), 0..=self.config.facts.limits.last_socket())?;
         match self.socket(Service::Tls, id) {
             Some(socket) => self.states([socket]),
             None if self.config.quirks.free_sockets_listed => {

@@ -6,7 +6,7 @@ use crate::at_port::{Payload, PayloadEnd};
 use crate::buffer::Piece;
 use crate::commands::{Answer, Call, CommandOutcome, Failure, line};
 use crate::delivery::{payload_text, peer_text};
-use crate::modem::{LONGEST_SEND_BYTES, Modem};
+use crate::modem::Modem;
 use crate::network::Transport;
 use crate::parser::{Parameter, from_hex};
 use crate::result_code::socket as code;
@@ -17,7 +17,7 @@ impl Modem {
     pub(crate) fn begin_send(&mut self, service: Service, list: &[Parameter]) -> Answer {
         let parameters = self.parameters(list);
         parameters.at_most(if service == Service::Tls { 2 } else { 4 })?;
-        let longest = LONGEST_SEND_BYTES as u32;
+        let longest = u32::try_from(self.config.facts.limits.send_bytes).unwrap_or(u32::MAX);
         let end = match parameters.optional_number(1, 1..=longest)? {
             Some(length) => PayloadEnd::Length(length as usize),
             None => PayloadEnd::Mark,
@@ -97,10 +97,12 @@ impl Modem {
         let parameters = self.parameters(list);
         parameters.at_most(2)?;
         let lowest = if quirks.unread_query || service == Service::Plain { 0 } else { 1 };
-        let highest = if quirks.long_reads { u32::MAX } else { LONGEST_RECEIVE_BYTES as u32 };
+        let longest = self.config.facts.limits.read_bytes;
+        let longest_number = u32::try_from(longest).unwrap_or(u32::MAX);
+        let highest = if quirks.long_reads { u32::MAX } else { longest_number };
         let wanted = match (parameters.optional_number(1, lowest..=highest)?, service) {
             (Some(wanted), _) => wanted,
-            (None, Service::Plain) => LONGEST_RECEIVE_BYTES as u32,
+            (None, Service::Plain) => longest_number,
             (None, Service::Tls) => return Err(Failure::Error),
         };
         let cut_loses_unread = self.cut_loses_unread();
@@ -123,7 +125,7 @@ impl Modem {
             let (total, unread) = (socket.received_total, socket.incoming.len() as u64);
             return line(format!("{header}: {total},{},{unread}", total - unread));
         }
-        let wanted = (wanted as usize).min(LONGEST_RECEIVE_BYTES);
+        let wanted = (wanted as usize).min(longest);
         let Piece { mut bytes, peer } = socket.incoming.read(wanted, short_read);
         while is_joined && socket.incoming.front().is_some_and(|(next, _)| bytes.len() + next.len() <= wanted)
         {
@@ -144,8 +146,6 @@ impl Modem {
     }
 }
 
-/// Most bytes of one AT+QSSLRECV or AT+QIRD (both manuals).
-const LONGEST_RECEIVE_BYTES: usize = 1_500;
 /// Most bytes of one AT+QISENDEX: 512 digits (TCP/IP application note).
 const LONGEST_SEND_IN_COMMAND_BYTES: usize = 256;
 

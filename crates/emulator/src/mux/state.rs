@@ -47,7 +47,7 @@ pub(super) enum MuxState {
 
 /// The values of AT+CMUX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MuxSettings {
+pub struct MuxSettings {
     /// 0 UIH frames, 1 UI, 2 I; UIH are sent in any case.
     pub(crate) subset: u32,
     /// 1 to 8 for 9600 to 921600 baud; kept and shown, without effect.

@@ -72,9 +72,11 @@ impl Modem {
         Modem::with_options(&format!("--map {NAME}:443={server} {options}"))
     }
 
-    /// A modem with these options; of the family QSSL_TUNNEL_FAMILY if they name none.
+    /// A modem with these options; of the family QSSL_TUNNEL_FAMILY if they name neither family nor module.
     pub fn with_options(options: &str) -> Modem {
-        let family = std::env::var("QSSL_TUNNEL_FAMILY").ok().filter(|_| !options.contains("--family"));
+        let family = std::env::var("QSSL_TUNNEL_FAMILY")
+            .ok()
+            .filter(|_| !["--family", "--module"].iter().any(|option| options.contains(option)));
         let options = match family {
             Some(family) => format!("--family {family} {options}"),
             None => options.to_owned(),
