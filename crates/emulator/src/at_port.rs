@@ -18,6 +18,8 @@ pub(crate) struct Port {
     pub(crate) name: PortName,
     pub(crate) reach: Reach,
     pub(crate) settings: Settings,
+    /// What AT&W has stored, which a boot and ATZ bring back.
+    pub(crate) profile: Settings,
     pub(crate) mode: Mode,
     /// Bytes on their way to the host.
     pub(crate) output: Queue,
@@ -26,10 +28,20 @@ pub(crate) struct Port {
     /// The command line so far, with its AT.
     pub(crate) line: Vec<u8>,
     pub(crate) line_too_long: bool,
+    /// The last command line, with its AT, which A/ repeats.
+    pub(crate) last_line: Vec<u8>,
+    /// Whether nothing that is no command came since the last end of a line.
+    pub(crate) at_line_start: bool,
     /// Whether the last byte was the CR of a command line.
     pub(crate) after_return: bool,
+    /// Whether the host ended its last command line with CR LF, as far as that could be seen.
+    pub(crate) ends_with_line_feed: bool,
+    /// When the modem last asked for payload: by the send prompt, or by CONNECT for a file.
+    pub(crate) prompted_at: Option<Instant>,
     /// Payload that came before its prompt, where a quirk keeps it.
     pub(crate) early_payload: Vec<u8>,
+    /// What came while a command was carried out, where a quirk keeps it.
+    pub(crate) queued_input: Vec<u8>,
     /// Bytes that came while the modem was stalled.
     pub(crate) stalled_input: Vec<u8>,
     pub(crate) last_byte_at: Option<Instant>,
@@ -147,10 +159,10 @@ pub(crate) enum PayloadEnd {
     Cancelled,
 }
 
-/// A file on its way into the modem.
+/// What is on its way into a file of the modem.
 #[derive(Clone, Debug)]
 pub(crate) struct Upload {
-    pub(crate) name: FileName,
+    pub(crate) target: UploadTarget,
     pub(crate) size: usize,
     pub(crate) bytes: Vec<u8>,
     pub(crate) timeout: std::time::Duration,
@@ -158,6 +170,15 @@ pub(crate) struct Upload {
     pub(crate) due: Instant,
     /// Whether each 1,024 bytes are acknowledged with an A.
     pub(crate) acknowledged: bool,
+}
+
+/// Where an upload goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UploadTarget {
+    /// It becomes this file.
+    File(FileName),
+    /// It is written into an open file, named by its handle.
+    Handle(u32),
 }
 
 /// How much of `+++` was seen in data mode.
@@ -190,13 +211,19 @@ impl Port {
             name,
             reach: Reach::Line,
             settings: Settings::new(config),
+            profile: Settings::new(config),
             mode: Mode::Command,
             output: Queue::default(),
             urcs: VecDeque::new(),
             line: Vec::new(),
             line_too_long: false,
+            last_line: b"AT".to_vec(),
+            at_line_start: true,
             after_return: false,
+            ends_with_line_feed: false,
+            prompted_at: None,
             early_payload: Vec::new(),
+            queued_input: Vec::new(),
             stalled_input: Vec::new(),
             last_byte_at: None,
             last_left_at: None,
@@ -214,6 +241,8 @@ impl Port {
     /// channel drops it.
     pub(crate) fn reset(&mut self, config: &Config) {
         let old = std::mem::replace(self, Port::new(self.name, config));
+        self.settings = old.profile.clone();
+        self.profile = old.profile;
         if let Reach::Channel { .. } = old.reach {
             self.reach = old.reach;
             return;

@@ -1,6 +1,7 @@
 //! The emulator's command line, which is also the text after `emulator:` in the tunnel's device address.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -86,7 +87,8 @@ pub struct Options {
     #[arg(long, value_name = "BYTES", value_parser = whole::<usize>)]
     pub storage: Option<usize>,
 
-    /// Send connections to HOST:PORT to another address; may be repeated.
+    /// Send connections to HOST:PORT to another address; may be repeated. The host at the port is shown HOST, or for a name
+    /// an address of 192.0.2.0/24, with the PORT that it has asked for.
     #[arg(long, value_name = "HOST:PORT=ADDR:PORT", value_parser = mapping)]
     pub map: Vec<Mapping>,
     /// Let every name look-up fail.
@@ -103,8 +105,29 @@ pub struct Options {
     /// Model, and after a space the revision, for ATI, AT+CGMM and AT+CGMR.
     #[arg(long, value_name = "TEXT")]
     pub identity: Option<String>,
-    /// The SIM card requires this PIN.
-    #[arg(long, value_name = "PIN", conflicts_with = "no_sim")]
+    /// Serial number of the module for AT+GSN: 15 digits.
+    #[arg(long, value_name = "DIGITS", value_parser = imei)]
+    pub imei: Option<String>,
+    /// Number of the subscriber for AT+CIMI: 6 to 15 digits.
+    #[arg(long, value_name = "DIGITS", value_parser = imsi)]
+    pub imsi: Option<String>,
+    /// Number of the SIM card for AT+QCCID: 18 to 20 digits.
+    #[arg(long, value_name = "DIGITS", value_parser = iccid)]
+    pub iccid: Option<String>,
+    /// Name of the network for AT+COPS?: 1 to 32 characters, without quotes.
+    #[arg(long, value_name = "NAME", value_parser = operator)]
+    pub operator: Option<String>,
+    /// Signal for AT+CSQ, and converted for AT+CESQ, AT+QCSQ and AT+QENG: 0 to 31, or 99 for unknown.
+    #[arg(long, value_name = "LEVEL", value_parser = signal)]
+    pub signal: Option<u8>,
+    /// Register with a network that is not the SIM card's own.
+    #[arg(long, conflicts_with = "registration_denied")]
+    pub roaming: bool,
+    /// State of the SIM card. One that wants its PIN takes that of --sim-pin, or 1234.
+    #[arg(long, value_enum, value_name = "STATE", conflicts_with = "no_sim")]
+    pub sim: Option<SimName>,
+    /// The SIM card requires this PIN: 4 to 8 digits.
+    #[arg(long, value_name = "PIN", value_parser = pin, conflicts_with = "no_sim")]
     pub sim_pin: Option<String>,
     /// There is no SIM card.
     #[arg(long)]
@@ -118,6 +141,16 @@ pub struct Options {
     /// The access point without which no context is activated.
     #[arg(long, value_name = "APN")]
     pub required_apn: Option<String>,
+    /// Address of PDP context 1 when it is first activated; later ones count up from it.
+    #[arg(long, value_name = "IPV4", value_parser = ipv4)]
+    pub address: Option<Ipv4Addr>,
+    /// Let the network activate PDP context 1 by itself, as soon as the modem is registered.
+    #[arg(long)]
+    pub context_active: bool,
+    /// Begin with a boot: nothing is answered before RDY, which comes after --boot-time. Without it the modem is up from
+    /// the beginning.
+    #[arg(long)]
+    pub cold_boot: bool,
     /// The modem's clock at the beginning: `unset`, `host`, or seconds since 1970.
     #[arg(long, value_name = "TIME", value_parser = starting_clock, default_value = "unset")]
     pub clock: StartingClock,
@@ -159,6 +192,23 @@ pub enum FamilyName {
     Ec20,
     /// EG800Q and EG91xQ SSL Application Note, 2024.
     Eg800q,
+}
+
+/// `--sim`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SimName {
+    /// Usable.
+    Ready,
+    /// It wants a PIN.
+    Pin,
+    /// It wants its PUK, which no command gives it.
+    Puk,
+    /// There is no card.
+    Absent,
+    /// It does not work.
+    Failed,
+    /// It stays busy.
+    Busy,
 }
 
 /// `--time-service`.
@@ -211,6 +261,9 @@ impl Options {
         if send_buffer_bytes < LEAST_SEND_BUFFER_BYTES {
             bail!("--send-buffer must be at least {LEAST_SEND_BUFFER_BYTES}, one full send");
         }
+        if self.check_speed && self.baud == 0 {
+            bail!("--check-speed needs --baud, the speed of the line");
+        }
         let receive_buffer_bytes = self.receive_buffer.unwrap_or(defaults.receive_buffer_bytes);
         if receive_buffer_bytes == 0 {
             bail!("--receive-buffer must be at least 1");
@@ -239,16 +292,20 @@ impl Options {
             ports: self.port_names(ports, &facts.ports)?,
             quirks: self.quirks(defaults.quirks)?,
             identity: self.identity.clone().or(defaults.identity),
-            sim: match &self.sim_pin {
-                Some(pin) => Sim::Pin(pin.clone()),
-                None if self.no_sim => Sim::Absent,
-                None => Sim::Ready,
-            },
-            registration: match self.registration_after {
+            imei: self.imei.clone().unwrap_or(defaults.imei),
+            imsi: self.imsi.clone().unwrap_or(defaults.imsi),
+            iccid: self.iccid.clone().unwrap_or(defaults.iccid),
+            operator: self.operator.clone().unwrap_or(defaults.operator),
+            signal: self.signal.unwrap_or(defaults.signal),
+            sim: self.sim_card()?,
+            registration: match self.registration_after.unwrap_or_default() {
                 _ if self.registration_denied => Registration::Denied,
-                Some(time) => Registration::After(time),
-                None => defaults.registration,
+                time if self.roaming => Registration::RoamingAfter(time),
+                time => Registration::After(time),
             },
+            pdp_address: self.address.unwrap_or(defaults.pdp_address),
+            context_active: self.context_active,
+            booted: !self.cold_boot,
             required_apn: self.required_apn.clone(),
             dns_fails: self.dns_fails,
             time_service: match self.time_service {
@@ -288,6 +345,23 @@ impl Options {
             FamilyName::Eg800q => "eg800q",
         };
         module::read(self.module.as_deref().unwrap_or(family), config)
+    }
+
+    fn sim_card(&self) -> anyhow::Result<Sim> {
+        let pin = || Sim::Pin(self.sim_pin.clone().unwrap_or_else(|| USUAL_PIN.into()));
+        Ok(match self.sim {
+            None if self.no_sim => Sim::Absent,
+            None if self.sim_pin.is_none() => Sim::Ready,
+            None | Some(SimName::Pin) => pin(),
+            Some(_) if self.sim_pin.is_some() => {
+                bail!("--sim-pin is for a card that wants its PIN (--sim pin)")
+            }
+            Some(SimName::Ready) => Sim::Ready,
+            Some(SimName::Puk) => Sim::Puk,
+            Some(SimName::Absent) => Sim::Absent,
+            Some(SimName::Failed) => Sim::Failed,
+            Some(SimName::Busy) => Sim::Busy,
+        })
     }
 
     fn port_names(&self, ports: usize, possible: &[PortName]) -> anyhow::Result<Vec<PortName>> {
@@ -367,6 +441,45 @@ impl Options {
 const USUAL_NAMES: [PortName; 4] = [PortName::Uart1, PortName::UsbModem, PortName::UsbAt, PortName::Uart2];
 /// One full AT+QSSLSEND.
 const LEAST_SEND_BUFFER_BYTES: usize = 1460;
+
+/// Of a SIM card that wants one, if none is given.
+const USUAL_PIN: &str = "1234";
+
+fn digits(text: &str, lengths: RangeInclusive<usize>, wanted: &str) -> Result<String, String> {
+    let fits = lengths.contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit());
+    if fits { Ok(text.into()) } else { Err(format!("write {wanted} digits")) }
+}
+
+fn imei(text: &str) -> Result<String, String> {
+    digits(text, 15..=15, "15")
+}
+
+fn imsi(text: &str) -> Result<String, String> {
+    digits(text, 6..=15, "6 to 15")
+}
+
+fn iccid(text: &str) -> Result<String, String> {
+    digits(text, 18..=20, "18 to 20")
+}
+
+fn pin(text: &str) -> Result<String, String> {
+    digits(text, 4..=8, "4 to 8")
+}
+
+fn operator(text: &str) -> Result<String, String> {
+    let fits = (1..=32).contains(&text.chars().count());
+    let is_plain = !text.contains(|c: char| c == '"' || c.is_control());
+    if fits && is_plain { Ok(text.into()) } else { Err("write 1 to 32 characters, without quotes".into()) }
+}
+
+fn signal(text: &str) -> Result<u8, String> {
+    let level = text.parse().ok().filter(|level| matches!(level, 0..=31 | 99));
+    level.ok_or_else(|| "write 0 to 31, or 99 for unknown".into())
+}
+
+fn ipv4(text: &str) -> Result<Ipv4Addr, String> {
+    text.parse().map_err(|_| "write an IPv4 address, such as 10.7.157.1".into())
+}
 
 fn port_name(text: &str) -> Result<PortName, String> {
     PortName::from_name(text).ok_or_else(|| "not one of usbat, usbmodem, uart1, uart2".into())
@@ -461,6 +574,48 @@ mod tests {
             many.expect_err("too many ports").to_string(),
             "a modem has at most 4 ports, 5 are asked for"
         );
+    }
+
+    #[test]
+    fn a_modem_has_the_identity_and_the_state_that_its_options_give() {
+        let config = |text| Options::parse_text(text).and_then(|options| options.config(1, 0));
+        let given = config(
+            "--imei 861234567890123 --imsi 262011234567890 --iccid 8949012345678901234 --operator Example --signal 9 \
+             --roaming --registration-after 3 --sim busy --cold-boot --address 100.64.0.9 --context-active",
+        )
+        .expect("the options are right");
+        assert_eq!((given.imei.as_str(), given.imsi.as_str()), ("861234567890123", "262011234567890"));
+        assert_eq!((given.iccid.as_str(), given.operator.as_str()), ("8949012345678901234", "Example"));
+        assert_eq!((given.signal, given.sim), (9, Sim::Busy));
+        assert_eq!(given.registration, Registration::RoamingAfter(Duration::from_secs(3)));
+        assert_eq!(given.pdp_address, Ipv4Addr::new(100, 64, 0, 9));
+        assert!(!given.booted && given.context_active);
+        for (text, sim) in [
+            ("", Sim::Ready),
+            ("--sim pin", Sim::Pin("1234".into())),
+            ("--sim-pin 9876", Sim::Pin("9876".into())),
+            ("--sim pin --sim-pin 9876", Sim::Pin("9876".into())),
+            ("--sim puk", Sim::Puk),
+            ("--no-sim", Sim::Absent),
+        ] {
+            assert_eq!(config(text).expect("the options are right").sim, sim, "{text}");
+        }
+        for (text, error) in [
+            ("--imei 12345", "write 15 digits"),
+            ("--imsi 26201x", "write 6 to 15 digits"),
+            ("--iccid 1", "write 18 to 20 digits"),
+            ("--sim-pin 12", "write 4 to 8 digits"),
+            ("--signal 32", "write 0 to 31, or 99 for unknown"),
+            ("--operator \"", "write 1 to 32 characters, without quotes"),
+            ("--address 10.1", "write an IPv4 address, such as 10.7.157.1"),
+            ("--sim wet", "[possible values: ready, pin, puk, absent, failed, busy]"),
+            ("--sim puk --sim-pin 1234", "--sim-pin is for a card that wants its PIN (--sim pin)"),
+            ("--roaming --registration-denied", "cannot be used with"),
+            ("--check-speed", "--check-speed needs --baud, the speed of the line"),
+        ] {
+            let message = config(text).expect_err(text).to_string();
+            assert!(message.contains(error) && !message.contains('\n'), "{message}");
+        }
     }
 
     #[test]

@@ -34,12 +34,16 @@ pub struct Config {
     pub sim: Sim,
     /// Whether and when it registers.
     pub registration: Registration,
+    /// Name of the network in AT+COPS.
+    pub operator: String,
     /// First figure of AT+CSQ: 0 to 31, 99 unknown.
     pub signal: u8,
     /// The access point without which no context is activated; `None` accepts any, even an empty one.
     pub required_apn: Option<String>,
-    /// Address of a PDP context.
+    /// Address of PDP context 1 when it is first activated; later activations and the other contexts count up from it.
     pub pdp_address: Ipv4Addr,
+    /// Whether the network activates PDP context 1 by itself whenever the modem registers.
+    pub context_active: bool,
     /// Whether all name look-ups fail.
     pub dns_fails: bool,
     /// How AT+QNTP ends.
@@ -117,9 +121,11 @@ impl Default for Config {
             iccid: "89860000000000000007".into(),
             sim: Sim::Ready,
             registration: Registration::After(Duration::ZERO),
+            operator: "Emulated".into(),
             signal: 28,
             required_apn: None,
             pdp_address: Ipv4Addr::new(10, 7, 157, 1),
+            context_active: false,
             dns_fails: false,
             time_service: TimeService::Answers,
             time_latency: Duration::ZERO,
@@ -219,6 +225,8 @@ pub enum Sim {
     Ready,
     /// Wants this PIN, and the PUK after three wrong ones.
     Pin(String),
+    /// Wants its PUK, which this modem does not take.
+    Puk,
     /// Not inserted: CME error 10.
     Absent,
     /// It does not work: CME error 13.

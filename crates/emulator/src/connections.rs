@@ -15,7 +15,7 @@ impl Modem {
         for connection in std::mem::take(&mut self.doomed) {
             network.close(connection, Close::Abort, now);
         }
-        let mut moved = false;
+        let mut moved = self.poll_look_up(now, network);
         let mut index = 0;
         while let Some(socket) = self.session.sockets.get(index) {
             let connection = socket.connection;

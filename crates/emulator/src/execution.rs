@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::at_port::{Escape, Mode, Payload, PayloadEnd, Upload, Wait};
+use crate::at_port::{Escape, Mode, Payload, PayloadEnd, Upload, UploadTarget, Wait};
 use crate::commands::{Call, CommandOutcome, Failure};
 use crate::events::Event;
 use crate::modem::{LONGEST_SEND_BYTES, Modem};
@@ -19,6 +19,9 @@ impl Modem {
         let state = &mut self.ports[port];
         let line = std::mem::take(&mut state.line);
         let too_long = std::mem::take(&mut state.line_too_long);
+        if !too_long {
+            state.last_line.clone_from(&line);
+        }
         state.early_payload.clear();
         if self.config.quirks.urc_before_echo {
             self.emit_urcs(port);
@@ -103,6 +106,7 @@ impl Modem {
             Ok(CommandOutcome::Send(payload)) => self.begin_sending(port, payload, now),
             Ok(CommandOutcome::Upload(mut upload)) => {
                 self.ports[port].connect();
+                self.ports[port].prompted_at = Some(now);
                 upload.due = if upload.size == 0 { now } else { now + upload.timeout };
                 self.ports[port].mode = Mode::Upload(upload);
             }
@@ -199,6 +203,7 @@ impl Modem {
         };
         let state = &mut self.ports[port];
         state.emit(text);
+        state.prompted_at = Some(now);
         let early = std::mem::take(&mut state.early_payload);
         let mut payload = payload;
         let (_, complete) = payload.take(&early);
@@ -308,10 +313,10 @@ impl Modem {
         Ok(Sent::Nothing(id, bytes.len()))
     }
 
-    /// A file is complete, or the wait for the rest of it is over; what arrived is stored in both cases.
+    /// An upload is complete, or the wait for the rest of it is over; what arrived is stored in both cases.
     fn finish_upload(&mut self, port: usize) {
         let mode = std::mem::replace(&mut self.ports[port].mode, Mode::Command);
-        let Mode::Upload(Upload { name, size, mut bytes, .. }) = mode else { return };
+        let Mode::Upload(Upload { target, size, mut bytes, .. }) = mode else { return };
         let complete = bytes.len() == size;
         if self.faults.spoiled_uploads > 0
             && let Some(first) = bytes.first_mut()
@@ -319,8 +324,18 @@ impl Modem {
             self.faults.spoiled_uploads -= 1;
             *first ^= 0x40;
         }
-        self.information(port, &[format!("+QFUPL: {},{:x}", bytes.len(), checksum(&bytes))]);
-        self.store.put(name, bytes);
+        let text = match target {
+            UploadTarget::File(name) => {
+                let text = format!("+QFUPL: {},{:x}", bytes.len(), checksum(&bytes));
+                self.store.put(name, bytes);
+                text
+            }
+            UploadTarget::Handle(handle) => {
+                let size = self.write_open_file(handle, &bytes);
+                format!("+QFWRITE: {},{size}", bytes.len())
+            }
+        };
+        self.information(port, &[text]);
         if complete {
             self.ports[port].ok();
         } else {

@@ -1,13 +1,13 @@
 //! Bytes from the host: command lines, payload, files, and the stream of data mode.
 //!
-//! What arrives while a command is being carried out is dropped and counted, as in real modules. So payload
-//! sent before its prompt is lost, and the announced length is never reached.
+//! What arrives while a command is being carried out is dropped and counted, as in real modules, or waits by a quirk.
+//! Payload sent before its prompt is lost, and the announced length is never reached.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::at_port::{Mode, Payload, PayloadEnd, Reach, Upload};
+use crate::at_port::{Mode, Payload, PayloadEnd, Port, Reach, Upload};
 use crate::events::Power;
-use crate::modem::{ASLEEP_AFTER, LONGEST_SEND_BYTES, Modem};
+use crate::modem::{ASLEEP_AFTER, INPUT_LIMIT_BYTES, LONGEST_SEND_BYTES, Modem};
 use crate::network::Network;
 
 impl Modem {
@@ -15,9 +15,11 @@ impl Modem {
     pub(crate) fn take_input(&mut self, port: usize, bytes: &[u8], now: Instant, network: &mut dyn Network) {
         let mut rest = bytes;
         let mut unframed;
-        if matches!(self.ports[port].mode, Mode::Payload(_) | Mode::Upload(_) | Mode::Data { .. }) {
-            // After the prompt every byte counts as payload, even a line feed.
-            self.ports[port].after_return = false;
+        let state = &mut self.ports[port];
+        if state.takes_payload() {
+            // After the prompt every byte counts as payload, except the late LF of a host that ends its lines so.
+            let is_recent = state.prompted_at.is_some_and(|at| now < at + LINE_FEED_TIME);
+            state.after_return &= state.ends_with_line_feed && is_recent && !state.in_data_mode();
         }
         while !rest.is_empty() {
             if self.power != Power::On {
@@ -34,16 +36,38 @@ impl Modem {
             let count = self.take_some(port, rest, now);
             self.ports[port].last_byte_at = Some(now);
             self.carry_out(port, now, network);
+            self.take_queued(port, now, network);
             rest = &rest[count..];
         }
+    }
+
+    /// Takes what was typed while a command was carried out, once the port reads commands again; true if there was any.
+    /// What came before a prompt is no payload.
+    pub(crate) fn take_queued(&mut self, port: usize, now: Instant, network: &mut dyn Network) -> bool {
+        let state = &mut self.ports[port];
+        if state.queued_input.is_empty() || !matches!(state.mode, Mode::Command) && !state.takes_payload() {
+            return false;
+        }
+        let queued = std::mem::take(&mut state.queued_input);
+        if state.takes_payload() {
+            self.counters.bytes_dropped_while_busy += queued.len() as u64;
+        } else {
+            self.take_input(port, &queued, now, network);
+        }
+        true
     }
 
     /// Takes at least one byte, and no more than the port's present mode can take.
     fn take_some(&mut self, port: usize, bytes: &[u8], now: Instant) -> usize {
         let state = &mut self.ports[port];
-        let after_return = std::mem::take(&mut state.after_return);
-        if after_return && bytes[0] == LF && self.config.quirks.line_feed_dropped {
-            return 1;
+        if std::mem::take(&mut state.after_return) {
+            let is_line_feed = bytes[0] == LF;
+            if !state.takes_payload() {
+                state.ends_with_line_feed = is_line_feed;
+            }
+            if is_line_feed && self.config.quirks.line_feed_dropped {
+                return 1;
+            }
         }
         match &mut state.mode {
             Mode::Command => self.read_command_line(port, bytes, now),
@@ -51,6 +75,11 @@ impl Modem {
                 if self.config.quirks.early_payload_kept {
                     let room = LONGEST_SEND_BYTES.saturating_sub(state.early_payload.len());
                     state.early_payload.extend_from_slice(&bytes[..room.min(bytes.len())]);
+                } else if self.config.quirks.input_queued {
+                    let room = INPUT_LIMIT_BYTES.saturating_sub(state.queued_input.len());
+                    let count = room.min(bytes.len());
+                    state.queued_input.extend_from_slice(&bytes[..count]);
+                    self.counters.bytes_lost_without_flow_control += (bytes.len() - count) as u64;
                 } else {
                     self.counters.bytes_dropped_while_busy += bytes.len() as u64;
                 }
@@ -111,13 +140,27 @@ impl Modem {
                 state.emit(&[byte]);
             }
             let kept = match state.line.len() {
-                0 => matches!(byte, b'A' | b'a'),
+                0 if matches!(byte, b'A' | b'a') => true,
+                0 => {
+                    state.at_line_start = matches!(byte, CR | LF);
+                    false
+                }
                 1 if matches!(byte, b'T' | b't') => true,
+                // A/ repeats the last line (V.250 5.2.4).
+                1 if byte == b'/' && state.at_line_start => {
+                    if echo_at_once {
+                        state.emit(b"/");
+                    }
+                    state.line.clone_from(&state.last_line);
+                    self.begin_command_line(port, now);
+                    return index + 1;
+                }
                 1 => {
                     // Another A may begin the AT.
                     if !matches!(byte, b'A' | b'a') {
                         state.line.clear();
                     }
+                    state.at_line_start = matches!(byte, CR | LF);
                     false
                 }
                 _ if byte == CR => {
@@ -125,6 +168,7 @@ impl Modem {
                         state.emit(b"\r");
                     }
                     state.after_return = true;
+                    state.at_line_start = true;
                     self.begin_command_line(port, now);
                     return index + 1;
                 }
@@ -150,6 +194,13 @@ impl Modem {
             }
         }
         bytes.len()
+    }
+}
+
+impl Port {
+    /// Whether bytes are payload, of a send, a file or a stream.
+    fn takes_payload(&self) -> bool {
+        matches!(self.mode, Mode::Payload(_) | Mode::Upload(_) | Mode::Data { .. })
     }
 }
 
@@ -204,5 +255,7 @@ const LF: u8 = b'\n';
 const BACKSPACE: u8 = 0x08;
 const CTRL_Z: u8 = 0x1A;
 const ESC: u8 = 0x1B;
+/// How long after the prompt a LF can still belong to the command line.
+const LINE_FEED_TIME: Duration = Duration::from_millis(50);
 /// Bytes of an upload that get one acknowledgement, if they are enabled.
 const ACKNOWLEDGED_BYTES: usize = 1_024;

@@ -87,6 +87,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 fn run(options: &Options) -> anyhow::Result<()> {
     if !options.replay.is_empty() {
         let mut player = Player::new(options, &options.replay)?;
+        player.heed_signals()?;
         for path in player.paths() {
             println!("{}", path.display());
         }

@@ -303,6 +303,7 @@ impl Modem {
             moved |= self.poll_connections(now, network);
             for port in 0..self.ports.len() {
                 moved |= self.carry_out(port, now, network);
+                moved |= self.take_queued(port, now, network);
             }
             moved |= self.deliver();
             moved |= self.run_muxes(now);
@@ -387,7 +388,7 @@ pub(crate) const ASLEEP_AFTER: Duration = Duration::from_secs(5);
 /// How long nothing is read after AT+IPR, where that is so.
 const DEAF_TIME: Duration = Duration::from_millis(500);
 /// Host bytes that a port takes at a time.
-const INPUT_LIMIT_BYTES: usize = 4_096;
+pub(crate) const INPUT_LIMIT_BYTES: usize = 4_096;
 /// Output beyond which a port with CTS flow control, or a channel, reads no more commands.
 pub(crate) const ANSWERS_LIMIT_BYTES: usize = 65_536;
 

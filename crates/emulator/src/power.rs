@@ -56,7 +56,10 @@ impl Modem {
                     self.urc_framed(OTHERS[next % OTHERS.len()].as_bytes());
                     self.schedule_others(next + 1, due);
                 }
-                Event::Registration => self.tell_registration(now),
+                Event::Registration => {
+                    self.tell_registration(now);
+                    self.attach(now);
+                }
                 Event::Clock(seconds) => self.clock.set(seconds, due),
             }
         }
@@ -98,6 +101,7 @@ impl Modem {
         let sim = match &self.config.sim {
             Sim::Ready => "+CPIN: READY",
             Sim::Pin(_) if self.wrong_pins >= PIN_ATTEMPTS => "+CPIN: SIM PUK",
+            Sim::Puk => "+CPIN: SIM PUK",
             Sim::Pin(_) => "+CPIN: SIM PIN",
             Sim::Absent => "+CPIN: NOT INSERTED",
             Sim::Failed | Sim::Busy => "+CPIN: NOT READY",

@@ -53,7 +53,8 @@ quirks! {
     prompt_with_line_end: false,
     /// Payload bytes that arrive before the prompt count as payload instead of being swallowed.
     early_payload_kept: false,
-    /// The LF of a command line that ends with CR LF is dropped, whenever it arrives.
+    /// The LF of a command line that ends with CR LF is dropped, up to 50 ms after the prompt, if the host has ended other
+    /// lines so.
     line_feed_dropped: true,
     /// Payload is echoed while it is being collected, if commands are.
     payload_echoed: false,
@@ -235,6 +236,12 @@ quirks! {
     dtls_close_untold: false,
     /// AT+QISTATE lists no connection.
     plain_sockets_unlisted: false,
+    /// Bytes still unread can be read after `closed` even if the connection was cut, as an EC20's.
+    unread_kept_when_cut: true,
+    /// AT+CREG and AT+CGREG report what AT+CEREG does, on a module with LTE only too.
+    registered_everywhere: true,
+    /// What is typed while a command is carried out waits and is read after it; what comes before a prompt is dropped.
+    input_queued: false,
 }
 
 /// What becomes of the rest of a datagram when a read asks for less. No manual says it.

@@ -34,13 +34,20 @@ pub(crate) mod cme {
     pub(crate) const SIM_FAILURE: u16 = 13;
     pub(crate) const SIM_BUSY: u16 = 14;
     pub(crate) const INCORRECT_PASSWORD: u16 = 16;
+    pub(crate) const NO_NETWORK: u16 = 30;
     pub(crate) const INVALID_PARAMETER: u16 = 50;
+    pub(crate) const DATA_SESSION: u16 = 148;
     pub(crate) const INVALID_INPUT: u16 = 400;
+    pub(crate) const READ_ZERO_BYTES: u16 = 402;
     pub(crate) const DRIVE_FULL: u16 = 403;
     pub(crate) const FILE_NOT_FOUND: u16 = 405;
     pub(crate) const INVALID_FILE_NAME: u16 = 406;
     pub(crate) const FILE_EXISTS: u16 = 407;
+    pub(crate) const TOO_MANY_OPEN_FILES: u16 = 413;
+    pub(crate) const FILE_READ_ONLY: u16 = 414;
+    pub(crate) const INVALID_HANDLE: u16 = 416;
     pub(crate) const FILE_TIMEOUT: u16 = 421;
+    pub(crate) const FILE_OPEN: u16 = 426;
 }
 
 /// The result code for a connection that was not established. In practice 566 stands for every TLS failure.
@@ -106,7 +113,7 @@ const SOCKET_TEXTS: [(u16, &str, &str); 26] = [
     (574, "port busy", "Port busy"),
 ];
 
-const CME_TEXTS: [(u16, &str); 15] = [
+const CME_TEXTS: [(u16, &str); 22] = [
     (3, "operation not allowed"),
     (10, "SIM not inserted"),
     (11, "SIM PIN required"),
@@ -114,14 +121,21 @@ const CME_TEXTS: [(u16, &str); 15] = [
     (13, "SIM failure"),
     (14, "SIM busy"),
     (16, "incorrect password"),
+    (30, "no network service"),
     (50, "incorrect parameters"),
+    (148, "unspecified GPRS error"),
     (400, "invalid input value"),
+    (402, "read zero byte"),
     (403, "drive full"),
     (405, "file not found"),
     (406, "invalid file name"),
     // As an EG800K wrote it.
     (407, "file already exist"),
+    (413, "reach max number of file allowed to be opened"),
+    (414, "file read-only"),
+    (416, "invalid file descriptor"),
     (421, "timeout"),
+    (426, "file already opened"),
     (4, "operation not supported"),
 ];
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, PortName, Sim};
 use crate::network::ConnectionId;
 use crate::socket::Socket;
 use crate::ssl_settings::SslSettings;
+use crate::store::FileName;
 
 /// All volatile state except that of the ports.
 #[derive(Clone, Debug)]
@@ -41,6 +42,12 @@ pub(crate) struct Session {
     pub(crate) sends_echoed: bool,
     /// AT+CNMI
     pub(crate) message_indications: [u8; 5],
+    /// AT+QIDNSGIP or AT+QPING under way.
+    pub(crate) look_up: Option<LookUp>,
+    /// Files that AT+QFOPEN has opened.
+    pub(crate) open_files: Vec<OpenFile>,
+    /// Whether the network has activated a context since the modem registered, where it does so by itself.
+    pub(crate) attached: bool,
     /// Values of AT+QCFG by key, AT+CTZU, AT+CTZR and the like: kept and shown, without effect.
     pub(crate) kept: BTreeMap<String, String>,
 }
@@ -65,6 +72,33 @@ pub(crate) struct PdpSettings {
     pub(crate) user: String,
     pub(crate) password: String,
     pub(crate) authentication: u8,
+}
+
+/// A name that is being looked up for a command.
+#[derive(Clone, Debug)]
+pub(crate) struct LookUp {
+    pub(crate) id: ConnectionId,
+    pub(crate) purpose: LookUpPurpose,
+}
+
+/// What a name is looked up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LookUpPurpose {
+    /// AT+QIDNSGIP: its addresses.
+    Addresses,
+    /// AT+QPING: this many requests, each with this time for its answer. `answered` is whether the data session carries
+    /// them.
+    Ping { count: u8, timeout: Duration, answered: bool },
+}
+
+/// A file that AT+QFOPEN has opened.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenFile {
+    pub(crate) handle: u32,
+    pub(crate) name: FileName,
+    /// Mode of AT+QFOPEN; 2 is read-only.
+    pub(crate) mode: u8,
+    pub(crate) position: usize,
 }
 
 /// AT+QICFG: the form of payload and results.
@@ -114,6 +148,9 @@ impl Session {
             data_format: DataFormat::default(),
             sends_echoed: true,
             message_indications: [2, if config.quirks.messages_shown { 2 } else { 1 }, 0, 0, 0],
+            look_up: None,
+            open_files: Vec::new(),
+            attached: false,
             kept: BTreeMap::new(),
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use qssl_modem_emulator::Modem;
 use qssl_modem_emulator::cli::Options;
 use qssl_modem_emulator::network::Network;
-use qssl_modem_emulator::network::simulated::{Behaviour, Opening, Plan, Simulated};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Ends, Opening, Plan, Says, Simulated};
 
 /// A driver, the modem at the other end of its line, and a server that echoes.
 struct Driver {
@@ -75,6 +75,38 @@ impl Driver {
         String::from_utf8(received).expect("this server sends text")
     }
 
+    /// Says something and waits for a text, as a driver does that looks for words. What came with it.
+    #[track_caller]
+    fn ask(&mut self, bytes: &str, wanted: &str) -> String {
+        let heard = self.say(bytes);
+        self.wait_for(heard, wanted)
+    }
+
+    #[track_caller]
+    fn wait_for(&mut self, mut heard: String, wanted: &str) -> String {
+        for _ in 0..PATIENCE_MILLISECONDS {
+            if heard.contains(wanted) {
+                return heard;
+            }
+            heard += &self.after(Duration::from_millis(1));
+        }
+        panic!("{wanted:?} never came, but {heard:?}");
+    }
+
+    /// The same one byte at a time, and the LF some time after the CR.
+    #[track_caller]
+    fn ask_slowly(&mut self, line: &str, wanted: &str) -> String {
+        let mut heard = String::new();
+        for byte in line.chars() {
+            heard += &self.say(&byte.to_string());
+            heard += &self.after(Duration::from_micros(87));
+        }
+        heard += &self.say("\r");
+        heard += &self.after(LINE_FEED_LATER);
+        heard += &self.say("\n");
+        self.wait_for(heard, wanted)
+    }
+
     /// What is sent, and exactly what is answered.
     #[track_caller]
     fn run(&mut self, dialogue: &[(&str, &str)]) {
@@ -83,6 +115,11 @@ impl Driver {
         }
     }
 }
+
+/// How long a driver waits for a text.
+const PATIENCE_MILLISECONDS: u32 = 20_000;
+/// How late the LF of a driver comes that writes one byte at a time.
+const LINE_FEED_LATER: Duration = Duration::from_millis(4);
 
 const OK: &str = "\r\nOK\r\n";
 const ERROR: &str = "\r\nERROR\r\n";
@@ -391,4 +428,243 @@ fn a_module_that_answers_552_after_some_opens_until_it_is_rebooted() {
     driver.say("AT+CFUN=1,1\r");
     assert!(driver.after(Duration::from_secs(10)).starts_with("\r\nRDY\r\n"));
     opens(&mut driver);
+}
+
+#[test]
+fn the_line_feed_of_a_slow_host_is_no_payload_and_a_payload_that_begins_with_one_is_kept() {
+    let mut driver = Driver::connected("--field", 0);
+    driver.run(&[("AT\r\n", OK), ("AT+QSSLSEND=0,5\r", "\r\n> ")]);
+    driver.after(LINE_FEED_LATER);
+    driver.run(&[("\n", ""), ("hello", "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0\r\n")]);
+    assert_eq!(driver.network.records()[0].received, b"hello");
+    // Only one of them can be of the command line.
+    driver.run(&[("AT+QSSLSEND=0,2\r", "\r\n> "), ("\n", ""), ("\n1", "\r\nSEND OK\r\n")]);
+    // Long after the prompt it is payload.
+    driver.run(&[("AT+QSSLSEND=0,2\r", "\r\n> ")]);
+    driver.after(Duration::from_millis(50));
+    driver.run(&[("\n", ""), ("2", "\r\nSEND OK\r\n")]);
+    // A host that ends its lines with CR alone may send it at once.
+    driver.run(&[("AT\r", OK), ("AT\r", OK)]);
+    driver.run(&[("AT+QSSLSEND=0,2\r", "\r\n> "), ("\n3", "\r\nSEND OK\r\n")]);
+    assert_eq!(driver.network.records()[0].received, b"hello\n1\n2\n3");
+    // It is the same with a file.
+    driver.run(&[("AT\r\n", OK), ("AT+QFUPL=\"a\",3\r", "\r\nCONNECT\r\n")]);
+    driver.run(&[("\n", ""), ("abc", "\r\n+QFUPL: 3,262\r\n\r\nOK\r\n")]);
+}
+
+#[test]
+fn what_is_typed_while_a_command_runs_waits_by_a_quirk() {
+    for (quirk, answer) in [("", ""), ("--quirk input-queued", "\r\n+CSQ: 28,99\r\n\r\nOK\r\n\r\nOK\r\n")] {
+        let options = format!("--send-latency 16ms --prompt-latency 8ms {quirk}");
+        let mut driver = Driver::connected(&options, 0);
+        // What comes before the prompt is lost all the same.
+        driver.run(&[("AT+QSSLSEND=0,5\rxx", "")]);
+        assert_eq!(driver.after(Duration::from_millis(8)), "\r\n> ");
+        driver.run(&[("hello", ""), ("AT+CSQ\rAT", ""), ("\r", "")]);
+        let heard = driver.after(Duration::from_millis(16));
+        let sent = "\r\nSEND OK\r\n\r\n+QSSLURC: \"recv\",0\r\n";
+        assert!(heard.contains("\r\nSEND OK\r\n") && heard.contains(answer), "{heard:?}");
+        assert_eq!(heard.len(), sent.len() + answer.len(), "{heard:?}");
+        assert_eq!(driver.network.records()[0].received, b"hello");
+        driver.run(&[("AT\r", OK)]);
+    }
+}
+
+#[test]
+fn what_was_received_before_a_cut_can_be_read_or_not() {
+    let cut = Behaviour {
+        says: Says::Text(vec![b'x'; 20_000]),
+        ends: Ends::AfterSaying(20_000),
+        how: Ending::Cut,
+        ..Behaviour::sink()
+    };
+    for (options, bytes) in [
+        ("", 10_980),
+        ("--family ec20", 20_000),
+        ("--quirk unread-kept-when-cut", 20_000),
+        ("--family ec20 --quirk unread-lost-when-cut", 10_980),
+        ("--field --quirk unread-lost-when-cut", 10_980),
+        ("--field", 20_000),
+    ] {
+        let mut driver = Driver::facing(cut.clone(), options);
+        driver.ask("ATE0\r", OK);
+        driver.ask("AT+QIACT=1\r", OK);
+        driver.ask("AT+QSSLOPEN=1,1,0,\"a.example\",443,0\r", "+QSSLOPEN: 0,0\r\n");
+        let mut read = 0;
+        loop {
+            let heard = driver.say("AT+QSSLRECV=0,1220\r");
+            read += heard.matches('x').count();
+            if heard.contains("ERROR") || heard.contains("+QSSLRECV: 0\r\n") {
+                break;
+            }
+        }
+        assert_eq!(read, bytes, "{options}");
+    }
+}
+
+#[test]
+fn resumption_has_another_name_where_the_module_has_it() {
+    let mut driver = Driver::new("--module bg770a-gl");
+    driver.run(&[
+        ("ATE0\r", "ATE0\r\r\nOK\r\n"),
+        ("AT+QSSLCFG=\"session\",1,1\r", OK),
+        ("AT+QSSLCFG=\"session\",1\r", "\r\n+QSSLCFG: \"session\",1,1\r\n\r\nOK\r\n"),
+        ("AT+QSSLCFG=\"session_cache\",1,1\r", ERROR),
+        ("AT+QIACT=1\r", OK),
+    ]);
+    driver.ask("AT+QSSLOPEN=1,1,0,\"a.example\",443,0\r", "+QSSLOPEN: 0,0\r\n");
+    let tls = driver.network.records()[0].request.tls.clone().expect("it was a TLS socket");
+    assert_eq!(tls.session_cache, Some(1));
+    let mut driver = Driver::new("");
+    assert!(!driver.say("AT+QSSLCFG=?\r").contains("\"session\""));
+}
+
+#[test]
+fn a_host_of_a_bg96_that_asks_how_much_is_unread() {
+    // As TinyGSM does.
+    let mut driver = Driver::new("--field");
+    for line in ["ATE0", "AT+CMEE=0", "AT+CGMM", "AT+CTZU=0", "AT+CPIN?", "AT+CGATT=1"] {
+        driver.ask(&format!("{line}\r\n"), OK);
+    }
+    driver.ask("AT+CEREG?\r\n", "+CEREG: 0,1\r\n");
+    driver.ask("AT+QIDEACT=1\r\n", OK);
+    driver.ask("AT+QICSGP=1,1,\"internet\",\"\",\"\"\r\n", OK);
+    driver.ask("AT+QIACT=1\r\n", OK);
+    driver.ask("AT+QSSLCFG=\"sslversion\",1,3\r\n", OK);
+    driver.ask("AT+QSSLCFG=\"seclevel\",1,0\r\n", OK);
+    driver.ask("AT+QSSLOPEN=1,1,0,\"a.example\",443,0\r\n", "+QSSLOPEN: 0,0\r\n");
+    driver.ask("AT+QSSLSTATE=1,0\r\n", "\"SSLClient\"");
+    driver.ask("AT+QSSLSEND=0,7\r\n", ">");
+    driver.ask("GET /hi", "SEND OK\r\n");
+    driver.ask("AT+QSSLRECV=0,0\r\n", "+QSSLRECV: 7,0,7\r\n");
+    driver.ask("AT+QSSLRECV=0,7\r\n", "+QSSLRECV: 7\r\nGET /hi\r\n");
+    driver.ask("AT+QSSLRECV=0,0\r\n", "+QSSLRECV: 7,7,0\r\n");
+    driver.ask("AT+QSSLCLOSE=0\r\n", OK);
+}
+
+#[test]
+fn a_host_of_an_eg800k_that_writes_one_byte_at_a_time() {
+    // As Bluepaws does; its line feeds come when the prompt is there.
+    let mut driver = Driver::new("--field");
+    for line in ["AT", "ATE0", "AT+CPIN?", "AT+QIACT=1"] {
+        driver.ask_slowly(line, OK);
+    }
+    driver.ask_slowly("AT+QSSLCFG=\"sslversion\",1,4", OK);
+    driver.ask_slowly("AT+QSSLCFG=\"ciphersuite\",1,0XFFFF", OK);
+    driver.ask_slowly("AT+QSSLOPEN=1,1,0,\"a.example\",443,0", "+QSSLOPEN: 0,0\r\n");
+    for round in 1..=3 {
+        let payload = format!("message number {round}");
+        driver.ask_slowly(&format!("AT+QSSLSEND=0,{}", payload.len()), "> ");
+        for byte in payload.chars() {
+            driver.say(&byte.to_string());
+        }
+        let heard = driver.after(Duration::from_millis(1));
+        driver.wait_for(heard + OK, OK);
+        let read = driver.ask_slowly("AT+QSSLRECV=0,4096", "OK\r\n");
+        assert!(read.contains(&format!("+QSSLRECV: {}\r\n{payload}\r\n", payload.len())), "{read:?}");
+        driver.ask_slowly("AT+QSSLRECV=0,4096", "+QSSLRECV: 0\r\n");
+    }
+    let received = &driver.network.records()[0].received;
+    assert_eq!(received, b"message number 1message number 2message number 3");
+}
+
+#[test]
+fn a_host_of_a_bg600_that_wants_the_registration_and_the_context_of_the_standard() {
+    // As insighio's does: without both it never opens a socket.
+    let mut driver = Driver::new("--field");
+    for line in ["ATE0", "AT+CMEE=1", "AT+CFUN=1", "AT+CGDCONT=1,\"IP\",\"internet\""] {
+        driver.ask(&format!("{line}\r\n"), OK);
+    }
+    driver.ask("AT+CREG?\r\n", "+CREG: 0,1\r\n");
+    driver.ask("AT+CGACT=1,1\r\n", OK);
+    driver.ask("AT+CGACT?\r\n", "+CGACT: 1,1\r\n");
+    driver.ask("AT+QCSQ\r\n", "+QCSQ: \"LTE\",-57,");
+    driver.ask("AT+QSSLOPEN=1,1,2,\"a.example\",443,0\r\n", "+QSSLOPEN: 2,0\r\n");
+    driver.ask("AT+QSSLSEND=2,5\r\n", "> ");
+    driver.ask("hello", "SEND OK\r\n");
+    driver.ask("AT+QSSLRECV=2,1500\r\n", "+QSSLRECV: 5\r\nhello\r\n");
+    driver.ask("AT+QSSLCLOSE=2\r\n", OK);
+}
+
+#[test]
+fn a_host_of_a_bg95_that_does_not_wait_for_send_ok_and_reads_on_after_a_reset() {
+    // As quectel-bg9x-atat does.
+    let options = "--field --send-latency 16ms --quirk host-check-set --quirk input-queued";
+    let open = |server: Behaviour| {
+        let mut driver = Driver::facing(server, options);
+        for line in ["ATE0", "AT+QIACT=1", "AT+QSSLCFG=\"checkhost\",1,0", "AT+QSSLCFG=\"seclevel\",1,0"] {
+            driver.ask(&format!("{line}\r\n"), OK);
+        }
+        driver.ask("AT+QSSLOPEN=1,1,0,\"a.example\",443,0\r\n", "+QSSLOPEN: 0,0\r\n");
+        driver
+    };
+    let mut driver = open(Behaviour::echo());
+    driver.ask("AT+QSSLSEND=0,5\r\n", "> ");
+    driver.say("hello");
+    let heard = driver.ask("AT+QSSLSEND=0,5\r\n", "> ");
+    assert!(heard.starts_with("\r\nSEND OK\r\n"), "{heard:?}");
+    driver.say("world");
+    let heard = driver.ask("AT+QSSLRECV=0,512\r\n", "+QSSLRECV: 5\r\nhello\r\n");
+    assert!(heard.starts_with("\r\nSEND OK\r\n"), "{heard:?}");
+    driver.ask("AT+QSSLRECV=0,512\r\n", "+QSSLRECV: 5\r\nworld\r\n");
+
+    let (says, ends) = (Says::Text(vec![b'x'; 20_000]), Ends::AfterSaying(20_000));
+    let mut driver = open(Behaviour { says, ends, how: Ending::Cut, ..Behaviour::sink() });
+    let mut read = 0;
+    loop {
+        let heard = driver.ask("AT+QSSLRECV=0,512\r\n", "OK\r\n");
+        read += heard.matches('x').count();
+        if heard.contains("+QSSLRECV: 0\r\n") {
+            break;
+        }
+    }
+    assert_eq!(read, 20_000);
+    driver.ask("AT+QSSLCLOSE=0\r\n", OK);
+}
+
+#[test]
+fn a_host_of_an_ec801e_that_never_activates_a_context_and_wants_the_result_of_a_send_by_urc() {
+    // As esp-ml307 does.
+    let mut driver = Driver::new("--field --context-active");
+    for line in ["ATE0", "AT+CEREG=2", "AT+QICFG=\"sendinfo\",1", "AT+QSSLCFG=\"seclevel\",1,0"] {
+        driver.ask(&format!("{line}\r\n"), OK);
+    }
+    driver.ask("AT+CGPADDR\r\n", "+CGPADDR: 1,\"10.7.157.1\"\r\n");
+    driver.ask("AT+QSSLOPEN=1,1,0,\"a.example\",443,1\r\n", "+QSSLOPEN: 0,0\r\n");
+    driver.ask("AT+QSSLSEND=0,5\r\n", "> ");
+    let heard = driver.ask("hello", "+QSSLURC: \"recv\",0,5\r\nhello");
+    assert!(heard.starts_with("\r\nOK\r\n\r\n+QISEND: 0,0,5\r\n"), "{heard:?}");
+    driver.ask("AT+QSSLCLOSE=0\r\n", OK);
+}
+
+#[test]
+fn a_host_of_a_bg95_that_resolves_names_itself() {
+    // As bg9x_ssl_zephyr does.
+    let mut driver = Driver::new("--field");
+    driver.ask("ATE0\r", OK);
+    driver.ask("AT+QCSQ\r", "+QCSQ: \"LTE\",");
+    driver.ask("AT+QIACT=1\r", OK);
+    driver.ask("AT+QSSLCFG=\"seclevel\",1,0\r", OK);
+    let heard = driver.ask("AT+QIDNSGIP=1,\"a.example\"\r", "+QIURC: \"dnsgip\",\"");
+    assert!(heard.contains("+QIURC: \"dnsgip\",0,1,"), "{heard:?}");
+    let address = heard.rsplit('"').nth(1).expect("it is in quotes").to_owned();
+    driver.ask(&format!("AT+QSSLOPEN=1,1,0,\"{address}\",443,1\r"), "+QSSLOPEN: 0,0\r\n");
+    driver.ask("AT+QSSLSEND=0,5\r", "> ");
+    driver.ask("hello", "+QSSLURC: \"recv\",0,5\r\nhello");
+    driver.ask("AT+QSSLCLOSE=0\r", OK);
+}
+
+#[test]
+fn a_host_of_cat_1_modules_that_finds_the_context_active() {
+    let mut driver = Driver::new("--field --cold-boot --boot-time 2 --context-active --address 100.64.0.9");
+    assert_eq!(driver.after(Duration::from_secs(1)), "");
+    assert!(driver.after(Duration::from_secs(1)).starts_with("\r\nRDY\r\n"));
+    driver.after(Duration::from_secs(1));
+    driver.ask("ATE0\r\n", OK);
+    driver.ask("AT+CGCONTRDP\r\n", "+CGCONTRDP: 1,5,\"\",\"100.64.0.9\",");
+    driver.ask("AT+QPING=1,\"a.example\",1,1\r\n", "+QPING: 0,1,1,0,");
+    driver.ask("AT+QIOPEN=1,0,\"TCP\",\"a.example\",80,0,0\r\n", "+QIOPEN: 0,0\r\n");
+    driver.ask("AT+QISEND=0,5\r\n", "> ");
+    driver.ask("hello", "+QIURC: \"recv\",0\r\n");
+    driver.ask("AT+QIRD=0,1500\r\n", "+QIRD: 5\r\nhello\r\n");
 }

@@ -641,6 +641,10 @@ const ANSWERS: [&str; 16] = [
 
 const EVENTS_MAX: usize = 400;
 
+/// The emulated modem's first switches, from which inputs choose. With later ones the inputs of the corpus would mean
+/// something else.
+const DRAWN_SWITCHES: usize = 93;
+
 // Numbers.
 
 /// A modem, a device server or a daemon puts any numbers into everything that it sends. Each number is parsed
@@ -922,7 +926,7 @@ fn wiring(run: &Run) -> Wiring {
         modem.quirks = emulator::Quirks::field();
     }
     for quirk in run.quirks {
-        let (name, _) = emulator::Quirks::SWITCHES[usize::from(quirk) % emulator::Quirks::SWITCHES.len()];
+        let (name, _) = emulator::Quirks::SWITCHES[usize::from(quirk) % DRAWN_SWITCHES];
         if !UNFAIR.contains(&name) {
             modem.quirks.set(name, true);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::at_port::Upload;
+use crate::at_port::{Upload, UploadTarget};
 use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
 use crate::modem::Modem;
 use crate::parser::{Kind, Parameter};
@@ -65,7 +65,7 @@ impl Modem {
         }
         let timeout = Duration::from_secs(seconds.into());
         Ok(CommandOutcome::Upload(Upload {
-            name,
+            target: UploadTarget::File(name),
             size,
             bytes: Vec::new(),
             timeout,
@@ -138,6 +138,10 @@ impl Modem {
         let parameters = self.parameters(list);
         parameters.at_most(1)?;
         let pattern = parameters.text(0)?;
+        let named = self.stored_as(pattern);
+        if named.is_some_and(|name| self.is_file_open(&name)) {
+            return Err(Failure::Cme(cme::FILE_OPEN));
+        }
         if pattern == "*" {
             self.store.remove_all(DriveName::Ufs);
         } else if let Some(drive) = pattern.strip_suffix(":*").and_then(DriveName::from_name) {

@@ -26,9 +26,19 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         ("&D", kind) => level(kind, 2).map(|value| settings.dtr = value).map_or_else(Err, |()| ok()),
         ("X", kind) => level(kind, 4).map_or_else(Err, |_| ok()),
         ("H", kind) => level(kind, 0).map_or_else(Err, |_| ok()),
-        ("Z" | "&F", kind) => level(kind, 0).map_or_else(Err, |_| {
+        ("&F", kind) => level(kind, 0).map_or_else(Err, |_| {
             // The speed stays, because the answer must arrive.
             *settings = Settings { baud: settings.baud, ..Settings::new(&modem.config) };
+            ok()
+        }),
+        ("Z", kind) => level(kind, 0).map_or_else(Err, |_| {
+            let port = &mut modem.ports[call.port];
+            port.settings = Settings { baud: port.settings.baud, ..port.profile.clone() };
+            ok()
+        }),
+        ("&W", kind) => level(kind, 0).map_or_else(Err, |_| {
+            let port = &mut modem.ports[call.port];
+            port.profile = port.settings.clone();
             ok()
         }),
         ("I", kind) => level(kind, 0).map_or_else(Err, |_| modem.identify()),
@@ -338,6 +348,41 @@ mod tests {
         assert_eq!(bench.ask("AT+CSQ;+CREG?"), "\r\n+CSQ: 28,99\r\n\r\n+CREG: 0,0\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("AT+CMEE=2;+NONSENSE;+CMEE=0"), "\r\nERROR\r\n");
         assert_eq!(bench.ask("AT+CMEE?"), "\r\n+CMEE: 2\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn what_is_stored_comes_back_after_a_reset_and_a_boot() {
+        let mut bench = silent(Config::default());
+        assert_eq!(bench.ask("AT+CMEE=2;&W"), "\r\nOK\r\n");
+        bench.ask("AT&F");
+        assert_eq!(bench.ask("AT+CMEE?"), "AT+CMEE?\r\r\n+CMEE: 1\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("ATZ"), "ATZ\r\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CMEE?"), "\r\n+CMEE: 2\r\n\r\nOK\r\n");
+        bench.ask("AT+CMEE=0");
+        bench.modem.reboot(bench.now);
+        bench.pass(seconds(9));
+        bench.output();
+        assert_eq!(bench.ask("AT+CMEE?"), "\r\n+CMEE: 2\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn a_slash_repeats_the_last_line() {
+        let mut bench = Bench::new(Config::default());
+        assert_eq!(bench.ask("AT+CSQ"), "AT+CSQ\r\r\n+CSQ: 28,99\r\n\r\nOK\r\n");
+        for typed in ["A/", "a/"] {
+            bench.type_bytes(typed.as_bytes());
+            assert_eq!(bench.output(), format!("{typed}\r\n+CSQ: 28,99\r\n\r\nOK\r\n"));
+        }
+        // Inside of a line, or after something else, it means nothing.
+        bench.type_bytes(b"xa/");
+        assert_eq!(bench.output(), "a");
+        bench.type_bytes(b"\rATE0\r");
+        assert!(bench.output().ends_with("\r\nOK\r\n"));
+        bench.modem.reboot(bench.now);
+        bench.pass(seconds(9));
+        bench.output();
+        bench.type_bytes(b"A/");
+        assert_eq!(bench.output(), "A/\r\nOK\r\n");
     }
 
     #[test]

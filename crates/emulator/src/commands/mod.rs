@@ -4,6 +4,8 @@ pub(crate) mod access_modes;
 pub(crate) mod files;
 pub(crate) mod general;
 pub(crate) mod mux;
+pub(crate) mod network_tests;
+pub(crate) mod open_files;
 pub(crate) mod pdp;
 pub(crate) mod plain_sockets;
 pub(crate) mod sim_and_network;
@@ -76,7 +78,9 @@ impl Modem {
             .or_else(|| mux::run(self, call))
             .or_else(|| sim_and_network::run(self, call))
             .or_else(|| pdp::run(self, call))
+            .or_else(|| network_tests::run(self, call))
             .or_else(|| files::run(self, call))
+            .or_else(|| open_files::run(self, call))
             .or_else(|| ssl_config::run(self, call))
             .or_else(|| tls_sockets::run(self, call))
             .or_else(|| access_modes::run(self, call))

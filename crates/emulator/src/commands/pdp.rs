@@ -8,7 +8,7 @@ use crate::config::TimeService;
 use crate::events::Event;
 use crate::modem::Modem;
 use crate::parser::{Kind, Parameter};
-use crate::result_code::socket;
+use crate::result_code::{cme, socket};
 use crate::session::{PdpContext, PdpSettings};
 
 pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
@@ -37,6 +37,18 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         ("CGATT", Kind::Write(list)) => {
             modem.parameters(list).small(0, 0..=1).map_or_else(|invalid| Err(invalid.into()), |_| ok())
         }
+        ("CGACT", Kind::Test) => line("+CGACT: (0,1)"),
+        ("CGACT", Kind::Read) => modem.list_activations(),
+        ("CGACT", Kind::Write(list)) => modem.activate_by_standard(list, now),
+        ("CGCONTRDP", Kind::Test) => {
+            let active = (1..=contexts).filter(|context| modem.active_context(*context).is_some());
+            let active: Vec<String> = active.map(|context| context.to_string()).collect();
+            line(format!("+CGCONTRDP: ({})", active.join(",")))
+        }
+        ("CGCONTRDP", Kind::Execute) => modem.describe_contexts(1..=contexts),
+        ("CGCONTRDP", Kind::Write(list)) => modem
+            .context_number(list, 1)
+            .map_or_else(Err, |context| modem.describe_contexts(context..=context)),
         ("CGPADDR", Kind::Execute) => {
             let all = (1..=contexts).filter(|context| modem.active_context(*context).is_some());
             Ok(CommandOutcome::Done(all.map(|context| modem.address_line(context)).collect()))
@@ -135,13 +147,84 @@ impl Modem {
         Ok(CommandOutcome::Done(lines.collect()))
     }
 
+    /// AT+CGACT?: the contexts that are defined or active. Assumed: others are not listed.
+    fn list_activations(&self) -> Answer {
+        let contexts = (1..).zip(&self.session.pdp_contexts);
+        let known = contexts.filter(|(_, pdp)| pdp.settings.is_some() || pdp.address.is_some());
+        let lines =
+            known.map(|(number, pdp)| format!("+CGACT: {number},{}", u8::from(pdp.address.is_some())));
+        Ok(CommandOutcome::Done(lines.collect()))
+    }
+
+    /// `AT+CGACT=<state>[,<PDP>[,<PDP>…]]`: the contexts are those of AT+QIACT; without a number all that are defined. One
+    /// that is in this state already stays so (3GPP 27.007, 10.1.10).
+    fn activate_by_standard(&mut self, list: &[Parameter], now: Instant) -> Answer {
+        let parameters = self.parameters(list);
+        let is_wanted = parameters.small(0, 0..=1)? == 1;
+        let highest = self.config.pdp_contexts();
+        let contexts: Vec<u8> = match parameters.len() {
+            1 => (1..=highest).filter(|context| self.context_mut(*context).settings.is_some()).collect(),
+            count => {
+                (1..count).map(|index| parameters.small(index, 1..=highest)).collect::<Result<_, _>>()?
+            }
+        };
+        for context in contexts {
+            match (is_wanted, self.active_context(context).is_some()) {
+                (true, false) if !self.is_registered(now) => return Err(Failure::Cme(cme::NO_NETWORK)),
+                (true, false) => {
+                    self.bring_up(context, now).map_err(|_| Failure::Cme(cme::DATA_SESSION))?;
+                }
+                (false, true) => {
+                    self.deactivate(context, now);
+                }
+                _ => {}
+            }
+        }
+        ok()
+    }
+
+    /// AT+CGCONTRDP: number, bearer, access point, address, gateway, name servers of each active context. Bearer and
+    /// gateway are assumed.
+    fn describe_contexts(&self, contexts: std::ops::RangeInclusive<u8>) -> Answer {
+        let lines = contexts.filter_map(|context| {
+            let pdp = self.active_context(context)?;
+            let address = pdp.address?;
+            let apn = pdp.settings.as_ref().map_or("", |set| &set.apn);
+            let bearer = context + 4;
+            let [first, second] = pdp.shown_name_servers();
+            Some(format!(
+                "+CGCONTRDP: {context},{bearer},\"{apn}\",\"{address}\",\"\",\"{first}\",\"{second}\""
+            ))
+        });
+        Ok(CommandOutcome::Done(lines.collect()))
+    }
+
+    /// Where the network activates a context by itself, it does so whenever the modem has registered.
+    pub(crate) fn attach(&mut self, now: Instant) {
+        let is_registered = self.is_registered(now);
+        let is_new = is_registered && !self.session.attached;
+        self.session.attached = is_registered;
+        if is_new && self.config.context_active && self.active_context(FIRST_CONTEXT).is_none() {
+            let apn = self.config.required_apn.clone().unwrap_or_default();
+            let pdp = self.context_mut(FIRST_CONTEXT);
+            pdp.settings.get_or_insert(PdpSettings {
+                kind: 1,
+                apn,
+                user: String::new(),
+                password: String::new(),
+                authentication: 0,
+            });
+            self.give_address(FIRST_CONTEXT);
+        }
+    }
+
     fn address_line(&self, context: u8) -> String {
         let address = self.active_context(context).and_then(|pdp| pdp.address);
         let address = address.unwrap_or(Ipv4Addr::UNSPECIFIED);
         format!("+CGPADDR: {context},\"{address}\"")
     }
 
-    /// An active context refuses to be activated again. Each activation gets a new address.
+    /// An active context refuses to be activated again.
     fn activate(&mut self, list: &[Parameter], now: Instant) -> Answer {
         let context = self.context_number(list, 1)?;
         if self.active_context(context).is_some() {
@@ -150,6 +233,13 @@ impl Modem {
                 false => Err(Failure::Socket(socket::NOT_ALLOWED)),
             };
         }
+        self.bring_up(context, now)?;
+        self.session.last_error = socket::OK;
+        ok()
+    }
+
+    /// Activates a context that is not active.
+    fn bring_up(&mut self, context: u8, now: Instant) -> Result<(), Failure> {
         if !self.is_registered(now) {
             return Err(Failure::Socket(socket::PDP_OPEN_FAILED));
         }
@@ -161,14 +251,18 @@ impl Modem {
             }
             _ => {}
         }
+        self.give_address(context);
+        Ok(())
+    }
+
+    /// Each activation gets a new address.
+    fn give_address(&mut self, context: u8) {
         let base = u32::from(self.config.pdp_address);
         let pdp = self.context_mut(context);
         let step = u32::from(context - 1) + 256 * u32::from(pdp.activations);
         pdp.address = Some(Ipv4Addr::from(base.wrapping_add(step)));
         pdp.activations = pdp.activations.wrapping_add(1);
         pdp.worn_out = false;
-        self.session.last_error = socket::OK;
-        ok()
     }
 
     /// Takes a context down and cuts its connections; false if it was not active.
@@ -187,10 +281,8 @@ impl Modem {
         let context = self.context_number(list, 3)?;
         let parameters = self.parameters(list);
         if parameters.len() == 1 {
-            let servers = self.context_mut(context).name_servers.clone();
-            let server =
-                |index: usize| servers.get(index).map_or(DEFAULT_NAME_SERVERS[index], String::as_str);
-            return line(format!("+QIDNSCFG: {context},\"{}\",\"{}\"", server(0), server(1)));
+            let [first, second] = self.context_mut(context).shown_name_servers();
+            return line(format!("+QIDNSCFG: {context},\"{first}\",\"{second}\""));
         }
         let mut servers = vec![String::from(parameters.text(1)?)];
         servers.extend(parameters.optional_text(2)?.map(String::from));
@@ -236,6 +328,16 @@ impl Modem {
     }
 }
 
+impl PdpContext {
+    fn shown_name_servers(&self) -> [&str; 2] {
+        let server =
+            |index: usize| self.name_servers.get(index).map_or(DEFAULT_NAME_SERVERS[index], String::as_str);
+        [server(0), server(1)]
+    }
+}
+
+/// The context that a network activates by itself.
+const FIRST_CONTEXT: u8 = 1;
 const DEFAULT_NAME_SERVERS: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
 
 #[cfg(test)]
@@ -329,6 +431,46 @@ mod tests {
             assert_eq!(bench.output(), "");
             assert!(bench.modem.clock(bench.now) < 1_000_000_000, "it was not set");
         }
+    }
+
+    #[test]
+    fn a_context_of_the_standards_command_is_that_of_the_modules_own() {
+        let mut bench = Bench::without_echo(Config::default());
+        assert_eq!(bench.ask("AT+CGACT?"), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CGACT=?"), "\r\n+CGACT: (0,1)\r\n\r\nOK\r\n");
+        bench.ask("AT+CGDCONT=1,\"IP\",\"internet\"");
+        assert_eq!(bench.ask("AT+CGACT?"), "\r\n+CGACT: 1,0\r\n\r\nOK\r\n");
+        for _ in 0..2 {
+            assert_eq!(bench.ask("AT+CGACT=1,1"), "\r\nOK\r\n");
+        }
+        assert_eq!(bench.ask("AT+QIACT?"), "\r\n+QIACT: 1,1,1,\"10.7.157.1\"\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CGACT?"), "\r\n+CGACT: 1,1\r\n\r\nOK\r\n");
+        assert_eq!(
+            bench.ask("AT+CGCONTRDP"),
+            "\r\n+CGCONTRDP: 1,5,\"internet\",\"10.7.157.1\",\"\",\"8.8.8.8\",\"8.8.4.4\"\r\n\r\nOK\r\n"
+        );
+        assert_eq!(bench.ask("AT+CGCONTRDP=2"), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CGACT=0"), "\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QIACT?;+CGACT?"), "\r\n+CGACT: 1,0\r\n\r\nOK\r\n");
+        bench.modem.set_registration(Registration::Searching, bench.now);
+        assert_eq!(bench.ask("AT+CGACT=1,1"), "\r\n+CME ERROR: 30\r\n");
+        assert_eq!(bench.ask("AT+CGACT=1,16"), "\r\nERROR\r\n");
+    }
+
+    #[test]
+    fn a_context_can_be_active_from_the_boot_on_and_after_each_registration() {
+        let mut bench = Bench::without_echo(Config { context_active: true, ..Config::default() });
+        assert_eq!(bench.ask("AT+QIACT?"), "\r\n+QIACT: 1,1,1,\"10.7.157.1\"\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QIDEACT=1;+QIACT?"), "\r\nOK\r\n");
+        for registration in [Registration::Searching, Registration::After(seconds(3))] {
+            bench.modem.set_registration(registration, bench.now);
+            bench.pass(seconds(4));
+        }
+        assert!(bench.modem.pdp_active(1));
+        bench.modem.reboot(bench.now);
+        bench.pass(seconds(9));
+        assert!(bench.modem.pdp_active(1));
+        assert!(!bench.modem.pdp_active(2));
     }
 
     #[test]

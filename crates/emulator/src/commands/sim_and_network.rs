@@ -9,6 +9,8 @@ use crate::modem::Modem;
 use crate::parser::{Kind, Parameter};
 use crate::power::PIN_ATTEMPTS;
 use crate::result_code::cme;
+use crate::socket::SocketState;
+use crate::time::Clock;
 
 pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
     let now = call.now;
@@ -23,7 +25,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
             .text(0)
             .map_or_else(|invalid| Err(invalid.into()), |code| modem.attempts(Some(code))),
         ("QPINC", Kind::Write(list)) if modem.parameters(list).text(0) == Ok("SC") => {
-            line(format!("+QPINC: \"SC\",{},10", PIN_ATTEMPTS.saturating_sub(modem.wrong_pins)))
+            line(format!("+QPINC: \"SC\",{},10", modem.pin_attempts()))
         }
         ("CIMI", Kind::Execute) => modem.sim_usable().map_or_else(Err, |()| line(modem.config.imsi.clone())),
         ("QCCID" | "CCID", Kind::Execute) => {
@@ -54,9 +56,28 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         ("CREG" | "CGREG" | "CEREG", kind) => modem.registration_command(&call.command.name, kind, now),
         ("CSQ", Kind::Execute) => line(format!("+CSQ: {},99", modem.config.signal)),
         ("CSQ", Kind::Test) => line("+CSQ: (0-31,99),(0-7,99)"),
-        ("COPS", Kind::Read) if modem.is_registered(now) => line("+COPS: 0,0,\"Emulated\",7"),
+        ("CESQ", Kind::Execute) => line(modem.extended_signal()),
+        ("CESQ", Kind::Test) => line("+CESQ: (0-63,99),(0-7,99),(0-96,255),(0-49,255),(0-34,255),(0-97,255)"),
+        ("QCSQ", Kind::Execute | Kind::Read) => line(modem.signal_of_service(now)),
+        ("QCSQ", Kind::Test) => line("+QCSQ: \"NOSERVICE\",\"LTE\""),
+        ("QENG", Kind::Test) => line("+QENG: (\"servingcell\")"),
+        ("QENG", Kind::Write(list)) if modem.parameters(list).text(0) == Ok("servingcell") => {
+            line(modem.serving_cell(now))
+        }
+        ("QLTS", Kind::Test) => line("+QLTS: (0-2)"),
+        ("QLTS", Kind::Execute) => line(modem.time_of_network(call)),
+        ("QLTS", Kind::Write(list)) => match modem.parameters(list).small(0, 0..=2) {
+            Ok(_) => line(modem.time_of_network(call)),
+            Err(invalid) => Err(invalid.into()),
+        },
+        ("COPS", Kind::Read) if modem.is_registered(now) => {
+            line(format!("+COPS: 0,0,\"{}\",7", modem.config.operator))
+        }
         ("COPS", Kind::Read) => line("+COPS: 0"),
-        ("COPS", Kind::Test) => line("+COPS: (2,\"Emulated\",\"Emulated\",\"00101\",7),,(0-4),(0-2)"),
+        ("COPS", Kind::Test) => {
+            let name = &modem.config.operator;
+            line(format!("+COPS: (2,\"{name}\",\"{name}\",\"00101\",7),,(0-4),(0-2)"))
+        }
         ("COPS", Kind::Write(list)) => {
             modem.parameters(list).small(0, 0..=4).map_or_else(|invalid| Err(invalid.into()), |_| ok())
         }
@@ -68,7 +89,73 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
     })
 }
 
+/// The signal of the serving cell in dBm and dB.
+#[derive(Clone, Copy, Debug)]
+struct Signal {
+    rssi: i32,
+    rsrp: i32,
+    rsrq: i32,
+    sinr: i32,
+}
+
 impl Modem {
+    /// What AT+CSQ says in other units; `None` if it is unknown. Everything but the RSSI is assumed.
+    fn measured_signal(&self) -> Option<Signal> {
+        let level = i32::from(self.config.signal);
+        let rssi = 2 * level - 113;
+        (level <= 31).then_some(Signal { rssi, rsrp: rssi - 28, rsrq: -11, sinr: 12 })
+    }
+
+    /// AT+CESQ (3GPP 27.007, 8.69): of an LTE cell RSRQ and RSRP.
+    fn extended_signal(&self) -> String {
+        let (quality, power) = match self.measured_signal() {
+            Some(signal) => ((2 * signal.rsrq + 40).clamp(0, 34), (signal.rsrp + 141).clamp(0, 97)),
+            None => (255, 255),
+        };
+        format!("+CESQ: 99,99,255,255,{quality},{power}")
+    }
+
+    /// AT+QCSQ: service, RSSI, RSRP, SINR in fifths of a dB above -20, RSRQ.
+    fn signal_of_service(&self, now: Instant) -> String {
+        match self.measured_signal().filter(|_| self.is_registered(now)) {
+            Some(Signal { rssi, rsrp, rsrq, sinr }) => {
+                format!("+QCSQ: \"LTE\",{rssi},{rsrp},{},{rsrq}", 5 * (sinr + 20))
+            }
+            None => "+QCSQ: \"NOSERVICE\"".into(),
+        }
+    }
+
+    /// AT+QENG="servingcell" of an LTE cell, as an EC25 writes it; assumed of the others.
+    fn serving_cell(&self, now: Instant) -> String {
+        if !self.is_registered(now) {
+            return "+QENG: \"servingcell\",\"SEARCH\"".into();
+        }
+        let carries = self.session.sockets.iter().any(|socket| socket.state == SocketState::Connected);
+        let state = if carries { "CONNECT" } else { "NOCONN" };
+        let signal = match self.measured_signal() {
+            Some(Signal { rssi, rsrp, rsrq, sinr }) => format!("{rsrp},{rsrq},{rssi},{sinr},27"),
+            None => "-,-,-,-,-".into(),
+        };
+        format!(
+            "+QENG: \"servingcell\",\"{state}\",\"LTE\",\"FDD\",001,01,A3B4C01,12,1650,3,5,5,1F2A,{signal}"
+        )
+    }
+
+    /// AT+QLTS: the time that the network has sent, in UTC, and whether it is summer time; empty if it has sent none.
+    fn time_of_network(&self, call: &mut Call) -> String {
+        let seconds = match self.is_registered(call.now) {
+            true => call.network.time("", call.now),
+            false => None,
+        };
+        match seconds {
+            Some(seconds) => {
+                let clock = Clock::new(Some(seconds), call.now);
+                format!("+QLTS: \"{},0\"", clock.local_text(call.now, true))
+            }
+            None => "+QLTS: \"\"".into(),
+        }
+    }
+
     /// AT+CNMI: how arriving messages are reported. Omitted values stay as they are.
     fn show_messages(&mut self, list: &[Parameter]) -> Answer {
         self.sim_usable()?;
@@ -88,6 +175,7 @@ impl Modem {
             _ if self.session.sim_usable => Ok("READY"),
             Sim::Ready => Ok("READY"),
             Sim::Pin(_) if self.wrong_pins >= PIN_ATTEMPTS => Ok("SIM PUK"),
+            Sim::Puk => Ok("SIM PUK"),
             Sim::Pin(_) => Ok("SIM PIN"),
             Sim::Absent => Err(Failure::Cme(cme::SIM_NOT_INSERTED)),
             Sim::Failed => Err(Failure::Cme(cme::SIM_FAILURE)),
@@ -98,11 +186,19 @@ impl Modem {
     /// AT+CPINR of 3GPP 27.007: attempts left and at most, for one code or for all.
     fn attempts(&self, code: Option<&str>) -> Answer {
         self.sim_present()?;
-        let pin = PIN_ATTEMPTS.saturating_sub(self.wrong_pins);
+        let pin = self.pin_attempts();
         let all = [("SIM PIN", pin, PIN_ATTEMPTS), ("SIM PUK", 10, 10)];
         let told = all.iter().filter(|(name, ..)| code.is_none_or(|code| code == *name));
         let lines = told.map(|(name, left, most)| format!("+CPINR: {name},{left},{most}"));
         Ok(CommandOutcome::Done(lines.collect()))
+    }
+
+    /// Attempts left for the PIN.
+    fn pin_attempts(&self) -> u8 {
+        match self.config.sim {
+            Sim::Puk => 0,
+            _ => PIN_ATTEMPTS.saturating_sub(self.wrong_pins),
+        }
     }
 
     fn sim_present(&self) -> Result<(), Failure> {
@@ -188,10 +284,10 @@ impl Modem {
         }
     }
 
-    /// An EG800Q has LTE only: the other two services are never registered.
+    /// An EG800Q has LTE only: the other two services are never registered, unless by a quirk.
     fn status_for(&self, index: usize, status: u8) -> u8 {
-        let lte = REGISTRATIONS[index] == "CEREG";
-        if lte || self.config.family == Family::Ec20 { status } else { 0 }
+        let told = REGISTRATIONS[index] == "CEREG" || self.config.quirks.registered_everywhere;
+        if told || self.config.family == Family::Ec20 { status } else { 0 }
     }
 
     fn registration_command(&mut self, name: &str, kind: &Kind, now: Instant) -> Answer {
@@ -227,7 +323,7 @@ const REGISTRATIONS: [&str; 3] = ["CREG", "CGREG", "CEREG"];
 #[cfg(test)]
 mod tests {
     use crate::testing::{Bench, seconds};
-    use crate::{Config, Family, Registration, Sim};
+    use crate::{Config, Family, Quirks, Registration, Sim};
 
     #[test]
     fn a_sim_without_pin_is_ready() {
@@ -296,5 +392,58 @@ mod tests {
     fn an_lte_only_module_registers_nowhere_else() {
         let mut bench = Bench::without_echo(Config::default());
         assert_eq!(bench.ask("AT+CREG?;+CEREG?"), "\r\n+CREG: 0,0\r\n\r\n+CEREG: 0,1\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn in_the_field_every_registration_is_that_of_lte() {
+        let registration = Registration::RoamingAfter(seconds(2));
+        let mut bench =
+            Bench::without_echo(Config { quirks: Quirks::field(), registration, ..Config::default() });
+        bench.ask("AT+CREG=1");
+        bench.pass(seconds(2));
+        assert_eq!(bench.output(), "\r\n+CREG: 5\r\n");
+        assert_eq!(bench.ask("AT+CREG?;+CGREG?"), "\r\n+CREG: 1,5\r\n\r\n+CGREG: 0,5\r\n\r\nOK\r\n");
+    }
+
+    #[test]
+    fn the_signal_is_the_same_in_every_unit() {
+        let mut bench = Bench::without_echo(Config::default());
+        for (command, answer) in [
+            ("AT+CSQ", "+CSQ: 28,99"),
+            ("AT+QCSQ", "+QCSQ: \"LTE\",-57,-85,160,-11"),
+            ("AT+CESQ", "+CESQ: 99,99,255,255,18,56"),
+            (
+                "AT+QENG=\"servingcell\"",
+                "+QENG: \"servingcell\",\"NOCONN\",\"LTE\",\"FDD\",001,01,A3B4C01,12,1650,3,5,5,1F2A,-85,-11,-57,12,27",
+            ),
+        ] {
+            assert_eq!(bench.ask(command), format!("\r\n{answer}\r\n\r\nOK\r\n"));
+        }
+        let mut bench = Bench::without_echo(Config {
+            signal: 99,
+            registration: Registration::Searching,
+            ..Config::default()
+        });
+        assert_eq!(bench.ask("AT+QCSQ"), "\r\n+QCSQ: \"NOSERVICE\"\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CESQ"), "\r\n+CESQ: 99,99,255,255,255,255\r\n\r\nOK\r\n");
+        assert!(bench.ask("AT+QENG=\"servingcell\"").contains("\"SEARCH\""));
+        assert_eq!(bench.ask("AT+QENG=\"nothing\""), "\r\nERROR\r\n");
+    }
+
+    #[test]
+    fn the_networks_time_is_shown_whatever_the_modems_clock() {
+        let mut bench = Bench::without_echo(Config::default());
+        assert_eq!(bench.ask("AT+QLTS"), "\r\n+QLTS: \"\"\r\n\r\nOK\r\n");
+        bench.network.set_time(1_786_082_042, bench.now);
+        assert_eq!(bench.ask("AT+QLTS=1"), "\r\n+QLTS: \"2026/08/07,05:54:02+00,0\"\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+QLTS=3"), "\r\nERROR\r\n");
+    }
+
+    #[test]
+    fn a_sim_that_wants_its_puk_takes_no_pin() {
+        let mut bench = Bench::without_echo(Config { sim: Sim::Puk, ..Config::default() });
+        assert_eq!(bench.ask("AT+CPIN?"), "\r\n+CPIN: SIM PUK\r\n\r\nOK\r\n");
+        assert_eq!(bench.ask("AT+CPIN=\"1234\""), "\r\n+CME ERROR: 12\r\n");
+        assert_eq!(bench.ask("AT+QPINC=\"SC\""), "\r\n+QPINC: \"SC\",0,10\r\n\r\nOK\r\n");
     }
 }

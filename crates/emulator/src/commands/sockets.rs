@@ -309,7 +309,9 @@ impl Modem {
     /// Whether the unread bytes of a cut connection are lost. By the EG800Q's manual, QSSLRECV of an abnormally
     /// closed connection is an ERROR; the EC20's does not mention it.
     pub(crate) fn cut_loses_unread(&self) -> bool {
-        self.config.quirks.unread_lost_when_cut || self.config.family == Family::Eg800q
+        let quirks = &self.config.quirks;
+        let by_manual = self.config.family == Family::Eg800q;
+        quirks.unread_lost_when_cut || by_manual && !quirks.unread_kept_when_cut
     }
 }
 

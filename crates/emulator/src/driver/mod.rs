@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 use self::control::ControlSocket;
 use self::port::{Environment, Link, Pace, Port};
@@ -255,17 +256,8 @@ impl Driver {
     /// The system refuses a signal handler.
     pub fn heed_signals(&mut self) -> anyhow::Result<()> {
         use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-        let (receiver, sender) = UnixStream::pair()?;
-        receiver.set_nonblocking(true)?;
-        for (signal, flag) in [(SIGINT, &self.stop), (SIGTERM, &self.stop), (SIGUSR1, &self.report_wanted)] {
-            // First the flag, then the byte that makes the loop look at it.
-            signal_hook::flag::register(signal, Arc::clone(flag))?;
-            signal_hook::low_level::pipe::register(signal, sender.try_clone()?)?;
-        }
-        use std::os::fd::AsRawFd;
-        let mut source = SourceFd(&receiver.as_raw_fd());
-        self.poll.registry().register(&mut source, SIGNALS, Interest::READABLE)?;
-        self.signals = Some(receiver);
+        let flags = [(SIGINT, &self.stop), (SIGTERM, &self.stop), (SIGUSR1, &self.report_wanted)];
+        self.signals = Some(watch_signals(&flags, self.poll.registry(), SIGNALS)?);
         Ok(())
     }
 
@@ -478,6 +470,23 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+/// Lets signals set their flags, and wake the poll.
+fn watch_signals(
+    flags: &[(i32, &Arc<AtomicBool>)],
+    registry: &Registry,
+    token: Token,
+) -> anyhow::Result<UnixStream> {
+    let (receiver, sender) = UnixStream::pair()?;
+    receiver.set_nonblocking(true)?;
+    for (signal, flag) in flags {
+        // First the flag, then the byte that makes the loop look at it.
+        signal_hook::flag::register(*signal, Arc::clone(flag))?;
+        signal_hook::low_level::pipe::register(*signal, sender.try_clone()?)?;
+    }
+    registry.register(&mut SourceFd(&receiver.as_raw_fd()), token, Interest::READABLE)?;
+    Ok(receiver)
 }
 
 const WAKER: Token = Token(0);

@@ -1,15 +1,17 @@
 //! Recordings on pseudoterminals.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use mio::{Events, Poll, Token, Waker};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::clock;
 use super::pty::Pty;
+use super::{clock, watch_signals};
 use crate::cli::Options;
 use crate::replay::{Replay, ReplayLine};
 
@@ -18,6 +20,7 @@ pub struct Player {
     poll: Poll,
     waker: Arc<Waker>,
     stop: Arc<AtomicBool>,
+    signals: Option<UnixStream>,
     ports: Vec<(Pty, ReplayLine)>,
 }
 
@@ -57,12 +60,22 @@ impl Player {
             pty.register(poll.registry(), [Token(2 * index), Token(2 * index + 1)])?;
             ports.push((pty, line));
         }
-        Ok(Player { poll, waker, stop: Arc::default(), ports })
+        Ok(Player { poll, waker, stop: Arc::default(), signals: None, ports })
     }
 
     /// Where the host finds them.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.ports.iter().map(|(pty, _)| pty.path())
+    }
+
+    /// Ends [`Player::run`] on SIGINT and SIGTERM, so that the links are removed.
+    ///
+    /// # Errors
+    /// The system refuses a signal handler.
+    pub fn heed_signals(&mut self) -> anyhow::Result<()> {
+        let flags = [(SIGINT, &self.stop), (SIGTERM, &self.stop)];
+        self.signals = Some(watch_signals(&flags, self.poll.registry(), SIGNALS)?);
+        Ok(())
     }
 
     /// A handle that ends it.
@@ -87,8 +100,13 @@ impl Player {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => result.context("waiting failed")?,
             }
-            for event in events.iter().filter(|event| event.token() != WAKER && event.token().0 % 2 == 1) {
-                self.ports[event.token().0 / 2].0.host_closed();
+            for event in &events {
+                match event.token() {
+                    // A signal has set the flag.
+                    WAKER | SIGNALS => {}
+                    Token(number) if number % 2 == 1 => self.ports[number / 2].0.host_closed(),
+                    Token(_) => {}
+                }
             }
         }
         Ok(())
@@ -122,6 +140,7 @@ fn play(pty: &mut Pty, line: &mut ReplayLine, buffer: &mut [u8]) {
 }
 
 const WAKER: Token = Token(usize::MAX);
+const SIGNALS: Token = Token(usize::MAX - 1);
 
 /// A pseudoterminal has no speed, but it reports one.
 const USUAL_BAUD: u32 = 115_200;

@@ -60,7 +60,17 @@ pub trait Network {
     /// Ends the connection: orderly (close_notify, FIN) or at once (RST). The id is forgotten.
     fn close(&mut self, id: ConnectionId, how: Close, now: Instant);
 
-    /// The time now in seconds since 1970, for AT+QNTP; `None` where there is no such service.
+    /// Starts to look up a name, which may be an address; [`Network::looked_up`] shows what was found. The id is one of its
+    /// own.
+    fn look_up(&mut self, _id: ConnectionId, _host: &str, _now: Instant) {}
+
+    /// The addresses that a look-up has found, none if it failed; `None` while it is under way. The id is forgotten with
+    /// the result. A network without names finds none.
+    fn looked_up(&mut self, _id: ConnectionId, _now: Instant) -> Option<Vec<IpAddr>> {
+        Some(Vec::new())
+    }
+
+    /// The time now in seconds since 1970, for AT+QNTP and AT+QLTS; `None` where there is no such service.
     fn time(&mut self, server: &str, now: Instant) -> Option<i64>;
 
     /// The earliest time at which something may happen without an event; `None` if there is none.

@@ -4,7 +4,7 @@
 //! then asks as it would ask any [`Network`].
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -27,9 +27,10 @@ mod name_lookup;
 pub(crate) mod tls;
 mod verification;
 
-/// Maps one host and port to another address, as an entry of /etc/hosts does for a host.
+/// Maps one host and port to another address.
 ///
-/// The TLS name stays the requested one.
+/// The TLS name stays the requested one. The modem's host does not learn the other address: it is shown the requested
+/// one, and for a name an address of 192.0.2.0/24, by which it can connect as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
     /// The requested name or address, in upper or lower case.
@@ -51,6 +52,10 @@ pub struct RealNetwork {
     datagrams: BTreeMap<ConnectionId, DatagramSocket>,
     /// Connections that the core has closed and that still have to finish.
     departures: BTreeMap<ConnectionId, Departure>,
+    /// The addresses that the modem's host is shown for mapped connections.
+    shown: BTreeMap<ConnectionId, IpAddr>,
+    /// Look-ups for the modem's host; `None` while one is under way.
+    look_ups: BTreeMap<ConnectionId, Option<Vec<IpAddr>>>,
     /// When to check again whether the last bytes have left, which no event reports, or to read more datagrams; `None`
     /// while the core does not wait for that.
     look_again: Option<Instant>,
@@ -70,6 +75,8 @@ impl RealNetwork {
             connections: BTreeMap::new(),
             datagrams: BTreeMap::new(),
             departures: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            look_ups: BTreeMap::new(),
             look_again: None,
         }
     }
@@ -108,6 +115,8 @@ impl RealNetwork {
             } else if let Some(socket) = self.datagrams.get_mut(&outcome.id) {
                 socket.resolved(&outcome.addresses, &self.registry, now);
                 socket.advance();
+            } else if let Some(found) = self.look_ups.get_mut(&outcome.id) {
+                *found = Some(outcome.addresses.iter().map(SocketAddr::ip).collect());
             }
         }
     }
@@ -126,7 +135,22 @@ impl RealNetwork {
         }
     }
 
+    /// The address that the modem's host is shown for a host with a mapping: its own if it is one.
+    fn stand_in(&self, host: &str) -> Option<IpAddr> {
+        let index = self.mappings.iter().position(|mapping| mapping.host.eq_ignore_ascii_case(host))?;
+        let number = u8::try_from(index % 254 + 1).unwrap_or(u8::MAX);
+        Some(host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::new(192, 0, 2, number))))
+    }
+
+    /// The name that a stand-in is for; any other host is itself.
+    fn name_of<'a>(&'a self, host: &'a str) -> &'a str {
+        let address = host.parse::<IpAddr>().ok();
+        let is_meant = |mapping: &&Mapping| address.is_some() && self.stand_in(&mapping.host) == address;
+        self.mappings.iter().find(is_meant).map_or(host, |mapping| &mapping.host)
+    }
+
     fn mapped(&self, host: &str, port: u16) -> Option<SocketAddr> {
+        let host = self.name_of(host);
         let mapping = self
             .mappings
             .iter()
@@ -185,11 +209,17 @@ impl RealNetwork {
 impl Network for RealNetwork {
     fn open(&mut self, id: ConnectionId, request: OpenRequest, now: Instant) {
         let token = Token(self.first_token + id.0 as usize);
+        let (host, port) = (bare(&request.host), request.port);
+        if self.mapped(host, port).is_some()
+            && let Some(address) = self.stand_in(self.name_of(host))
+        {
+            self.shown.insert(id, address);
+        }
         if request.transport != Transport::Tcp {
             self.open_datagrams(id, token, &request, now);
             return;
         }
-        let (host, port) = (bare(&request.host), request.port);
+        let host = self.name_of(host).to_owned();
         let (preparation, negotiate) = match self.prepare(&request) {
             Ok(prepared) => prepared,
             Err(failure) => {
@@ -198,10 +228,10 @@ impl Network for RealNetwork {
             }
         };
         let mut connection = Connection::resolving(token, preparation, negotiate, now);
-        match self.literal(host, port) {
+        match self.literal(&host, port) {
             Some(address) => connection.resolved(vec![address], &self.registry),
             None => {
-                if !self.names.start(id, host.to_owned(), port) {
+                if !self.names.start(id, host, port) {
                     connection.resolved(Vec::new(), &self.registry);
                 }
             }
@@ -210,10 +240,16 @@ impl Network for RealNetwork {
     }
 
     fn state(&mut self, id: ConnectionId, _now: Instant) -> ConnectionState {
-        match (self.connections.get(&id), self.datagrams.get(&id)) {
+        let state = match (self.connections.get(&id), self.datagrams.get(&id)) {
             (Some(connection), _) => connection.state(),
             (None, Some(socket)) => socket.state(),
             (None, None) => ConnectionState::Failed(OpenFailure::Refused),
+        };
+        match (state, self.shown.get(&id)) {
+            (ConnectionState::Open { local_port, .. }, Some(remote)) => {
+                ConnectionState::Open { remote: *remote, local_port }
+            }
+            (state, _) => state,
         }
     }
 
@@ -263,6 +299,7 @@ impl Network for RealNetwork {
     }
 
     fn close(&mut self, id: ConnectionId, how: Close, now: Instant) {
+        self.shown.remove(&id);
         if let Some(socket) = self.datagrams.remove(&id) {
             socket.close(how);
         }
@@ -277,6 +314,19 @@ impl Network for RealNetwork {
                 }
             }
         }
+    }
+
+    fn look_up(&mut self, id: ConnectionId, host: &str, _now: Instant) {
+        let host = bare(host);
+        let known = self.stand_in(host).or_else(|| host.parse().ok()).map(|address| vec![address]);
+        let is_begun = known.is_some() || self.names.start(id, host.to_owned(), 0);
+        self.look_ups.insert(id, if is_begun { known } else { Some(Vec::new()) });
+    }
+
+    fn looked_up(&mut self, id: ConnectionId, _now: Instant) -> Option<Vec<IpAddr>> {
+        let found = self.look_ups.get(&id)?.clone()?;
+        self.look_ups.remove(&id);
+        Some(found)
     }
 
     /// The time of this machine, whatever the server.

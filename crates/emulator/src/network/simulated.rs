@@ -71,6 +71,7 @@ pub struct Simulated {
     keep_datagrams: bool,
     /// Seconds since 1970 at an instant.
     time: Option<(Instant, i64)>,
+    look_ups: BTreeMap<ConnectionId, IpAddr>,
 }
 
 impl Plan {
@@ -115,6 +116,7 @@ impl Simulated {
             keep_bytes: true,
             keep_datagrams: true,
             time: None,
+            look_ups: BTreeMap::new(),
         }
     }
 
@@ -366,6 +368,14 @@ impl Network for Simulated {
             }
         }
         self.records[link.record].closed = Some(how);
+    }
+
+    fn look_up(&mut self, id: ConnectionId, host: &str, _now: Instant) {
+        self.look_ups.insert(id, address_of(host));
+    }
+
+    fn looked_up(&mut self, id: ConnectionId, _now: Instant) -> Option<Vec<IpAddr>> {
+        Some(self.look_ups.remove(&id).into_iter().collect())
     }
 
     fn time(&mut self, _server: &str, now: Instant) -> Option<i64> {

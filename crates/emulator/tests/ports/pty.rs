@@ -281,3 +281,43 @@ fn the_program_prints_its_port_serves_it_and_ends_on_a_signal() {
     let transcript = std::fs::read_to_string(&transcript).expect("the transcript is there");
     assert!(transcript.starts_with("> ATI\n< ATI\n< Quectel\n"), "{transcript}");
 }
+
+#[test]
+fn a_recording_ends_on_a_signal_and_leaves_no_link() {
+    let directory = Directory::new("replay");
+    let (link, recording) = (directory.0.join("tty"), directory.0.join("recording"));
+    std::fs::write(&recording, "> AT\n< OK\n").expect("a file can be written");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_qssl-modem-emulator"))
+        .arg("--link")
+        .arg(&link)
+        .arg("--replay")
+        .arg(&recording)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut output = BufReader::new(program.stdout.take().expect("it is piped"));
+    output.read_line(&mut String::new()).expect("a line comes");
+    assert!(link.is_symlink());
+    let id = rustix::process::Pid::from_child(&program);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it can be signalled");
+    assert!(program.wait().expect("it ends").success());
+    assert!(!link.is_symlink(), "the link is still there");
+}
+
+#[test]
+fn a_mapped_server_is_shown_with_the_port_that_was_asked_for_and_can_be_reached_by_that_address() {
+    let site = Site::new(Behaviour::Echo, Ending::Orderly, "");
+    let mut host = site.host();
+    host.send(format!("AT+QIDNSGIP=1,\"{NAME}\"\r").as_bytes());
+    host.until(b"+QIURC: \"dnsgip\",0,1,600\r\n");
+    host.until(b"+QIURC: \"dnsgip\",\"192.0.2.1\"\r\n");
+    for (id, name) in [(0, NAME), (1, "192.0.2.1")] {
+        host.send(format!("AT+QSSLOPEN=1,0,{id},\"{name}\",443,0\r").as_bytes());
+        host.until(format!("+QSSLOPEN: {id},0\r\n").as_bytes());
+        let state = host.command(&format!("AT+QSSLSTATE={id}"));
+        assert!(state.contains(",\"192.0.2.1\",443,"), "{state}");
+    }
+    host.send(b"AT+QIDNSGIP=1,\"localhost\"\r");
+    host.until(b"+QIURC: \"dnsgip\",0,");
+    host.until(b"\r\n+QIURC: \"dnsgip\",\"");
+}
