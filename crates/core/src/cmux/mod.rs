@@ -111,9 +111,16 @@ pub enum MuxState {
 /// What a running multiplexer knows.
 #[derive(Clone, Copy, Debug)]
 pub struct Running {
-    /// When a good frame came last.
-    last_frame: Instant,
+    last_frame: LastFrame,
     question: Option<LifeSign>,
+}
+
+/// When a good frame came last, since all channels were opened.
+#[derive(Clone, Copy, Debug)]
+enum LastFrame {
+    /// None has come: the module may have rebooted meanwhile. Silence counts from then.
+    None(Instant),
+    At(Instant),
 }
 
 /// The module was asked for a sign of life: TEST, and the lines of a DLCI.
@@ -127,8 +134,10 @@ struct LifeSign {
 /// Why the module was asked, the graver the later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Why {
-    /// Nothing arrived for some time, or bytes that fit nothing.
+    /// Nothing arrived for some time.
     Silence,
+    /// Bytes came that fit nothing.
+    Garbage,
     /// Text came outside of frames.
     Text,
     /// The module sent the words of a reset.
@@ -580,7 +589,7 @@ impl Mux {
             } else if self.dlcis.iter().any(Dlci::waits_for_lines) {
                 return;
             } else if self.dlcis.iter().any(Dlci::is_open) {
-                self.state = MuxState::Running(Running { last_frame: now, question: None });
+                self.state = MuxState::Running(Running { last_frame: LastFrame::None(now), question: None });
                 self.events.push_back(MuxEvent::Running);
             } else {
                 self.lose(Lost::Refused, now);
@@ -598,20 +607,22 @@ impl Mux {
     }
 
     fn not_answered(&mut self, question: LifeSign, now: Instant) {
+        let MuxState::Running(running) = &mut self.state else { return };
         match question.why {
             Why::Reboot => self.lose(Lost::Rebooted, now),
-            Why::Silence | Why::Text if question.sent < TESTS_MAX => {
+            _ if question.sent < TESTS_MAX => {
                 self.send_question(LifeSign { sent: question.sent + 1, ..question }, now);
             }
             // A module that sends text in place of frames takes commands, even if it has never answered such a question:
             // it may have rebooted before it could.
             Why::Text => self.lose(Lost::Silent, now),
-            Why::Silence if self.counters.answers > 0 => self.lose(Lost::Silent, now),
+            // The same after damage, where text is not told from the remains of frames.
+            Why::Garbage if matches!(running.last_frame, LastFrame::None(_)) => self.lose(Lost::Silent, now),
+            _ if self.counters.answers > 0 => self.lose(Lost::Silent, now),
             // It has never answered such a question, so its silence has no meaning.
-            Why::Silence => {
-                if let MuxState::Running(running) = &mut self.state {
-                    *running = Running { last_frame: now, question: None };
-                }
+            Why::Silence | Why::Garbage => {
+                running.last_frame.starts_again(now);
+                running.question = None;
             }
         }
     }
@@ -707,7 +718,7 @@ impl Mux {
                     self.decoder.give_up_frame();
                     self.decode(&mut &[][..], now);
                 }
-                self.ask(Why::Silence, now);
+                self.ask(Why::Garbage, now);
             }
             _ => {}
         }
@@ -853,9 +864,25 @@ impl Mux {
     }
 }
 
+impl LastFrame {
+    /// Since when none has come.
+    fn silent_since(self) -> Instant {
+        match self {
+            LastFrame::None(since) | LastFrame::At(since) => since,
+        }
+    }
+
+    /// The silence until now has no meaning.
+    fn starts_again(&mut self, now: Instant) {
+        match self {
+            LastFrame::None(since) | LastFrame::At(since) => *since = now,
+        }
+    }
+}
+
 impl Running {
     fn next_deadline(&self) -> Instant {
-        self.question.map_or(self.last_frame + SILENCE_MAX, |question| question.due)
+        self.question.map_or(self.last_frame.silent_since() + SILENCE_MAX, |question| question.due)
     }
 }
 

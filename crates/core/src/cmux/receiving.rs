@@ -6,7 +6,7 @@ use super::dlci::{DlciEffect, DlciNumber};
 use super::frame::{Frame, Kind, Piece, Poll};
 use super::message::{self, Message, Type};
 use super::text::tells_of_reboot;
-use super::{Lost, Mux, MuxEvent, MuxState, PROBE_COMMAND, Running, TEXT_EVENTS_MAX, Why};
+use super::{LastFrame, Lost, Mux, MuxEvent, MuxState, PROBE_COMMAND, Running, TEXT_EVENTS_MAX, Why};
 
 impl Mux {
     /// Takes what it can of `input`.
@@ -225,7 +225,7 @@ impl Mux {
 
 impl Running {
     fn frame_came(&mut self, now: Instant) {
-        self.last_frame = now;
+        self.last_frame = LastFrame::At(now);
         if self.question.is_some_and(|question| question.why < Why::Reboot) {
             self.question = None;
         }

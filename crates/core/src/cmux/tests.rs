@@ -894,6 +894,32 @@ fn a_reset_in_the_middle_of_noise_is_noticed_by_the_silence_after_it() {
     assert_eq!(bench.sent(), [""; 0]);
 }
 
+/// Its answers were damaged, it rebooted, and what it sent then was taken for the remains of frames for good.
+#[test]
+fn a_module_that_reboots_while_the_channels_open_is_lost_even_if_nothing_was_answered() {
+    let mut bench = Bench::new(127);
+    bench.mux.open(bench.now);
+    while !bench.mux.is_running() {
+        bench.wait(millis(10));
+        for sent in bench.sent().iter().filter(|frame| !frame.starts_with("MSC")) {
+            bench.answer(sent);
+        }
+    }
+    bench.events();
+    let mut damaged = says("UIH 0 0xe305070d");
+    let checksum = damaged.len() - 2;
+    damaged[checksum] ^= 0x55;
+    bench.hear(&damaged);
+    let start = bench.now;
+    while bench.mux.is_framed() && bench.now < start + 20 * SECOND {
+        bench.hear(b"AT\r\r\nOK\r\n");
+        bench.sent();
+        bench.wait(millis(1_500));
+    }
+    assert_eq!(bench.events().last(), Some(&MuxEvent::Lost(Lost::Silent)));
+    assert!(bench.now - start < 15 * SECOND, "{:?}", bench.now - start);
+}
+
 #[test]
 fn a_module_that_holds_one_channel_for_long_is_asked_while_others_carry_data() {
     let mut bench = Bench::running(127);

@@ -889,7 +889,11 @@ impl Modem {
                 });
             }
             ChannelEvent::UnwantedStream => self.connected_unwanted(port, now),
-            ChannelEvent::StreamOver => self.end_unconfirmed(port, Cut::CarrierLost),
+            ChannelEvent::StreamOver => {
+                self.end_unconfirmed(port, Cut::CarrierLost);
+                // It may as well be the end of another channel's.
+                self.streams_may_be_over(None, now);
+            }
             ChannelEvent::StreamOverElsewhere => self.streams_may_be_over(None, now),
             ChannelEvent::SendOk => self.sent_after_all(port, now),
         }
