@@ -32,6 +32,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "run" -d 'Ru
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "status" -d 'Show the state of a running daemon and its modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "at" -d 'Send one AT command to the modem, between the commands of a running daemon'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "doctor" -d 'Find out why a modem does not connect, step by step'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "survey" -d 'Measure what the tunnel assumes about the module, and write it to a module file'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "cert" -d 'Manage the certificates and keys that are stored in the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -416,6 +417,48 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l no-wa
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s o -l output -d 'The module file to write; the dialogue goes beside it, as .txt' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l budget -d 'How much data the connections may cost: 100kB, 1MB [default: 1MB]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l control -d 'Control socket of the daemon to ask, or none: open the port [default: the running daemon\'s, if there is one]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
+none\t'off on both sides (AT+IFC=0,0)'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l cmux -d 'Several channels on one UART (CMUX, 3GPP TS 27.010) [default: off]' -r -f -a "auto\t'on a UART, if the modem lists AT+CMUX and several channels are useful'
+on\t'unless the modem refuses it (AT+CMUX)'
+off\t'never'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l cmux-frame -d 'Bytes of payload in a CMUX frame, between 64 and 1509 [default: 512, or 127 if the modem refuses it]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l sockets -d 'Connections of the modem (clientID) that may be used, such as 0-5,7 [default: 0-11]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l ssl-contexts -d 'SSL contexts of the modem that may be used, such as 1,3-5 [default: 0-5]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l sim-pin-file -d 'File with the PIN of the SIM, 4-8 digits; not tried again if refused' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l apn -d 'Access point name [default: the modem\'s setting]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l apn-user -d 'User name at the access point; needs --apn' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l apn-password-file -d 'File with the password at the access point; needs --apn-user' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l apn-auth -d 'How user name and password are sent [default: pap with --apn-user, else none]' -r -f -a "none\t'no user and password'
+pap\t'user and password in clear'
+chap\t'challenge and response'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l pdp-context -d 'Number of the data session (PDP context), 1-16 [default: 1]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l pdp-type -d 'Addresses of the data session; needs --apn [default: ipv4]' -r -f -a "ipv4\t'IPv4 alone'
+ipv6\t'IPv6 alone'
+ipv4v6\t'both'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l dns -d 'Name server for the modem, one or two separated by a comma [default: the network\'s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l ntp -d 'Set the modem\'s clock from this NTP server [default: from this machine\'s clock]' -r -f -a "(__fish_print_hostnames)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l recovery -d 'How far recovery from a fault may go [default: session]' -r -f -a "resync\t'drain and resynchronise the conversation'
+port\t'close the port and open it again'
+session\t'rebuild the data session'
+reboot\t'reboot the modem, which also interrupts other programs that use it'"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l reset-command -d 'Run this command when nothing else brings the modem back, such as a command that cycles its power' -r -f -a "(__fish_complete_command)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l reset-after -d 'Run --reset-command also when the modem\'s port has been away for this long; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l poll-interval -d 'In buffer mode, read a silent connection this often; 0 is never [default: 5s where it is not certain which of the modem\'s ports is in use, else never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l retry-for -d 'Give up when the modem has been unusable for this long [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l max-retries -d 'Give up after this many further attempts [default: never]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s q -l quiet -d 'Log warnings and errors only'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l key -d 'For check: the private key that should belong to the certificate' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s o -l output -d 'For get: write to FILE instead of standard output' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l config -d 'For list and prune: the configuration with the tunnels that use the files [default: /etc/qssl-tunnel.toml]' -r -F
@@ -464,15 +507,16 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -l once -d
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand demo" -s h -l help -d 'Print help'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "listen" -d 'Listen locally and connect every client to a TLS server through the modem'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "connect" -d 'Connect standard input and output to a TLS server through the modem'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "run" -d 'Run the tunnels of a configuration file'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "status" -d 'Show the state of a running daemon and its modem'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "at" -d 'Send one AT command to the modem, between the commands of a running daemon'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "doctor" -d 'Find out why a modem does not connect, step by step'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "cert" -d 'Manage the certificates and keys that are stored in the modem'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor cert demo" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "listen" -d 'Listen locally and connect every client to a TLS server through the modem'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "connect" -d 'Connect standard input and output to a TLS server through the modem'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "run" -d 'Run the tunnels of a configuration file'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "status" -d 'Show the state of a running daemon and its modem'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "at" -d 'Send one AT command to the modem, between the commands of a running daemon'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "doctor" -d 'Find out why a modem does not connect, step by step'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "survey" -d 'Measure what the tunnel assumes about the module, and write it to a module file'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "cert" -d 'Manage the certificates and keys that are stored in the modem'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'put' -d 'store FILE, a certificate or a key in PEM, and print its name there'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'list' -d 'list the files, and the tunnels that they belong to'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -a 'get' -d 'print the file called NAME'

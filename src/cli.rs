@@ -55,6 +55,8 @@ pub enum Command {
     At(Box<AtArgs>),
     /// Find out why a modem does not connect, step by step
     Doctor(Box<DoctorArgs>),
+    /// Measure what the tunnel assumes about the module, and write it to a module file
+    Survey(Box<SurveyArgs>),
     /// Manage the certificates and keys that are stored in the modem
     Cert(Box<CertArgs>),
     /// Show a verified transfer through the embedded modem and a local TLS server
@@ -346,6 +348,51 @@ pub enum CertAction {
     Prune,
     /// check FILE, or else every certificate in the modem
     Check,
+}
+
+/// Arguments of `survey`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = CONTROL_IN_ENVIRONMENT, after_long_help = "\
+Every option can be set in the environment: --output as QSSL_TUNNEL_OUTPUT.
+
+Examples:
+  qssl-tunnel survey -o report.toml
+  qssl-tunnel survey echo.example:4433 -o report.toml -d /dev/ttyUSB2
+  qssl-modem-emulator --module report.toml --link /tmp/modem")]
+pub struct SurveyArgs {
+    /// TLS server for what only connections show; its certificate is not checked, and no payload is sent
+    ///
+    /// A few connections are opened and closed in an unused SSL context: with TLS, without, and one to port 1, where no
+    /// server should listen. The data session is activated if it is not active, and deactivated afterwards. This needs
+    /// the port itself: no daemon may have it.
+    #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
+    pub to: Option<Server>,
+
+    /// The module file to write; the dialogue goes beside it, as .txt
+    ///
+    /// The module is asked for its identity, for everything that it lists, for settings and files. A small file is
+    /// stored and removed again, and settings of an unused SSL context are written and put back. Without HOST:PORT
+    /// nothing is sent over the network. Numbers of the SIM card and of the module are left out or masked. What was
+    /// not measured is listed as unknown.
+    #[arg(short, long, required = true, value_name = "FILE", env = "QSSL_TUNNEL_OUTPUT", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+
+    /// How much data the connections may cost: 100kB, 1MB [default: 1MB]
+    ///
+    /// 10 kB are counted for each.
+    #[arg(long, value_name = "SIZE", env = "QSSL_TUNNEL_BUDGET", hide_env = true)]
+    pub budget: Option<Budget>,
+
+    /// Control socket of the daemon to ask, or none: open the port [default: the running daemon's, if there is one]
+    #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub control: Option<PathBuf>,
+
+    /// The modem.
+    #[command(flatten)]
+    pub modem: ModemOptions,
+    /// Logging.
+    #[command(flatten)]
+    pub logging: LoggingOptions,
 }
 
 /// Arguments of `cert`.

@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 pub mod modem_access;
 mod status;
+mod survey;
 mod tunnel;
 
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitStatus> {
         Command::At(args) => at::run(&args, &environment),
         Command::Cert(args) => cert::run(&args, &environment),
         Command::Doctor(args) => doctor::run(&args, &environment),
+        Command::Survey(args) => survey::run(&args, &environment),
         #[cfg(feature = "emulator")]
         Command::Demo(args) => demo::run(&args, &environment),
         #[cfg(not(feature = "emulator"))]

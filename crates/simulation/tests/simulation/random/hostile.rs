@@ -42,7 +42,8 @@ pub fn draw(seed: u64) -> Wiring {
     // What is lost with a port may be the middle of a frame whose payload goes on with the header of a long one: such a
     // module freezes then, until somebody switches it off.
     let loses_frames = |fault: &Fault| matches!(fault, Fault::LosePort(..));
-    wiring.modem.quirks.mux_freezes_on_long_frame &= !wiring.faults.iter().any(|(_, fault)| loses_frames(fault));
+    wiring.modem.quirks.mux_freezes_on_long_frame &=
+        !wiring.faults.iter().any(|(_, fault)| loses_frames(fault));
     for at in LATE_CLIENTS {
         let mode = *chance.pick(&[Mode::Push, Mode::Buffer, Mode::Transparent]);
         // A copy of another's URC straight after the end of a stream cannot be distinguished from payload.

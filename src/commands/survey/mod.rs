@@ -1,0 +1,607 @@
+//! `qssl-tunnel survey`: measures what the tunnel assumes about a module, and writes it to a module file.
+//!
+//! The code is sequential, over a [`Conversation`], as in `doctor`. What it changes for a measurement, settings of an
+//! unused SSL context and a small file, it puts back.
+
+// An edge: it measures how long answers take.
+#![allow(clippy::disallowed_methods)]
+
+mod comparison;
+mod files;
+mod habits;
+mod keys;
+mod module_file;
+mod ranges;
+mod server;
+mod transcript;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::cli::SurveyArgs;
+use crate::commands::modem_access::{Access, Conversation};
+use crate::commands::start_logging;
+use crate::config::{self, Environment};
+use crate::daemon::exit_status::ExitStatus;
+use crate::terminal::printable;
+use comparison::Comparison;
+use module_file::{ModuleFile, lines, masked, text};
+use qssl_core::Kind;
+use qssl_core::at::answers::{
+    Answer as _, Clock, ListedFile, SocketState, SocketStatus, Storage, TlsSetting,
+};
+use qssl_core::at::{Command, PdpContextId, SslContextId};
+use qssl_core::modem::{CommandOutcome, Failure, Profile, QUESTIONS, UserAnswer};
+use qssl_core::settings::Scheme;
+use ranges::groups;
+use transcript::Transcript;
+
+/// Measures the module and writes the file.
+///
+/// # Errors
+/// The options are wrong, the modem does not answer or has no TLS of its own, or the file cannot be written.
+pub fn run(args: &SurveyArgs, environment: &Environment) -> anyhow::Result<ExitStatus> {
+    let checked = config::from_modem(&args.modem, &args.logging, environment)?;
+    start_logging(checked.verbosity);
+    if let Some(server) = &args.to
+        && server.scheme != Scheme::Tls
+    {
+        return Err(Failure::new(Kind::Usage, "survey: the server is HOST:PORT, with TLS").into());
+    }
+    let access = Access::new(args.control.as_deref(), &args.modem);
+    let conversation = Conversation::open(&checked.configuration, &access)?;
+    if args.to.is_some() && conversation.is_shared() {
+        let message = "survey HOST:PORT needs the modem for itself: stop the daemon, or leave HOST:PORT out";
+        return Err(Failure::new(Kind::Usage, message).into());
+    }
+    let mut survey = Survey {
+        conversation,
+        pdp: checked.configuration.modem.pdp.context,
+        budget: args.budget.map_or(USUAL_BUDGET_BYTES, |budget| budget.bytes),
+        spent: 0,
+        profile: Profile::unknown(),
+        manual: Profile::unknown(),
+        module: ModuleFile::default(),
+        comparison: Comparison::default(),
+        answers: Vec::new(),
+        transcript: Transcript::default(),
+        spare: None,
+        undo: Vec::new(),
+        refused: Vec::new(),
+        progress: Progress::default(),
+    };
+    survey.transcript.server = args.to.as_ref().map(|server| server.target.host.to_string());
+    let measured = survey.measure();
+    // Without its server the file has everything else.
+    let connected = match (&measured, &args.to) {
+        (Ok(()), Some(server)) => survey.server(&server.target),
+        _ => Ok(()),
+    };
+    survey.put_back();
+    survey.progress.end();
+    let is_cut_off = matches!(&connected, Err(Failure { kind: Kind::Signal(_), .. }));
+    let outcome = survey.with_refused(measured.clone().and(connected));
+    if measured.is_err() || is_cut_off {
+        return Ok(outcome.map(|()| ExitStatus::Done)?);
+    }
+    survey.compare_habits();
+    let path = &args.output;
+    std::fs::write(path, survey.module.to_toml())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    let transcript = transcript_path(path);
+    std::fs::write(&transcript, survey.transcript.text())
+        .with_context(|| format!("cannot write {}", transcript.display()))?;
+    let mut out = io::stdout().lock();
+    survey.comparison.show(&mut out)?;
+    let values = survey.module.count();
+    let name = printable(&survey.module.name);
+    writeln!(
+        out,
+        "{values} values of {name} are in {}, the dialogue in {}",
+        path.display(),
+        transcript.display()
+    )?;
+    Ok(outcome.map(|()| ExitStatus::Done)?)
+}
+
+/// Beside the module file: report.txt for report.toml.
+fn transcript_path(output: &Path) -> PathBuf {
+    let path = output.with_extension("txt");
+    if path != output { path } else { output.with_extension("dialogue.txt") }
+}
+
+/// The measurement.
+struct Survey {
+    conversation: Conversation,
+    /// The data session for connections.
+    pdp: PdpContextId,
+    /// How many bytes connections may cost, and how many they have cost at most.
+    budget: u64,
+    spent: u64,
+    /// What a tunnel has learnt from the same answers.
+    profile: Profile,
+    /// The same of its identity alone: what the manual of its family says.
+    manual: Profile,
+    module: ModuleFile,
+    comparison: Comparison,
+    /// The answers to test commands, by their names.
+    answers: Vec<(&'static str, Vec<String>)>,
+    transcript: Transcript,
+    /// An SSL context that no socket has, for settings.
+    spare: Option<SslContextId>,
+    /// Commands that restore what was changed; the last is sent first.
+    undo: Vec<Command>,
+    /// What could not be put back.
+    refused: Vec<String>,
+    progress: Progress,
+}
+
+/// Shows which step is under way, if standard error is a terminal.
+#[derive(Default)]
+struct Progress {
+    done: usize,
+}
+
+impl Progress {
+    fn step(&mut self, what: &str) {
+        self.done += 1;
+        if io::stderr().is_terminal() {
+            let (full, empty) = ("#".repeat(self.done), ".".repeat(STEPS.saturating_sub(self.done)));
+            // The survey goes on even if the terminal cannot be written.
+            let _ = write!(io::stderr(), "\r\x1b[K[{full}{empty}] {what}");
+        }
+    }
+
+    fn end(&self) {
+        if io::stderr().is_terminal() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+impl Survey {
+    fn measure(&mut self) -> Result<(), Failure> {
+        self.progress.step("identity");
+        self.conversation.wait_until_ready()?;
+        self.identity()?;
+        self.progress.step("what the module lists");
+        self.tests()?;
+        self.progress.step("limits");
+        self.limits()?;
+        self.find_spare()?;
+        self.progress.step("TLS settings");
+        self.keys()?;
+        self.progress.step("clock and multiplexer");
+        self.clock()?;
+        self.multiplexer()?;
+        self.progress.step("latencies");
+        self.latencies()?;
+        self.progress.step("files");
+        self.files()?;
+        self.progress.step("habits");
+        self.habits()?;
+        Ok(())
+    }
+
+    /// Sends a command, even if a daemon would refuse it: it is a question, or a change that is put back.
+    fn insist(&mut self, command: Command) -> Result<UserAnswer, Failure> {
+        let begin = Instant::now();
+        let answer = self.conversation.insist(command.clone())?;
+        self.transcript.add(&command, &answer, begin.elapsed());
+        Ok(answer)
+    }
+
+    fn say(&mut self, text: impl Into<String>) -> Result<UserAnswer, Failure> {
+        self.insist(Command::line(text))
+    }
+
+    fn identity(&mut self) -> Result<(), Failure> {
+        self.profile = self.conversation.identify()?;
+        if let Some(seen) = self.profile.other_commands() {
+            return Err(Failure::new(Kind::SetUpFailed, seen));
+        }
+        self.manual = self.profile.clone();
+        let version = env!("CARGO_PKG_VERSION");
+        let way = match self.conversation.is_shared() {
+            true => "through a daemon",
+            false => "directly",
+        };
+        self.transcript.begin(&format!("{}, surveyed {way}.", masked(&self.profile.name)));
+        self.module.remarks.push(format!("Measured by qssl-tunnel survey {version}, {way}."));
+        for (key, command, name) in IDENTITY {
+            let answer = self.say(command)?;
+            // Some answer with the name of the command, and some with a word that has a blank in it.
+            let line = answer.lines.iter().map(|line| line.trim()).find(|line| !line.is_empty());
+            let line = line.map(|line| line.strip_prefix(name).unwrap_or(line).trim());
+            let Some(line) = line.filter(|_| is_ok(&answer)) else { continue };
+            if key == "manufacturer" || !line.contains(' ') {
+                self.module.add("identity", key, text(&masked(line)), command);
+            }
+        }
+        let product = self.say("ATI")?;
+        if is_ok(&product) && !product.lines.is_empty() {
+            self.module.add("identity", "lines", lines(&product.lines), "ATI");
+        }
+        let model = if self.profile.model.is_empty() { "unknown" } else { &self.profile.model };
+        self.module.name = masked(model);
+        Ok(())
+    }
+
+    /// Every test command that matters to a tunnel, line by line as the module answers it.
+    fn tests(&mut self) -> Result<(), Failure> {
+        let free = self.storage("UFS")?.map(|room| room.free_bytes.to_string());
+        let mut refused = Vec::new();
+        for name in TESTS {
+            let question = format!("AT+{name}=?");
+            let answer = self.say(&question)?;
+            let is_key_question = QUESTIONS.iter().any(|it| question.ends_with(it));
+            if !is_ok(&answer) {
+                refused.push(question.clone());
+                if name == "QSSLCFG" {
+                    let seen = format!("{} has no TLS of its own: {question} is refused", self.profile.name);
+                    return Err(Failure::new(Kind::SetUpFailed, seen));
+                }
+                continue;
+            }
+            if is_key_question {
+                self.profile.learn_keys(&answer.lines);
+            }
+            // The room that is left is no habit of the module.
+            let has_room = name == "QFUPL"
+                && free.as_ref().is_some_and(|free| answer.lines.iter().any(|line| line.contains(free)));
+            if !has_room {
+                self.module.add("answers", &question, lines(&answer.lines), &question);
+            }
+            self.learn_limits(name, &answer.lines);
+            self.answers.push((name, answer.lines));
+        }
+        if !refused.is_empty() {
+            self.module.remarks.push(format!("Refused: {}.", refused.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// What the answer to a test command says about limits.
+    fn learn_limits(&mut self, name: &str, answer: &[String]) {
+        let Some(groups) = answer.first().map(|line| groups(line)) else { return };
+        let question = format!("AT+{name}=?");
+        let greatest = |index: usize| groups.get(index).map(|group| group.greatest());
+        match name {
+            "QSSLOPEN" if groups.len() >= 3 => {
+                self.add_limit("pdp_contexts", greatest(0), 1..=24, &question);
+                self.add_limit("ssl_contexts", greatest(1).map(|last| last + 1), 1..=6, &question);
+                self.add_limit("sockets", greatest(2).map(|last| last + 1), 1..=12, &question);
+                if let Some(modes) = groups.get(3) {
+                    let names: Vec<String> = ["buffer", "push", "transparent"]
+                        .iter()
+                        .zip(0..)
+                        .filter(|(_, number)| modes.contains(*number))
+                        .map(|(mode, _)| text(mode))
+                        .collect();
+                    if !names.is_empty() {
+                        self.module.add("limits", "modes", format!("[{}]", names.join(", ")), &question);
+                    }
+                    if names.len() < 3 {
+                        self.comparison.add(
+                            "modes",
+                            "buffer, push, transparent",
+                            "--mode sets it",
+                            names.join(" "),
+                            true,
+                        );
+                    }
+                }
+            }
+            "QSSLSEND" => self.add_limit("send_bytes", greatest(1), 1..=1_460, &question),
+            "QSSLRECV" => self.add_limit("read_bytes", greatest(1), 1..=16_384, &question),
+            "CMUX" => {
+                self.module.add("cmux", "answer", text(answer[0].trim_end()), &question);
+                if let Some(longest) = greatest(3).filter(|longest| (31..=32_768).contains(longest)) {
+                    self.module.add("cmux", "longest", longest.to_string(), &question);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn add_limit(
+        &mut self,
+        key: &str,
+        value: Option<u32>,
+        range: std::ops::RangeInclusive<u32>,
+        question: &str,
+    ) {
+        let Some(value) = value.filter(|value| range.contains(value)) else { return };
+        self.module.add("limits", key, value.to_string(), question);
+        let manual = match key {
+            "sockets" => "12",
+            "ssl_contexts" => "6",
+            "send_bytes" => "1460",
+            "read_bytes" => "1500",
+            _ if self.manual.pdp_contexts.contains(16) => "16",
+            _ => "15",
+        };
+        if manual != value.to_string() {
+            self.comparison.add(key, manual, format!("asks {question}"), value.to_string(), true);
+        }
+    }
+
+    fn storage(&mut self, name: &str) -> Result<Option<Storage>, Failure> {
+        let answer = self.say(format!("AT+QFLDS=\"{name}\""))?;
+        Ok(Storage::first(&answer.lines).filter(|_| is_ok(&answer)))
+    }
+
+    /// Limits that are not in the answer to a test command.
+    fn limits(&mut self) -> Result<(), Failure> {
+        if let Some(Storage { free_bytes, total_bytes: Some(total) }) = self.storage("UFS")?
+            && total <= LARGEST_STORAGE_BYTES
+        {
+            let question = "AT+QFLDS=\"UFS\"";
+            self.module.add("limits", "storage_bytes", total.to_string(), question);
+            let listed = self.say("AT+QFLST=\"*\"")?;
+            let files: u64 = ListedFile::all(&listed.lines).map(|file| file.bytes).sum();
+            let occupied = total.saturating_sub(free_bytes).saturating_sub(files);
+            let question = "AT+QFLDS=\"UFS\" without the files that AT+QFLST lists";
+            self.module.add("limits", "storage_occupied_bytes", occupied.to_string(), question);
+        }
+        if let Some(Storage { total_bytes: Some(total), .. }) = self.storage("RAM")?
+            && total <= LARGEST_STORAGE_BYTES
+        {
+            self.module.add("limits", "ram_storage_bytes", total.to_string(), "AT+QFLDS=\"RAM\"");
+        }
+        Ok(())
+    }
+
+    /// Looks for an SSL context that no socket has. Beside a daemon it must also have the usual settings.
+    fn find_spare(&mut self) -> Result<(), Failure> {
+        let states = self.say("AT+QSSLSTATE")?;
+        let used: Vec<_> = SocketStatus::all(&states.lines)
+            .filter(|socket| socket.state != SocketState::Free)
+            .filter_map(|socket| socket.ssl)
+            .collect();
+        let contexts = SslContextId::all().rev().filter(|id| !used.contains(id));
+        for context in
+            contexts.filter(|id| self.profile.ssl_contexts.contains(id.index() as u32)).collect::<Vec<_>>()
+        {
+            if !self.conversation.is_shared() || self.is_untouched(context)? {
+                self.spare = Some(context);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_untouched(&mut self, context: SslContextId) -> Result<bool, Failure> {
+        for (key, usual) in [("seclevel", "0"), ("cacert", ""), ("negotiatetime", "300")] {
+            let value = self.setting(key, context)?.map(|value| value.trim_matches('"').to_owned());
+            if value.as_deref() != Some(usual) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The value of a TLS setting as the module writes it.
+    fn setting(&mut self, key: &str, context: SslContextId) -> Result<Option<String>, Failure> {
+        let answer = self.say(format!("AT+QSSLCFG=\"{key}\",{context}"))?;
+        let value = TlsSetting::first(&answer.lines).and_then(|setting| setting.value.map(str::to_owned));
+        Ok(value.filter(|_| is_ok(&answer)))
+    }
+
+    fn clock(&mut self) -> Result<(), Failure> {
+        let answer = self.say("AT+CCLK?")?;
+        let year = answer.lines.iter().find_map(|line| {
+            let (_, time) = line.strip_prefix("+CCLK:")?.split_once('"')?;
+            Some(time.split_once('/')?.0.len())
+        });
+        let form = match year {
+            Some(2) => "yy/MM/dd,hh:mm:ss±zz",
+            Some(4) => "yyyy/MM/dd,hh:mm:ss±zz",
+            _ => return Ok(()),
+        };
+        self.module.add("clock", "format", text(form), "AT+CCLK?");
+        if year == Some(4) {
+            let copes = Clock::first(&answer.lines).is_some();
+            self.comparison.add("clock.format", "two digits of the year", "takes both", "four digits", copes);
+        }
+        Ok(())
+    }
+
+    /// What holds in a multiplexer unless the host says otherwise. A daemon's channels have settings of their own.
+    fn multiplexer(&mut self) -> Result<(), Failure> {
+        if self.conversation.is_shared() || !self.module.has("cmux", "answer") {
+            return Ok(());
+        }
+        let answer = self.say("AT+CMUX?")?;
+        let numbers = answer.lines.iter().find_map(|line| {
+            let numbers = line.strip_prefix("+CMUX:")?.split(',').map(|number| number.trim().parse::<u32>());
+            numbers.collect::<Result<Vec<_>, _>>().ok()
+        });
+        if let Some([_, numbers @ ..]) = numbers.as_deref()
+            && numbers.len() == CMUX_RANGES.len()
+            && numbers.iter().zip(&CMUX_RANGES).all(|(number, range)| range.contains(number))
+            && is_ok(&answer)
+        {
+            let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+            self.module.add("cmux", "defaults", format!("[{}]", numbers.join(", ")), "AT+CMUX?");
+        }
+        Ok(())
+    }
+
+    /// How long the module takes for AT, and for a setting.
+    fn latencies(&mut self) -> Result<(), Failure> {
+        let times = self.times("AT")?;
+        let Some(Times { median, spread }) = times else { return Ok(()) };
+        self.module.add_latency("command", &milliseconds(median), &milliseconds(spread), "AT");
+        let port = printable(&self.conversation.name()).into_owned();
+        let includes = match self.conversation.is_shared() {
+            true => "the daemon's turn and its line".to_owned(),
+            false => format!("the line ({port}) and this program"),
+        };
+        let mut remark = format!("latencies.command includes {includes}");
+        if let Some(context) = self.spare
+            && let Some(value) = self.setting("seclevel", context)?
+            && let Some(times) = self.times(&format!("AT+QSSLCFG=\"seclevel\",{context},{value}"))?
+        {
+            remark.push_str(&format!(
+                "; a TLS setting took {}, and the slowest {} more",
+                milliseconds(times.median),
+                milliseconds(times.spread)
+            ));
+        }
+        self.module.remarks.push(remark + ".");
+        Ok(())
+    }
+
+    /// How long the answers to this command take; `None`: it is not answered with OK.
+    fn times(&mut self, command: &str) -> Result<Option<Times>, Failure> {
+        let mut times = Vec::with_capacity(TIMED);
+        for _ in 0..TIMED {
+            let begin = Instant::now();
+            let answer = self.say(command)?;
+            if !is_ok(&answer) {
+                return Ok(None);
+            }
+            times.push(begin.elapsed());
+        }
+        Ok(Times::of(times))
+    }
+
+    /// The answer to a test command; `None`: it was refused.
+    fn answer_to(&self, name: &str) -> Option<&[String]> {
+        self.answers.iter().find(|(known, _)| *known == name).map(|(_, lines)| lines.as_slice())
+    }
+
+    /// The outcome, and what could not be put back.
+    fn with_refused(&self, outcome: Result<(), Failure>) -> Result<(), Failure> {
+        if self.refused.is_empty() {
+            return outcome;
+        }
+        let refused = format!(
+            "could not be put back: {}; a reboot of the modem (AT+CFUN=1,1) clears TLS settings",
+            self.refused.join(", ")
+        );
+        Err(match outcome {
+            Ok(()) => Failure::new(Kind::Failed, refused),
+            Err(Failure { kind, message }) => Failure::new(kind, format!("{message}; {refused}")),
+        })
+    }
+
+    /// Undoes every change, the last first.
+    fn put_back(&mut self) {
+        while let Some(command) = self.undo.pop() {
+            let shown = command.to_string();
+            match self.insist(command) {
+                Ok(answer) if is_ok(&answer) => {}
+                Ok(answer) => {
+                    let why = answer.outcome.map_or("no answer".to_owned(), |outcome| outcome.to_string());
+                    self.refused.push(format!("{shown} ({why})"));
+                }
+                Err(failure) => self.refused.push(format!("{shown} ({failure})")),
+            }
+        }
+    }
+}
+
+/// What was measured of a latency.
+#[derive(Clone, Copy)]
+struct Times {
+    median: Duration,
+    /// p99 less p50
+    spread: Duration,
+}
+
+impl Times {
+    fn of(mut times: Vec<Duration>) -> Option<Times> {
+        times.sort_unstable();
+        let last = times.len().checked_sub(1)?;
+        // Rounded up, so that the slowest of a few counts.
+        let at = |percent: usize| times[(last * percent).div_ceil(100)];
+        Some(Times { median: at(50), spread: at(99) - at(50) })
+    }
+}
+
+fn is_ok(answer: &UserAnswer) -> bool {
+    answer.outcome == Some(CommandOutcome::Ok)
+}
+
+fn is_refused(answer: &UserAnswer) -> bool {
+    matches!(answer.outcome, Some(CommandOutcome::Refused(_)))
+}
+
+/// A time with a tenth of a millisecond.
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1}ms", time.as_secs_f64() * 1_000.0)
+}
+
+/// Key of the module file, command, and what some modules write before the answer.
+const IDENTITY: [(&str, &str, &str); 3] = [
+    ("manufacturer", "AT+CGMI", "+CGMI:"),
+    ("model", "AT+CGMM", "+CGMM:"),
+    ("revision", "AT+CGMR", "+CGMR:"),
+];
+
+/// Commands whose test form is asked. AT+COPS is none of them: it searches for networks.
+const TESTS: [&str; 42] = [
+    "QSSLCFG",
+    "QSSLOPEN",
+    "QSSLSEND",
+    "QSSLRECV",
+    "QSSLCLOSE",
+    "QSSLSTATE",
+    "QISWTMD",
+    "QIOPEN",
+    "QISEND",
+    "QIRD",
+    "QICLOSE",
+    "QISTATE",
+    "QISDE",
+    "QICSGP",
+    "QIACT",
+    "QIDEACT",
+    "QIDNSCFG",
+    "QNTP",
+    "QURCCFG",
+    "QICFG",
+    "QCFG",
+    "CMUX",
+    "IPR",
+    "IFC",
+    "CMEE",
+    "QFUPL",
+    "QFDWL",
+    "QFDEL",
+    "QFLST",
+    "QFLDS",
+    "CCLK",
+    "CTZU",
+    "CPIN",
+    "QPINC",
+    "CFUN",
+    "CSQ",
+    "CREG",
+    "CGREG",
+    "CEREG",
+    "CNMI",
+    "QSCLK",
+    "CGDCONT",
+];
+
+/// How often a command is sent to measure its latency.
+const TIMED: usize = 40;
+
+/// What the schema takes as the numbers of AT+CMUX? after the mode.
+const CMUX_RANGES: [std::ops::RangeInclusive<u32>; 8] =
+    [0..=2, 1..=8, 1..=32_768, 1..=255, 0..=100, 2..=255, 1..=255, 1..=7];
+
+/// What the schema takes as a size of storage.
+const LARGEST_STORAGE_BYTES: u64 = 1 << 30;
+
+/// The default of `--budget`.
+const USUAL_BUDGET_BYTES: u64 = 1_000_000;
+
+/// How many steps the progress has, connections included.
+const STEPS: usize = 9;

@@ -1,0 +1,352 @@
+//! Goal of this test: `qssl-tunnel survey` writes a module file as which the emulator behaves like the surveyed module,
+//! leaves the modem as it was, and tells nothing personal.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use qssl_modem_emulator::Config;
+use qssl_modem_emulator::module::{self, Module, SHIPPED};
+use qssl_modem_emulator::replay::Replay;
+use qssl_modem_emulator::test_server::Behaviour;
+use qssl_test_common::harness::{
+    self, Finished, Modem, NAME, Site, ask, run, temporary_directory, tunnel_command,
+};
+
+/// Surveys this modem.
+fn survey(modem: &Modem, output: &Path) -> Finished {
+    let device = modem.device(0);
+    let output = output.to_str().expect("text");
+    run(&mut tunnel_command(&["survey", "-o", output, "-d", &device]))
+}
+
+/// Surveys it with connections to the server.
+fn survey_with_server(modem: &Modem, output: &Path, arguments: &[&str]) -> Finished {
+    let (device, target) = (modem.device(0), format!("{NAME}:443"));
+    let output = output.to_str().expect("text");
+    run(&mut tunnel_command(&[&["survey", &target, "-o", output, "-d", &device], arguments].concat()))
+}
+
+/// Whether the file has this habit; `None`: it does not say.
+fn habit(path: &Path, name: &str) -> Option<bool> {
+    let (module, _) = read_file(path);
+    let fact = module.values.iter().find(|fact| fact.key == format!("habits.{name}"));
+    fact.map(|fact| fact.value == "true")
+}
+
+/// Surveys a modem with these options.
+fn surveyed(directory: &Path, name: &str, options: &str) -> PathBuf {
+    let output = directory.join(format!("{name}.toml"));
+    survey(&Modem::with_options(options), &output).expect_success();
+    output
+}
+
+/// What a file says, and the modem that it makes.
+#[track_caller]
+fn read(module: &str) -> (Module, Config) {
+    let mut config = Config::default();
+    let module = module::read(module, &mut config).unwrap_or_else(|error| panic!("{error:#}"));
+    (module, config)
+}
+
+fn read_file(path: &Path) -> (Module, Config) {
+    read(path.to_str().expect("text"))
+}
+
+/// The file without latencies, which every run measures anew.
+fn lasting(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("it was written");
+    let is_lasting = |line: &&str| !line.contains("spread = ") && !line.contains("latencies.command");
+    text.lines().filter(is_lasting).collect::<Vec<_>>().join("\n")
+}
+
+/// A key of AT+QSSLCFG, line by line. The order of codes cannot be asked where the module does not list them.
+fn in_any_order(key: &impl std::fmt::Debug) -> Vec<String> {
+    let mut lines: Vec<String> = format!("{key:#?}").lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_survey_of_every_shipped_module_makes_a_file_that_is_that_module() {
+    let directory = temporary_directory();
+    for (name, _) in SHIPPED {
+        let first = surveyed(directory.path(), name, &format!("--module {name}"));
+        let (_, shipped) = read(name);
+        let (module, measured) = read_file(&first);
+        assert_eq!(measured.family, shipped.family, "{name}");
+        for (command, lines) in &shipped.facts.test_answers {
+            assert_eq!(measured.facts.test_answers.get(command), Some(lines), "{name}: {command}");
+        }
+        if let Some(keys) = &shipped.facts.keys {
+            let measured = measured.facts.keys.as_ref().expect("the module lists them");
+            let sorted = |keys: &[_]| keys.iter().map(in_any_order).collect::<Vec<_>>();
+            assert_eq!(sorted(measured), sorted(keys), "{name}");
+        }
+        let mut limits = shipped.facts.limits.clone();
+        limits.pdp_contexts = measured.facts.limits.pdp_contexts;
+        assert_eq!(measured.facts.limits, limits, "{name}");
+        let storage = |config: &Config| (config.storage_bytes, config.storage_occupied_bytes);
+        assert_eq!(storage(&measured), storage(&shipped), "{name}");
+        assert_eq!(measured.quirks.four_digit_year, shipped.quirks.four_digit_year, "{name}");
+        let quirks = format!("{:?}", shipped.quirks);
+        for fact in &module.values {
+            if let Some(habit) = fact.key.strip_prefix("habits.") {
+                assert!(
+                    quirks.contains(&format!(" {habit}: {}", fact.value)),
+                    "{name}: {habit} {}",
+                    fact.value
+                );
+            }
+        }
+        let second =
+            surveyed(directory.path(), &format!("{name}-again"), &format!("--module {}", first.display()));
+        assert_eq!(lasting(&second), lasting(&first), "{name}");
+    }
+}
+
+/// What a survey could have changed: TLS settings, files, and settings of the modem.
+fn state(modem: &Modem) -> Vec<String> {
+    let mut questions: Vec<String> = [
+        "AT+QFLST=\"*\"",
+        "AT+QFLDS=\"UFS\"",
+        "AT+QSSLSTATE",
+        "AT+QISTATE",
+        "AT+QURCCFG=\"urcport\"",
+        "AT+QIACT?",
+    ]
+    .map(str::to_owned)
+    .into();
+    let keys = [
+        "sslversion",
+        "ciphersuite",
+        "cacert",
+        "clientcert",
+        "clientkey",
+        "seclevel",
+        "negotiatetime",
+        "sni",
+    ];
+    for key in keys {
+        questions.extend((0..6).map(|context| format!("AT+QSSLCFG=\"{key}\",{context}")));
+    }
+    ask(modem, &questions.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn nothing_is_left_changed_in_the_modem() {
+    let directory = temporary_directory();
+    for options in ["--module ec20", "--module eg800q", "--module bg770a-gl"] {
+        let modem = Modem::with_options(options);
+        let theirs = if options.contains("bg770a") { "security/theirs.pem" } else { "UFS:theirs.pem" };
+        modem.embedded.with_modem(|modem, _, _| modem.put_file(theirs, b"hello"));
+        let changed = ["AT+QSSLCFG=\"ciphersuite\",5,0X002F", "AT+QSSLCFG=\"cacert\",5,\"theirs.pem\""];
+        ask(&modem, &changed);
+        let before = state(&modem);
+        assert!(before.iter().any(|line| line.ends_with("5,0X002F")), "{before:?}");
+        survey(&modem, &directory.path().join("report.toml")).expect_success();
+        assert_eq!(state(&modem), before, "{options}");
+    }
+}
+
+#[test]
+fn habits_that_differ_from_the_manual_are_told_and_written() {
+    let directory = temporary_directory();
+    for quirk in [
+        "close_without_time",
+        "line_settings_refused",
+        "urc_port_refused",
+        "urc_port_all_refused",
+        "session_query_refused",
+        "pin_count_refused",
+        "file_download_refused",
+        "file_list_empty",
+        "files_in_security",
+        "setting_values_quoted",
+        "errors_as_text",
+        "free_sockets_listed",
+        "socket_errors_as_cme",
+        "mux_urc_key_differs",
+        "mux_ring_not_set",
+    ] {
+        let output = directory.path().join(format!("{quirk}.toml"));
+        let finished = survey(&Modem::with_options(&format!("--quirk {quirk}")), &output).expect_success();
+        let told = finished.text();
+        assert!(told.lines().any(|line| line.starts_with(quirk) && line.ends_with("yes")), "{quirk}: {told}");
+        assert_eq!(habit(&output, quirk), Some(true), "{quirk}");
+    }
+    for quirk in ["quoted_numbers", "typed_state_query", "closing_free_socket_is_ok", "cipher_codes_listed"] {
+        let output = surveyed(directory.path(), quirk, &format!("--family eg800q --quirk {quirk}"));
+        assert_eq!(habit(&output, quirk), Some(true), "{quirk}");
+    }
+}
+
+#[test]
+fn a_module_as_in_its_manual_has_no_differences() {
+    let directory = temporary_directory();
+    let finished = survey(&Modem::with_options("--family ec20"), &directory.path().join("report.toml"));
+    let told = finished.expect_success().text();
+    assert!(told.starts_with("nothing that was measured differs from the manual\n"), "{told}");
+}
+
+#[test]
+fn numbers_of_the_module_are_masked() {
+    let directory = temporary_directory();
+    let file = directory.path().join("talkative.toml");
+    let talkative = "schema = 1\nname = \"X\"\nfollows = \"ec20\"\n[identity]\n\
+         lines = { value = [\"Quectel\", \"EC25\", \"Revision: EC25X\", \"IMEI: 867698041234567\"], source = \"capture x\" }\n\
+         [answers]\n\"AT+QIACT=?\" = { value = [\"+QIACT: (1-7),10.64.3.7\"], source = \"capture x\" }\n";
+    fs::write(&file, talkative).expect("the directory is ours");
+    let modem = Modem::with_options(&format!("--module {}", file.display()));
+    let output = directory.path().join("report.toml");
+    let finished = survey(&modem, &output).expect_success();
+    let written = fs::read_to_string(&output).expect("it was written");
+    assert!(written.contains("IMEI: xxxxxxxxxxxxxxx") && written.contains("(1-7),xx.xx.x.x"), "{written}");
+    let dialogue = fs::read_to_string(output.with_extension("txt")).expect("it was written");
+    assert!(dialogue.contains("\n> ATI\n") && dialogue.contains("\n< IMEI: xxxxxxxxxxxxxxx\n"), "{dialogue}");
+    for personal in ["867698041234567", "10.64.3.7"] {
+        for told in [&written, &dialogue, &finished.text()] {
+            assert!(!told.contains(personal), "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_latency_is_measured() {
+    let directory = temporary_directory();
+    let output = surveyed(directory.path(), "slow", "--family ec20 --command-latency 30ms");
+    let (_, config) = read_file(&output);
+    let measured = config.command_latency.as_millis();
+    assert!((30..60).contains(&measured), "{measured} ms");
+}
+
+#[test]
+fn a_modem_without_tls_of_its_own_gets_no_file() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let finished = survey(&Modem::with_options("--identity BC66-NA"), &output);
+    assert_ne!(finished.status, 0);
+    assert!(finished.stderr.contains("other AT commands"), "{}", finished.stderr);
+    assert!(!output.exists());
+}
+
+#[test]
+fn the_file_of_every_shipped_module_has_its_habits_of_connections_too() {
+    let directory = temporary_directory();
+    for (name, _) in SHIPPED {
+        let [first, second] =
+            ["first", "second"].map(|turn| directory.path().join(format!("{name}-{turn}.toml")));
+        let under = |module: &str, output: &Path| {
+            let site = Site::new(Behaviour::Echo, &format!("--module {module}"));
+            survey_with_server(&site.modem, output, &[]).expect_success();
+        };
+        under(name, &first);
+        for habit_name in CONNECTION_HABITS {
+            assert!(habit(&first, habit_name).is_some(), "{name}: {habit_name}");
+        }
+        under(first.to_str().expect("text"), &second);
+        assert_eq!(lasting(&second), lasting(&first), "{name}");
+    }
+}
+
+const CONNECTION_HABITS: [&str; 8] = [
+    "local_port_zero",
+    "unread_query",
+    "long_reads",
+    "mode_switch_refused",
+    "used_socket_refused_at_once",
+    "plain_sockets_unlisted",
+    "urc_failures_forgotten",
+    "failed_open_keeps_socket",
+];
+
+#[test]
+fn connections_show_latencies_and_habits_and_change_nothing() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let module = directory.path().join("slow.toml");
+    let mut text = "schema = 1\nname = \"X\"\nfollows = \"ec20\"\n[latencies]\n".to_owned();
+    for (key, time) in [("open", "300ms"), ("close", "40ms"), ("receive", "20ms"), ("activation", "100ms")] {
+        text.push_str(&format!("{key} = {{ value = \"{time}\", source = \"capture x\" }}\n"));
+    }
+    fs::write(&module, text).expect("the directory is ours");
+    let site = Site::new(Behaviour::Echo, &format!("--module {}", module.display()));
+    let before = state(&site.modem);
+    let finished = survey_with_server(&site.modem, &output, &[]).expect_success();
+    assert_eq!(state(&site.modem), before, "the data session has ended, and no socket is open");
+    let dialogue = fs::read_to_string(output.with_extension("txt")).expect("it was written");
+    assert!(Replay::new(&dialogue).is_ok(), "a recording that can be played back: {dialogue}");
+    assert!(dialogue.contains(",\"server.example\",443,0\n") && !dialogue.contains(NAME), "{dialogue}");
+    let (_, config) = read_file(&output);
+    let is_about = |time: std::time::Duration, least: u128| (least..least + 200).contains(&time.as_millis());
+    assert!(is_about(config.open_latency, 300), "{:?}", config.open_latency);
+    assert!(is_about(config.close_latency, 40), "{:?}", config.close_latency);
+    assert!(is_about(config.receive_latency, 20), "{:?}", config.receive_latency);
+    assert!(is_about(config.activation_latency, 100), "{:?}", config.activation_latency);
+    for name in CONNECTION_HABITS {
+        assert_eq!(habit(&output, name), Some(false), "{name}: {}", finished.text());
+    }
+}
+
+#[test]
+fn habits_of_connections_are_found() {
+    let directory = temporary_directory();
+    for name in CONNECTION_HABITS {
+        let output = directory.path().join(format!("{name}.toml"));
+        let site = Site::new(Behaviour::Echo, &format!("--family ec20 --quirk {name}"));
+        survey_with_server(&site.modem, &output, &[]).expect_success();
+        assert_eq!(habit(&output, name), Some(true), "{name}");
+    }
+}
+
+#[test]
+fn a_budget_ends_the_connections_and_the_rest_is_written() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let site = Site::new(Behaviour::Echo, "--family ec20");
+    survey_with_server(&site.modem, &output, &["--budget", "15kB"]).expect_success();
+    let written = fs::read_to_string(&output).expect("it was written");
+    assert!(written.contains("# Connections were left out: --budget is spent."), "{written}");
+    assert_eq!(habit(&output, "unread_query"), Some(false), "one connection was affordable");
+    assert_eq!(habit(&output, "failed_open_keeps_socket"), None);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_and_the_rest_is_written() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let modem = Modem::start(qssl_test_common::harness::free_address(), "--family ec20");
+    let before = state(&modem);
+    let finished = survey_with_server(&modem, &output, &[]);
+    assert!(finished.status != 0 && finished.stderr.contains("cannot be reached"), "{}", finished.stderr);
+    assert!(read_file(&output).0.values.len() > 50);
+    assert_eq!(state(&modem), before);
+}
+
+#[test]
+fn a_running_daemon_is_asked_and_its_connections_go_on() {
+    let site = Site::new(Behaviour::Echo, "--family eg800q --clock host");
+    let directory = temporary_directory();
+    let socket = directory.path().join("control");
+    let socket = socket.to_str().expect("text");
+    let tunnel = site.tunnel(&["--control", socket]);
+    tunnel.wait_until_ready();
+    let mut client = harness::connect(tunnel.address());
+    harness::echo(&mut client, b"before");
+    let output = directory.path().join("report.toml");
+    let path = output.to_str().expect("text");
+    let settings = ["at", "AT+QSSLCFG=\"seclevel\",5", "--control", socket];
+    let before = run(&mut tunnel_command(&settings)).expect_success().text();
+    run(&mut tunnel_command(&["survey", "-o", path, "--control", socket])).expect_success();
+    assert_eq!(run(&mut tunnel_command(&settings)).expect_success().text(), before);
+    let written = fs::read_to_string(&output).expect("it was written");
+    assert!(
+        written.starts_with("# Measured by qssl-tunnel survey ") && written.contains(", through a daemon.\n")
+    );
+    assert_eq!(habit(&output, "closing_free_socket_is_ok"), None, "the daemon may use any socket");
+    assert_eq!(habit(&output, "file_download_refused"), Some(false));
+    assert!(!tunnel.log().contains(" warn "), "a survey is no reason to warn: {}", tunnel.log());
+    let target = format!("{NAME}:443");
+    let refused = run(&mut tunnel_command(&["survey", &target, "-o", path, "--control", socket]));
+    assert!(refused.status == 2 && refused.stderr.contains("stop the daemon"), "{}", refused.stderr);
+    harness::echo(&mut client, b"after");
+}
