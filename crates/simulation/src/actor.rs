@@ -16,6 +16,8 @@ pub struct Actor {
     /// Its id in the core, once it has been accepted.
     pub id: Option<ClientId>,
     accepted_at: Option<Instant>,
+    /// The core has said that its connection is open.
+    pub is_open: bool,
     /// How many bytes the core has taken.
     pub sent: u64,
     /// Bytes that the core has written to it and that it has not read.
@@ -59,6 +61,7 @@ impl Actor {
             seed,
             id: None,
             accepted_at: None,
+            is_open: false,
             sent: 0,
             inbox: VecDeque::new(),
             was_full: false,

@@ -35,6 +35,8 @@ pub struct Conversation {
     pub read: Vec<u8>,
     /// What it has sent, in order.
     pub said: Vec<u8>,
+    /// Whether it has ended the connection.
+    pub has_ended: bool,
 }
 
 impl Far {
@@ -123,6 +125,9 @@ impl FarEnd for Remembering {
         let told = memory.told_to_end.filter(|_| memory.to_say.is_empty());
         let ending = told.or_else(|| self.acts.ending(now));
         memory.ended = memory.ended.or(ending);
+        if let Some(number) = self.number {
+            memory.conversations[number].has_ended |= ending.is_some();
+        }
         ending
     }
 

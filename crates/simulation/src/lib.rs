@@ -340,6 +340,43 @@ impl Simulation {
         }
     }
 
+    /// Checks that each client of a tunnel whose server may have several connections at once has read what one of them
+    /// said, in order, and has read an end of file only after all of it. Reboots excuse some of it, so runs with them are
+    /// not checked.
+    pub fn assert_heard_one(&self, tunnel: usize) {
+        if self.modem.counters().boots > 1 || self.wiring.ports.iter().any(Port::alters_unseen) {
+            return;
+        }
+        let is_excused = self.can_end_unseen() || self.can_be_ended_by_another();
+        let conversations = &self.fars[tunnel].memory().conversations;
+        for (index, client) in self.clients.iter().enumerate() {
+            if self.wiring.connections[index].through.unwrap_or(index) != tunnel || self.met_overrun[index] {
+                continue;
+            }
+            let is_ended = client.saw_end && client.outcome != Some(Outcome::Reset) && !is_excused;
+            let sent = client.sent_bytes(0, client.sent as usize);
+            let is_its_own = |it: &far::Conversation| {
+                let is_over = it.has_ended && it.said.len() == client.received.len();
+                it.said.starts_with(&client.received)
+                    && is_filled_up(&it.read, &sent)
+                    && (is_over || !is_ended)
+            };
+            let is_silent = client.received.is_empty() && !is_ended;
+            let same = |it: &far::Conversation| {
+                let both = it.said.iter().zip(&client.received);
+                (both.take_while(|(said, received)| said == received).count(), it.said.len(), it.read.len())
+            };
+            assert!(
+                is_silent || conversations.iter().any(is_its_own),
+                "client {index} of tunnel {tunnel} has read {} bytes, with an end: {is_ended}, and sent {}; its servers \
+                 (bytes alike, said, read): {:?}",
+                client.received.len(),
+                sent.len(),
+                conversations.iter().map(same).collect::<Vec<_>>()
+            );
+        }
+    }
+
     /// How the client of a connection ended.
     pub fn outcome(&self, connection: usize) -> Option<Outcome> {
         self.clients[connection].outcome
@@ -522,6 +559,16 @@ impl Simulation {
                     }
                     self.end_client(id, Outcome::Reset);
                 }
+                Action::ClientOpened(id) => {
+                    if let Some(client) = self.client(id) {
+                        assert!(!client.is_open, "its connection is opened twice");
+                        client.is_open = true;
+                    }
+                }
+                Action::ClientNotOpened(id, why) => {
+                    let is_open = self.client(id).is_some_and(|client| client.is_open);
+                    assert!(!is_open, "its connection was open, and now is not: {why:?}");
+                }
                 Action::LookForClient(id) if self.client(id).is_some_and(|client| client.is_seen_gone()) => {
                     self.relay.handle(Input::Client(id, ClientInput::Gone), self.now);
                 }
@@ -682,12 +729,17 @@ impl Simulation {
 
     fn move_client(&mut self, index: usize) -> bool {
         let mut moved = false;
-        let through = self.wiring.connections[index].through.unwrap_or(index);
+        let connection = &self.wiring.connections[index];
+        let through = connection.names_target_in.or(connection.through).unwrap_or(index);
         if self.clients[index].is_knocking(self.start, self.now)
             && self.relay.wants_clients(&self.relay.tunnels()[through])
         {
             let tunnel = self.relay.tunnels()[through].clone();
-            let id = self.relay.client_accepted(&tunnel, format!("client {index}"), self.now);
+            let peer = format!("client {index}");
+            let id = match connection.names_target_in {
+                Some(_) => self.relay.client_accepted_for(&tunnel, target(index), peer, self.now),
+                None => self.relay.client_accepted(&tunnel, peer, self.now),
+            };
             trace::note(|| format!("   client {index} accepted as {id:?}"));
             self.clients[index].accepted(id, self.now);
             moved = true;
@@ -696,7 +748,9 @@ impl Simulation {
             return moved;
         };
         let output = self.relay.client_output(id);
-        if !output.is_empty() {
+        // Who has named a server gets its answer before anything else.
+        let is_answered = self.clients[index].is_open || connection.names_target_in.is_none();
+        if !output.is_empty() && is_answered {
             let count = self.clients[index].write(output);
             if count > 0 {
                 self.relay.client_written(id, count, self.now);
@@ -1170,6 +1224,11 @@ fn is_echo(received: &[u8], said: &[u8], sent: &[u8], everything: bool) -> bool 
     rest[0].eq_ignore_ascii_case(&b'A')
 }
 
+/// The server of a connection.
+fn target(connection: usize) -> settings::Target {
+    settings::Target { host: Wiring::host(connection), port: SERVER_PORT }
+}
+
 fn settings(wiring: &Wiring) -> Settings {
     let port = settings::Port {
         has_candidates: wiring.identity != Identity::Any,
@@ -1177,7 +1236,7 @@ fn settings(wiring: &Wiring) -> Settings {
     };
     let tunnels = wiring.connections.iter().enumerate().map(|(index, connection)| Tunnel {
         name: format!("t{index}"),
-        target: Some(settings::Target { host: Wiring::host(index), port: SERVER_PORT }),
+        target: (connection.names_target_in != Some(index)).then(|| target(index)),
         mode: connection.mode,
         transport: match connection.security {
             Security::Tls => settings::Transport::Tls(wiring.tls.clone()),

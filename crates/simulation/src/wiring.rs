@@ -99,6 +99,9 @@ pub struct Connection {
     /// The client comes through the tunnel of this other connection. What the servers of that tunnel heard and said is in
     /// `far::Memory::conversations`.
     pub through: Option<usize>,
+    /// The client comes through the tunnel of this connection, which may be its own, and names its server itself
+    /// (`--dynamic`). The tunnel's mode, security and limits must be this connection's, too.
+    pub names_target_in: Option<usize>,
     /// The server.
     pub far_end: Behaviour,
     /// How opening ends.
@@ -467,6 +470,7 @@ impl Connection {
                 is_seen_leaving: true,
             },
             through: None,
+            names_target_in: None,
             far_end: Behaviour::sink(),
             opening: Opening::Opens(Duration::ZERO),
             latency: Duration::from_millis(30),
@@ -501,6 +505,12 @@ impl Connection {
     /// With a client that comes through the tunnel of another connection.
     pub fn through(mut self, connection: usize) -> Self {
         self.through = Some(connection);
+        self
+    }
+
+    /// With a client that names its server to the tunnel of this connection.
+    pub fn names_target_in(mut self, connection: usize) -> Self {
+        self.names_target_in = Some(connection);
         self
     }
 

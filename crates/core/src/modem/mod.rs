@@ -848,7 +848,8 @@ impl Modem {
                 contradicted = Some((id, cut));
             }
             count_received(socket, &mut self.counters, &mut self.ladder, bytes.len());
-            if socket.incoming.came(bytes) < bytes.len() {
+            // A broken connection keeps what came before; there would be a gap between the two.
+            if socket.is_attached() && socket.incoming.came(bytes) < bytes.len() {
                 overflowed = Some(id);
             }
         });

@@ -66,6 +66,26 @@ fn a_push_client_hears_that_the_port_of_its_urcs_was_lost() {
     }
 }
 
+/// A module closes the channel of the URCs while a read is answered on another one. The client, which is reset, was once
+/// given the next bytes without those before them, which had come in the same piece.
+#[test]
+fn a_channel_that_closes_beside_a_read_leaves_no_gap_before_the_reset() {
+    let mut resets = 0;
+    for after in (0..600).step_by(5) {
+        let mut wiring = Wiring::new()
+            .uart(115_200)
+            .cmux()
+            .settings(|settings| settings.cmux_frame = Some(31))
+            .connect(Connection::new(Mode::Buffer).far_end(Behaviour::source(100_000, 1)))
+            .connect(later(Mode::Buffer))
+            .fault(seconds(8) + millis(after), Fault::EndChannel(1, true));
+        wiring.ports[0].splits = true;
+        let sim = serves(&wiring, &format!("8 s and {after} ms"));
+        resets += u32::from(sim.outcome(0) == Some(Outcome::Reset));
+    }
+    assert!(resets > 100, "{resets}");
+}
+
 /// The words of a module that boots in the middle of announced payload were once delivered as its rest.
 #[test]
 fn a_reboot_in_the_middle_of_announced_payload_adds_nothing_to_it() {

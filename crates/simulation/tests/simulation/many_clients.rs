@@ -34,6 +34,25 @@ fn a_thirteenth_waits_and_is_served() {
     assert_eq!(sim.outcome(12), Some(Outcome::Eof));
 }
 
+/// As with `--dynamic`: what the clients say to name them is read before the core knows of them.
+#[test]
+fn clients_of_one_tunnel_who_name_their_servers_each_get_their_own() {
+    for mode in [Mode::Push, Mode::Buffer, Mode::Transparent] {
+        let mut wiring = Wiring::new();
+        for seed in 1..=4 {
+            let far_end = Behaviour::source(3_000 * seed, seed);
+            let client = Connection::new(mode).plain().at(seconds(5)).far_end(far_end);
+            wiring = wiring.connect(client.names_target_in(0));
+        }
+        let mut sim = wiring.start();
+        sim.run_to_the_end(seconds(60));
+        for client in 0..4 {
+            assert_eq!(sim.outcome(client), Some(Outcome::Eof), "{mode:?}: client {client}");
+            sim.assert_complete(client);
+        }
+    }
+}
+
 #[test]
 fn whoever_waits_too_long_is_reset() {
     let first = Connection::new(Mode::Push);

@@ -9,9 +9,11 @@
 //! 4 * 2^33 some connections have no TLS, in part of them with several channels or other programs; in those above
 //! 5 * 2^33 some are also opened ahead of their clients, and in those above 6 * 2^33 some tunnels carry datagrams as well.
 //! Seeds above 7 * 2^33 are as those above 2^33, with a module of the family EC20. Runs of seeds above 8 * 2^33 are short and
-//! have several channels again, with payload that looks like words of the module and like frames.
+//! have several channels again, with payload that looks like words of the module and like frames. In runs of seeds above
+//! 16 * 2^33 all kinds of connections are drawn together, over channels or ports, with other programs on the modem.
 
 mod datagrams;
+mod every_kind;
 mod hostile;
 mod multiplexed;
 
@@ -62,6 +64,7 @@ fn runs_of_many_seeds() {
                 .chain(warm)
                 .chain(EC20_ABOVE + first..EC20_ABOVE + first + EC20_RUNS)
                 .chain(HOSTILE_ABOVE + first..HOSTILE_ABOVE + first + HOSTILE_RUNS)
+                .chain(EVERY_KIND_ABOVE + first..EVERY_KIND_ABOVE + first + EVERY_KIND_RUNS)
                 .collect()
         }
         Some(_) => (first..first + runs).collect(),
@@ -166,7 +169,9 @@ fn run(wiring: &Wiring, traced: bool) -> Simulation {
     for index in 0..wiring.connections.len() {
         sim.assert_nothing_mixed(index);
     }
-    if wiring.seed > HOSTILE_ABOVE {
+    if wiring.seed > EVERY_KIND_ABOVE {
+        every_kind::assert_heard_one(wiring, &sim);
+    } else if wiring.seed > HOSTILE_ABOVE {
         hostile::assert_payload_ends_nothing(wiring, &sim);
     }
     if wiring.faults.is_empty() {
@@ -260,7 +265,9 @@ fn everybody_reads(wiring: &Wiring) -> bool {
 
 /// The wiring of a seed.
 fn draw(seed: u64) -> Wiring {
-    if seed > HOSTILE_ABOVE {
+    if seed > EVERY_KIND_ABOVE {
+        every_kind::draw(seed)
+    } else if seed > HOSTILE_ABOVE {
         hostile::draw(seed)
     } else if seed > EC20_ABOVE {
         let mut wiring = draw_single(seed);
@@ -316,7 +323,8 @@ fn draw_single(seed: u64) -> Wiring {
         }
     }
     draw_late_clients(&mut wiring, modes, chance);
-    if (SHARED_ABOVE + 1..=MULTIPLEXED_ABOVE).contains(&seed) || seed > EC20_ABOVE {
+    let is_shared = SHARED_ABOVE + 1..=MULTIPLEXED_ABOVE;
+    if is_shared.contains(&seed) || (EC20_ABOVE + 1..=HOSTILE_ABOVE).contains(&seed) {
         draw_shared_modem(&mut wiring, &mut Chance::new(seed.rotate_left(17)));
     }
     wiring
@@ -343,18 +351,22 @@ fn draw_plain_with_others(seed: u64) -> Wiring {
         return wiring;
     }
     draw_other_programs(&mut wiring, chance);
-    // In a stream it would be payload that no server sent.
-    if !has_streams(&wiring) {
-        for _ in 0..chance.below(6) {
-            let head = *chance.pick(&["+QSSLURC", "+QIURC"]);
-            let urc = format!("{head}: \"closed\",{}", chance.below(12));
-            wiring.faults.push((millis(chance.below(60_000)), Fault::Urc(urc)));
-        }
-    }
-    // A connection has one number, and what the modem pushes for another program's would be taken for ours: its numbers
-    // are not in --sockets.
-    wiring.settings.sockets = IdSet::first(5);
+    draw_closed_of_both(&mut wiring, chance);
+    wiring.settings.sockets = IdSet::first(OWN_SOCKETS);
     wiring
+}
+
+/// `closed` for sockets with and without TLS, as other programs' texts may contain it.
+fn draw_closed_of_both(wiring: &mut Wiring, chance: &mut Chance) {
+    // In a stream it would be payload that no server sent.
+    if has_streams(wiring) {
+        return;
+    }
+    for _ in 0..chance.below(6) {
+        let head = *chance.pick(&["+QSSLURC", "+QIURC"]);
+        let urc = format!("{head}: \"closed\",{}", chance.below(12));
+        wiring.faults.push((millis(chance.below(60_000)), Fault::Urc(urc)));
+    }
 }
 
 /// Takes the TLS from some connections, or from all.
@@ -874,6 +886,14 @@ const EC20_ABOVE: u64 = 7 << 33;
 /// Further runs with several channels on one UART, short and hostile.
 const HOSTILE_RUNS: u64 = 500;
 const HOSTILE_ABOVE: u64 = 8 << 33;
+
+/// Further runs with connections of every kind at once.
+const EVERY_KIND_RUNS: u64 = 300;
+const EVERY_KIND_ABOVE: u64 = 16 << 33;
+
+/// A connection has one number, and what the modem pushes for another program's would be taken for ours: its numbers are
+/// not in --sockets, which are so many.
+const OWN_SOCKETS: usize = 5;
 
 /// The emulated modem's first switches, from which every seed draws. Later ones belong to `draw_shared_modem`.
 const COMMON_SWITCHES: usize = 39;

@@ -563,7 +563,12 @@ impl Leaving {
     fn state_answer(&self, socket: Option<SocketId>, incoming: &Incoming) -> Option<StateAnswer> {
         let Stage::Asked { ok_at: early_ok, from, .. } = self.stage else { return None };
         let (mut state, mut late_ok, mut is_done) = (None, None, false);
-        for (at, line) in Lines::of(&incoming.held()[from..]) {
+        let held = &incoming.held()[from..];
+        for (at, line) in Lines::of(held) {
+            // Its line feed, if it comes later, must not be read as what follows the words before the answer.
+            if !held[at + line.len()..].starts_with(b"\n") {
+                continue;
+            }
             let at = from + at.saturating_sub(2);
             let Some(text) = line.strip_suffix(b"\r") else { continue };
             match (text, state) {

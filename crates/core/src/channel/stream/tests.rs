@@ -173,6 +173,17 @@ fn an_ok_before_the_guard_time_of_the_modem_is_over_brings_no_command() {
     assert_eq!(next(&mut mode), (StreamEffect::Left(Reason::Done), escaped + OK_COUNTS_FROM));
 }
 
+/// The line feed was once read after the words before the answer, and damaged them.
+#[test]
+fn the_answer_about_a_socket_is_whole_with_its_line_feed() {
+    let (mut mode, asked) = asked_after_a_text(false);
+    let (most, line_feed) = CLOSING.split_at(CLOSING.len() - 1);
+    receive(&mut mode, most, asked);
+    assert_eq!(mode.deadline_passed(asked, false), StreamEffect::Wait);
+    receive(&mut mode, line_feed, asked);
+    assert_eq!(mode.deadline_passed(asked, false), StreamEffect::Ended);
+}
+
 #[test]
 fn an_ok_in_a_text_of_another_program_makes_no_payload_of_an_end() {
     for by_dtr in [false, true] {

@@ -92,6 +92,11 @@ pub fn draw_habits(wiring: &mut Wiring, chance: &mut Chance) {
             wiring.modem.quirks.set(habit, true);
         }
     }
+    keep_habits_fair(wiring);
+}
+
+/// Takes out what no tunnel could tell apart.
+pub fn keep_habits_fair(wiring: &mut Wiring) {
     // Where no words on its channel show the end of a stream, URCs that follow it cannot be distinguished from payload:
     // the lines may change after them.
     let quirks = &mut wiring.modem.quirks;

@@ -1,0 +1,91 @@
+//! Connections of every kind at once, over channels (CMUX) or ports: TLS and plain TCP in all modes, datagrams over DTLS
+//! and UDP, connections opened ahead, and clients that name their own servers, while other programs use the modem.
+
+use qssl_core::at::IdSet;
+use qssl_modem_emulator::network::OpenFailure;
+use qssl_modem_emulator::network::simulated::Opening;
+
+use qssl_simulation::wiring::{Fault, Wiring, millis, seconds};
+use qssl_simulation::{Chance, Simulation};
+
+/// The wiring of a seed.
+pub fn draw(seed: u64) -> Wiring {
+    let chance = &mut Chance::new(seed.rotate_left(13));
+    let is_multiplexed = chance.once_in(2);
+    let mut wiring = if is_multiplexed { super::multiplexed::draw(seed) } else { super::draw_single(seed) };
+    super::draw_uncommon_module(&mut wiring, chance);
+    if chance.once_in(2) {
+        super::draw_lost_answers(&mut wiring, chance);
+    }
+    if is_multiplexed {
+        super::multiplexed::keep_habits_fair(&mut wiring);
+    }
+    super::draw_plain(&mut wiring, chance);
+    super::draw_warm(&mut wiring, chance);
+    draw_named_targets(&mut wiring, chance);
+    if !chance.once_in(3) {
+        draw_others(&mut wiring, chance);
+    }
+    super::datagrams::draw(&mut wiring, chance);
+    if wiring.modem.quirks.close_of_opening_refused {
+        draw_short_openings(&mut wiring);
+    }
+    wiring
+}
+
+/// Where the module closes no connection that is still being opened, one that is tried again and again, for the next client
+/// or datagram, must end by itself before it is given up. With few sockets, all would be stuck.
+fn draw_short_openings(wiring: &mut Wiring) {
+    let ahead = wiring.connections.iter_mut().filter(|connection| connection.limits.warm.count > 0);
+    let openings = ahead.map(|connection| &mut connection.opening);
+    for opening in openings.chain(wiring.datagrams.iter_mut().map(|tunnel| &mut tunnel.plan.opening)) {
+        if !matches!(opening, Opening::Opens(_)) {
+            *opening = Opening::Fails(seconds(4), OpenFailure::Refused);
+        }
+    }
+}
+
+/// Clients that name their own servers, several of them through the same tunnel.
+fn draw_named_targets(wiring: &mut Wiring, chance: &mut Chance) {
+    let first_late = wiring.connections.len() - super::LATE_CLIENTS.len();
+    for index in 0..first_late {
+        // None of theirs can be opened ahead.
+        if super::is_of_several(&wiring.connections[index]) || chance.once_in(2) {
+            continue;
+        }
+        let (before, rest) = wiring.connections.split_at_mut(index);
+        let connection = &mut rest[0];
+        let is_alike = |other: usize| before[other].mode == connection.mode;
+        let last = (0..index).rev().find(|other| before[*other].names_target_in == Some(*other));
+        let tunnel = last.filter(|other| is_alike(*other) && chance.once_in(2)).unwrap_or(index);
+        connection.names_target_in = Some(tunnel);
+        if let Some(owner) = before.get(tunnel) {
+            (connection.security, connection.limits) = (owner.security, owner.limits.clone());
+        }
+    }
+}
+
+/// Other programs, which have sockets of their own.
+fn draw_others(wiring: &mut Wiring, chance: &mut Chance) {
+    super::draw_other_programs(wiring, chance);
+    super::draw_closed_of_both(wiring, chance);
+    // A message that lost its head can be anything.
+    let is_whole = !wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::CutUrcHead(_)));
+    if is_whole && chance.once_in(3) {
+        wiring.modem.others_speak_every = Some(millis(chance.within(1_000..=20_000)));
+        // Straight after a text, it cannot be distinguished from more of the text.
+        wiring.modem.quirks.open_result_without_empty_line = false;
+    }
+    if wiring.settings.sockets.count() > super::OWN_SOCKETS {
+        wiring.settings.sockets = IdSet::first(super::OWN_SOCKETS);
+    }
+}
+
+/// The clients of connections that were opened ahead have each heard one server, as all others have.
+pub fn assert_heard_one(wiring: &Wiring, sim: &Simulation) {
+    for (index, connection) in wiring.connections.iter().enumerate() {
+        if connection.limits.warm.count > 0 {
+            sim.assert_heard_one(index);
+        }
+    }
+}
