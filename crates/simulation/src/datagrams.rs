@@ -296,7 +296,12 @@ impl Addresses {
                 let most = if self.tunnels[number].doubles { 4 } else { 1 };
                 for (bytes, count) in &address.got {
                     let sent = match self.tunnels[number].says {
-                        DatagramSays::Source { .. } | DatagramSays::Notifies { .. } => address.sessions,
+                        // Short ones are alike.
+                        DatagramSays::Source { datagrams, bytes: length, .. } => {
+                            let parts = (0..datagrams).map(|at| self.tunnels[number].part(at, length));
+                            address.sessions * parts.filter(|part| part == bytes).count() as u64
+                        }
+                        DatagramSays::Notifies { .. } => address.sessions,
                         _ => address.sent.get(bytes).copied().unwrap_or(u64::MAX),
                     };
                     assert!(*count <= sent.saturating_mul(most), "address {index} got one {count} times");
@@ -313,13 +318,17 @@ impl Addresses {
 }
 
 impl Tunnel {
+    /// A datagram of a server that sends without being asked.
+    fn part(&self, at: u64, length: usize) -> Vec<u8> {
+        pattern(self.seed, at * length as u64, length)
+    }
+
     fn check(&self, address: &Address, number: usize, bytes: &[u8]) {
         let is_right = match &self.says {
             DatagramSays::Nothing => false,
             DatagramSays::Echo => address.sent.contains_key(bytes),
             DatagramSays::Source { datagrams, bytes: length, .. } => {
-                let mut parts = (0..*datagrams).map(|at| pattern(self.seed, at * *length as u64, *length));
-                parts.any(|part| part == bytes)
+                (0..*datagrams).any(|at| self.part(at, *length) == bytes)
             }
             DatagramSays::Notifies { .. } => {
                 bytes.split_last_chunk::<8>().is_some_and(|(first, _)| address.sent.contains_key(first))

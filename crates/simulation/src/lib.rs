@@ -917,8 +917,10 @@ impl Simulation {
     /// and that the conversation follows its rules.
     fn check(&mut self) {
         self.look_at_opens();
-        // `RDY` in payload, after a pause, is taken for a reboot, which interrupts sends.
-        let may_be_interrupted = !self.wiring.faults.is_empty() || self.relay.modem().counters().reboots > 0;
+        // In payload, after a pause, `RDY` is taken for a reboot and another message for lost bytes. Both interrupt sends.
+        let counters = self.relay.modem().counters();
+        let may_be_interrupted =
+            !self.wiring.faults.is_empty() || counters.reboots > 0 || counters.resyncs > 0;
         self.addresses.look_at(self.network.records(), may_be_interrupted);
         // The effects of a reboot are excused only after a reboot.
         let has_rebooted = self.modem.counters().boots > 1;

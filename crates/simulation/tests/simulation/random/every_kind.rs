@@ -2,6 +2,7 @@
 //! and UDP, connections opened ahead, and clients that name their own servers, while other programs use the modem.
 
 use qssl_core::at::IdSet;
+use qssl_core::settings::Mode;
 use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::Opening;
 
@@ -30,6 +31,7 @@ pub fn draw(seed: u64) -> Wiring {
     if wiring.modem.quirks.close_of_opening_refused {
         draw_short_openings(&mut wiring);
     }
+    draw_fair_end(&mut wiring);
     wiring
 }
 
@@ -42,6 +44,23 @@ fn draw_short_openings(wiring: &mut Wiring) {
         if !matches!(opening, Opening::Opens(_)) {
             *opening = Opening::Fails(seconds(4), OpenFailure::Refused);
         }
+    }
+}
+
+/// Takes out what no tunnel could tell from an end, or from silence, while the late clients are served: others speak and are
+/// served then, too.
+fn draw_fair_end(wiring: &mut Wiring) {
+    // A copy of another's URC straight after the end of a stream could be payload.
+    if wiring.modem.quirks.mux_urcs_everywhere {
+        let first_late = wiring.connections.len() - super::LATE_CLIENTS.len();
+        let late = wiring.connections[first_late..].iter_mut();
+        late.filter(|late| late.mode == Mode::Transparent).for_each(|late| late.mode = Mode::Buffer);
+    }
+    // What a module says at another speed after its last reboot is noise, and only the first open finds it there.
+    let reboots =
+        wiring.faults.iter().any(|(at, fault)| matches!(fault, Fault::Reboot) && *at >= seconds(120));
+    if reboots {
+        wiring.modem.baud = wiring.settings.baud;
     }
 }
 
