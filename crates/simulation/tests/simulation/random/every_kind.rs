@@ -20,6 +20,7 @@ pub fn draw(seed: u64) -> Wiring {
     }
     if is_multiplexed {
         super::multiplexed::keep_habits_fair(&mut wiring);
+        super::multiplexed::limit_copies(&mut wiring);
     }
     super::draw_plain(&mut wiring, chance);
     super::draw_warm(&mut wiring, chance);

@@ -80,10 +80,7 @@ fn draw_module(wiring: &mut Wiring, chance: &mut Chance) {
     modem.open_latency /= 10;
     modem.activation_latency /= 10;
     modem.boot_time = millis(chance.within(300..=1_500));
-    // Copies of single bytes would fill the line for minutes.
-    if modem.quirks.mux_urcs_everywhere {
-        modem.push_limit_bytes = modem.push_limit_bytes.max(100);
-    }
+    super::multiplexed::limit_copies(wiring);
 }
 
 fn draw_connection(mode: Mode, chance: &mut Chance) -> Connection {

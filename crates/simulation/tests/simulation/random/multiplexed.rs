@@ -105,6 +105,14 @@ pub fn keep_habits_fair(wiring: &mut Wiring) {
     quirks.mux_holds_cts_off &= wiring.ports.iter().all(|port| port.server.is_none());
 }
 
+/// Copies of single bytes on every channel would fill the line for minutes.
+pub fn limit_copies(wiring: &mut Wiring) {
+    let modem = &mut wiring.modem;
+    if modem.quirks.mux_urcs_everywhere {
+        modem.push_limit_bytes = modem.push_limit_bytes.max(100);
+    }
+}
+
 /// With payload that looks like something else.
 fn nasty(mut connection: Connection, chance: &mut Chance) -> Connection {
     let mut words = || {
