@@ -392,11 +392,12 @@ impl Options {
     fn quirks(&self, mut quirks: Quirks) -> anyhow::Result<Quirks> {
         for text in &self.quirk {
             let (name, value) = text.split_once('=').unwrap_or((text, "on"));
-            let number = || value.parse::<u32>().with_context(|| format!("--quirk {name} needs a number"));
-            match name.replace('-', "_").as_str() {
-                "opens_until_degraded" => quirks.opens_until_degraded = number()?.try_into().ok(),
-                "dns_busy_beyond" => quirks.dns_busy_beyond = Some(number()? as usize),
-                "opens_busy_beyond" => quirks.opens_busy_beyond = Some(number()? as usize),
+            let name_in_code = name.replace('-', "_");
+            match name_in_code.as_str() {
+                number if Quirks::has_number(number) => {
+                    let value = value.parse().with_context(|| format!("--quirk {name} needs a number"))?;
+                    quirks.set_number(number, value);
+                }
                 "short_read" => {
                     quirks.short_read = match value {
                         "keeps-rest" => ShortRead::KeepsRest,
@@ -424,13 +425,11 @@ impl Options {
         if !self.quirk.iter().any(|name| name == "help") {
             return None;
         }
-        let with_values = [
-            ("opens_until_degraded=N", "After N opens every further one fails with 552 until a reboot."),
-            ("dns_busy_beyond=N", "With more than N opens by name under way the next fails with 564."),
-            ("opens_busy_beyond=N", "With more than N opens under way the next fails with 568."),
-            ("short_read=drops-rest", "AT+QIRD of a part of a datagram loses the rest of it."),
-        ];
-        let all = Quirks::SWITCHES.iter().chain(&with_values);
+        let numbers = Quirks::NUMBERS.map(|(name, meaning)| (format!("{name}=N"), meaning));
+        let short_read =
+            ("short_read=drops-rest".to_owned(), "AT+QIRD of a part of a datagram loses the rest of it.");
+        let switches = Quirks::SWITCHES.iter().map(|(name, meaning)| ((*name).to_owned(), *meaning));
+        let all = switches.chain(numbers).chain([short_read]);
         let lines =
             all.map(|(name, meaning)| format!("{}\n    {}\n", name.replace('_', "-"), meaning.trim()));
         Some(lines.collect())

@@ -255,6 +255,29 @@ pub enum ShortRead {
 }
 
 impl Quirks {
+    /// The names of those with a number, and what the number does.
+    pub const NUMBERS: [(&'static str, &'static str); 3] = [
+        ("opens_until_degraded", "After N opens every further one fails with 552 until a reboot."),
+        ("dns_busy_beyond", "With more than N opens by name under way the next fails with 564."),
+        ("opens_busy_beyond", "With more than N opens under way the next fails with 568."),
+    ];
+
+    /// Sets one of those with a number; false when there is no such.
+    pub fn set_number(&mut self, name: &str, number: u32) -> bool {
+        match name {
+            "opens_until_degraded" => self.opens_until_degraded = NonZeroU32::new(number),
+            "dns_busy_beyond" => self.dns_busy_beyond = Some(number as usize),
+            "opens_busy_beyond" => self.opens_busy_beyond = Some(number as usize),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Whether there is one of that name with a number.
+    pub fn has_number(name: &str) -> bool {
+        Quirks::NUMBERS.iter().any(|(known, _)| *known == name)
+    }
+
     /// As in the manuals: every switch off.
     pub fn strict() -> Quirks {
         Quirks::default()

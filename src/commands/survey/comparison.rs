@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::terminal::printable;
+use crate::daemon::status::columns;
 
 /// The differences so far.
 #[derive(Debug, Default)]
@@ -39,19 +39,15 @@ impl Comparison {
         if self.differences.is_empty() {
             return writeln!(out, "nothing that was measured differs from the manual");
         }
-        let head = ["", "manual", "tunnel", "measured"].map(str::to_owned);
-        let rows: Vec<[String; 4]> = std::iter::once(&head)
-            .chain(self.differences.iter().map(|it| &it.columns))
-            .map(|columns| columns.each_ref().map(|text| printable(text).into_owned()))
-            .collect();
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths = [0, 1, 2, 3].map(width);
-        let copes = std::iter::once("copes").chain(self.differences.iter().map(|it| yes_or_no(it.copes)));
-        for (row, copes) in rows.iter().zip(copes) {
-            for (text, width) in row.iter().zip(widths) {
-                write!(out, "{text:width$}  ")?;
-            }
-            writeln!(out, "{copes}")?;
+        let head = ["", "manual", "tunnel", "measured", "copes"].map(str::to_owned);
+        let rows =
+            self.differences.iter().map(|Difference { columns: [what, manual, tunnel, measured], copes }| {
+                let copes = if *copes { "yes" } else { "no" };
+                [what, manual, tunnel, measured, &copes.to_owned()].map(String::clone)
+            });
+        let rows: Vec<[String; 5]> = std::iter::once(head).chain(rows).collect();
+        for line in columns(&rows, &[]) {
+            writeln!(out, "{line}")?;
         }
         let missed = self.differences.iter().filter(|it| !it.copes).count();
         let count = qssl_core::counted(self.differences.len(), "difference");
@@ -60,10 +56,6 @@ impl Comparison {
             missed => writeln!(out, "{count} to the manual; the tunnel does not cope with {missed}"),
         }
     }
-}
-
-fn yes_or_no(yes: bool) -> &'static str {
-    if yes { "yes" } else { "no" }
 }
 
 #[cfg(test)]

@@ -25,6 +25,11 @@ impl Survey {
         Ok(())
     }
 
+    /// Adds a habit.
+    pub(super) fn habit(&mut self, name: &str, is_so: bool, question: &str) {
+        self.module.add("habits", name, is_so.to_string(), question);
+    }
+
     /// Compares those that were found with the manual.
     pub(super) fn compare_habits(&mut self) {
         for (name, manual, tunnel, measured) in DIFFERENCES {

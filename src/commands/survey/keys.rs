@@ -181,15 +181,6 @@ impl Survey {
             );
         }
     }
-
-    /// Adds a habit.
-    pub(super) fn habit(&mut self, name: &str, is_so: bool, question: &str) {
-        self.module.add("habits", name, text_of(is_so), question);
-    }
-}
-
-fn text_of(is_so: bool) -> &'static str {
-    if is_so { "true" } else { "false" }
 }
 
 /// What a key takes, as the module lists it: `(0-4)`, `(0X0035,0XC02F)`, `<path>,<password>`.

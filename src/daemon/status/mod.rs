@@ -18,7 +18,7 @@ use qssl_core::relay::TunnelCounters;
 
 pub use prometheus::metrics;
 pub use qssl_core::relay::{Connection, LineChannel, Multiplexer};
-pub use table::{size, table};
+pub use table::{columns, size, table};
 
 /// The daemon and its modem at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

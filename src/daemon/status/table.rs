@@ -307,7 +307,7 @@ const COLUMN_MIN: usize = 9;
 
 /// Aligns the columns, each as wide as its widest cell. Where a row is too long, these columns lose from the middle of
 /// their cells, one after the other.
-fn columns<const COUNT: usize>(rows: &[[String; COUNT]], shortened: &[usize]) -> Vec<String> {
+pub fn columns<const COUNT: usize>(rows: &[[String; COUNT]], shortened: &[usize]) -> Vec<String> {
     let shown = |row: &[String; COUNT]| row.each_ref().map(|cell| printable(cell).into_owned());
     let mut rows: Vec<[String; COUNT]> = rows.iter().map(shown).collect();
     let width = |rows: &[[String; COUNT]], column: usize| {

@@ -274,7 +274,9 @@ impl Driver {
         match action {
             Action::Status => Ok(self.status(now)),
             Action::Unplug { time } => {
-                if !self.ports.iter_mut().any(Port::unplug) {
+                // All of them, not only up to the first.
+                let unplugged = self.ports.iter_mut().map(Port::unplug).filter(|is_gone| *is_gone).count();
+                if unplugged == 0 {
                     return Err("there is no pseudoterminal to take away".into());
                 }
                 self.modem.reboot(now);

@@ -299,14 +299,12 @@ impl Reader<'_> {
     /// A quirk: on or off, or one of those with values.
     fn habit(&self, key: &str, name: &str, value: &Value<'_>, config: &mut Config) -> Result<()> {
         let quirks = &mut config.quirks;
-        let number = || self.number(value, key, &(1..=u64::from(u32::MAX)));
         match name {
             "four_digit_year" => return Err(self.error(value.span(), key, "clock.format says this")),
-            "opens_until_degraded" => {
-                quirks.opens_until_degraded = std::num::NonZeroU32::new(number()? as u32);
+            _ if Quirks::has_number(name) => {
+                let number = self.number(value, key, &(1..=u64::from(u32::MAX)))?;
+                quirks.set_number(name, number as u32);
             }
-            "dns_busy_beyond" => quirks.dns_busy_beyond = Some(number()? as usize),
-            "opens_busy_beyond" => quirks.opens_busy_beyond = Some(number()? as usize),
             "short_read" => {
                 quirks.short_read = match self.choice(value, key, &["keeps-rest", "drops-rest"])?.as_str() {
                     "keeps-rest" => ShortRead::KeepsRest,
@@ -432,8 +430,8 @@ fn could_be_known(key: &str) -> bool {
     };
     match table {
         "habits" => {
-            let with_values = ["opens_until_degraded", "dns_busy_beyond", "opens_busy_beyond", "short_read"];
-            Quirks::SWITCHES.iter().any(|(switch, _)| *switch == name) || with_values.contains(&name)
+            let is_switch = Quirks::SWITCHES.iter().any(|(switch, _)| *switch == name);
+            is_switch || Quirks::has_number(name) || name == "short_read"
         }
         _ if OPEN_TABLES.contains(&table) => !name.is_empty(),
         _ => schema::KEYS.iter().any(|known| known.name == key),

@@ -100,12 +100,15 @@ fn what_a_script_asks_for_is_what_the_host_sees() {
 
 #[test]
 fn a_modem_that_is_unplugged_takes_its_port_away_and_boots_when_it_is_back() {
-    let modem = Running::new("unplugged", &["--boot-time", "100ms"]);
+    let second = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("second-{}", std::process::id()));
+    let modem =
+        Running::new("unplugged", &["--boot-time", "100ms", "--link", second.to_str().expect("text")]);
     let link = modem.directory.join("modem");
     let mut host = modem.host();
     host.command("AT");
     modem.ctl(&["unplug", "300ms"]);
     assert!(std::fs::symlink_metadata(&link).is_err(), "the link is gone");
+    assert!(std::fs::symlink_metadata(&second).is_err(), "that of its second port, too");
     // As with a real tty that is gone: an end, or an error.
     let gone = std::io::Read::read(&mut host.stream, &mut [0; 16]);
     assert!(matches!(gone, Ok(0) | Err(_)), "{gone:?}");
@@ -113,6 +116,8 @@ fn a_modem_that_is_unplugged_takes_its_port_away_and_boots_when_it_is_back() {
         std::thread::yield_now();
     }
     modem.host().until(b"\r\nRDY\r\n");
+    drop(modem);
+    let _ = std::fs::remove_file(second);
 }
 
 #[test]
