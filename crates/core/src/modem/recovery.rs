@@ -9,9 +9,9 @@ use super::schedule::is_urc_port;
 use super::{
     Action, Channel, ChannelState, Command, CommandOutcome, CommandStage, Cut, FILLER, Failure, InFlight,
     Kind, Modem, ModemEvent, OpenFailure, Origin, REOPEN_PAUSE, RebootSign, Refusal, ResyncEffect, Rung,
-    SetupStep, Socket, SocketId, UserAnswer, Without, settings,
+    SetupStep, Sharing, Socket, SocketId, UserAnswer, Without, settings,
 };
-use crate::at::AccessMode;
+use crate::at::{AccessMode, Expects};
 use crate::counted;
 
 impl Modem {
@@ -40,6 +40,8 @@ impl Modem {
             );
         }
         let in_flight = self.channels[port].bring_back(unframed, now);
+        let may_be_stream =
+            unframed && in_flight.as_ref().is_some_and(|it| it.command.expects() == Expects::ConnectThenData);
         self.counters.resyncs += 1;
         if let Some(id) = payload_for {
             self.break_off(id, cut);
@@ -72,6 +74,10 @@ impl Modem {
                 self.ports[port].facts.name
             );
             return self.silent(port, Failure::new(Kind::ModemSilent, message), now);
+        }
+        if may_be_stream && self.ports[port].facts.sharing == Sharing::Shared {
+            // Its payload could answer what a resync asks.
+            self.open_anew(port, now);
         }
         self.climb(rung, port, now);
     }

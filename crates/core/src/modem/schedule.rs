@@ -437,6 +437,7 @@ impl Modem {
         let pushes_count = self.pushes_count();
         let speaks_by = self.speaks_by(port);
         let unanswering = self.channels_that(|channel| !channel.takes_commands());
+        let streams = self.channels_that(|channel| channel.stream().is_some());
         let (security, generation) = match self.sockets[id.index()].set() {
             CommandSet::Ssl => {
                 let context = self.context_of(id)?;
@@ -452,7 +453,7 @@ impl Modem {
             true => std::time::Duration::from_secs(OPEN_MAX_SECONDS),
             false => timeout.max(std::time::Duration::from_secs(1)),
         };
-        let opener = Opener { port, speaks_by, generation, patience, pushes_count, unanswering };
+        let opener = Opener { port, speaks_by, generation, patience, pushes_count, unanswering, streams };
         let is_ahead = socket.is_ahead();
         let mode = socket.open_sent(opener, now);
         if is_ahead {

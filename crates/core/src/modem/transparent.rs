@@ -194,9 +194,7 @@ impl Modem {
         };
         channel.becomes(Stream::new(id, facts.dcd_is_live, exit, pace, now));
         // A module that sends what it pushes by every port leaves this one out as long as it is a stream.
-        if self.leaves_ports_out() {
-            self.sockets.iter_mut().for_each(|socket| socket.is_left_out_on(port));
-        }
+        self.sockets.iter_mut().for_each(|socket| socket.listening.is_left_out_on(port));
     }
 
     pub(super) fn data_received(&mut self, port: usize, bytes: &[u8], now: Instant) {
@@ -281,8 +279,8 @@ impl Modem {
                 self.channels[port].send_raw(&line, now);
             }
             StreamEffect::SetDtr(on) => self.actions.push_back(Action::SetDtr(port, on)),
-            StreamEffect::Deliver => {
-                let bytes = data.deliverable();
+            StreamEffect::Deliver(known) => {
+                let bytes = data.deliverable(known, now);
                 if let Some(id) = id {
                     self.deliver(id, &bytes);
                 }
@@ -340,6 +338,11 @@ impl Modem {
             self.sockets[id.index()].stream_left(timeout_seconds);
         }
         log::debug!("{} does not leave its stream; opening it anew", self.ports[port].facts.name);
+        self.open_anew(port, now);
+    }
+
+    /// One of several channels of a line is closed and opened: whatever it was, it takes commands then.
+    pub(super) fn open_anew(&mut self, port: usize, now: Instant) {
         self.channels[port].port_closed();
         self.actions.push_back(Action::ClosePort(port));
         self.ports[port].opens_at_once(now);

@@ -233,9 +233,9 @@ impl Routing {
         if takeover == Takeover::Gap {
             return Judgement::Missed;
         }
-        let is_stale = pushed > 0 && urc.is_stale;
-        // What comes by another port shows whether these are copies or were held since an earlier connection. If it does not
-        // come, the socket is broken then.
+        let is_stale = pushed > 0 && (urc.is_stale || listening.lacks(port));
+        // What comes by another port shows whether these are copies or were held since an earlier connection, or whether
+        // bytes before them have not come. If it does not come, the socket is broken then.
         let is_awaited = is_stale && is_at_another;
         let is_known_copy = takeover == Takeover::Copy || copies_come && is_at_another;
         let is_copy = is_known_copy || is_awaited;
@@ -680,7 +680,7 @@ mod tests {
             let mut routing = Routing::new(2);
             routing.leave_by(0, name);
             let mut listening = Listening::default();
-            listening.expect(Some(0));
+            listening.expect(Some(0), 0);
             let mut now = now();
             for (number, (port, pushed, judgement)) in pushes.iter().enumerate() {
                 let urc = SocketUrc { pushed: *pushed, opener: Some(opener), ..SocketUrc::default() };
@@ -699,7 +699,7 @@ mod tests {
             let mut routing = Routing::new(2);
             routing.leave_by(0, "all");
             let mut listening = Listening::default();
-            listening.expect(Some(0));
+            listening.expect(Some(0), 0);
             let push = |pushed| SocketUrc { pushed, opener: Some(0), ..SocketUrc::default() };
             routing.judge(&mut listening, 0, push(carried_by_lost), |_| true, now());
             routing.judge(&mut listening, 1, push(carried_by_other), |_| true, now());
@@ -716,9 +716,35 @@ mod tests {
         let urc = SocketUrc { pushed: 10, opener: Some(0), is_stale: true, ..SocketUrc::default() };
         assert_eq!(routing.judge(&mut listening, 1, urc, |_| true, now()), Judgement::Missed);
         // Where they are expected by another port, that one shows whether these are copies.
-        listening.expect(Some(0));
+        listening.expect(Some(0), 0);
         assert_eq!(routing.judge(&mut listening, 1, urc, |_| true, now()), Judgement::Copy);
         assert!(listening.behind().is_some(), "the other port has not carried them yet");
+    }
+
+    /// A channel that had just been a stream carried the second of two pushes, before the first had come by another.
+    #[test]
+    fn what_comes_by_a_channel_that_was_a_stream_may_lack_what_was_pushed_meanwhile() {
+        let push = |pushed| SocketUrc { pushed, opener: Some(0), ..SocketUrc::default() };
+        for is_opened_meanwhile in [true, false] {
+            let mut routing = Routing::new(3);
+            routing.leave_by(0, "uart1");
+            let mut listening = Listening::default();
+            listening.expect(Some(0), if is_opened_meanwhile { 0b10 } else { 0 });
+            if !is_opened_meanwhile {
+                listening.is_left_out_on(1);
+            }
+            let mut judge = |listening: &mut Listening, port, pushed, speaks: &dyn Fn(usize) -> bool| {
+                routing.judge(listening, port, push(pushed), speaks, now())
+            };
+            assert_eq!(judge(&mut listening, 1, 24, &|_| true), Judgement::Copy);
+            assert_eq!(judge(&mut listening, 0, 22, &|_| true), Judgement::Counts);
+            assert_eq!(judge(&mut listening, 0, 24, &|_| true), Judgement::Counts);
+            assert_eq!(judge(&mut listening, 2, 46, &|_| true), Judgement::Copy, "it was never a stream");
+            // The channel that was listened to becomes a stream.
+            let without_first = |port| port != 0;
+            assert_eq!(judge(&mut listening, 1, 10, &without_first), Judgement::Missed);
+            assert_eq!(judge(&mut listening, 2, 10, &without_first), Judgement::Counts);
+        }
     }
 
     #[test]
@@ -726,7 +752,7 @@ mod tests {
         let mut routing = Routing::new(2);
         routing.leave_by(0, "all");
         let mut listening = Listening::default();
-        listening.expect(Some(0));
+        listening.expect(Some(0), 0);
         let urc = SocketUrc { is_announcement: true, opener: Some(0), ..SocketUrc::default() };
         assert_eq!(routing.judge(&mut listening, 1, urc, |_| true, now()), Judgement::Counts);
         assert_eq!(routing.judge(&mut listening, 0, urc, |_| true, now()), Judgement::Counts);

@@ -7,6 +7,8 @@
 //!    │                 └──► Leaving ─────────────────────┘ └────── refused ──────────────┘   │ started
 //!    │ lost                 (CLD)                          │                                 ▼
 //!    └── from anywhere                                     └── left, lost ── Leaving ◄──── Muxed
+//!
+//!  Plain, as a stream ── lost ──► LostInStream ── opened ──► Plain
 //! ```
 //! The modem code treats each channel as a port. It asks whether the port shares its line (`Sharing::Shared`) only to
 //! decide when a stream may begin, how it is left, by which port URCs leave, and whether unread bytes are lost. In
@@ -22,7 +24,7 @@ use crate::byte_queue::ByteQueue;
 use crate::cmux::{CHANNELS_MAX, DlciNumber, FLAG, Lost, Mux, MuxEvent, V24};
 use crate::counted;
 use crate::input::PortInput;
-use crate::modem::{Action, Modem, PortFacts, Sharing};
+use crate::modem::{Action, Modem, PortFacts, PortState, Sharing};
 use crate::recorder::Side;
 use crate::settings::{self, Cmux};
 pub use report::{LineChannel, Multiplexer};
@@ -74,6 +76,8 @@ enum Search {
 enum SharedPortState {
     /// The port is not open.
     Closed,
+    /// The port was lost while the first channel had the line and was a stream: what is sent may be payload.
+    LostInStream,
     /// Finds out whether a module still has several channels from an earlier run; at the end, whether it takes commands.
     Probing(Probe, Then),
     /// The first channel has the line alone.
@@ -139,7 +143,7 @@ impl SharedPort {
     /// How many bytes the port may deliver now.
     pub fn wants_bytes(&self, modem: &Modem) -> usize {
         match &self.state {
-            SharedPortState::Closed => 0,
+            SharedPortState::Closed | SharedPortState::LostInStream => 0,
             SharedPortState::Plain => modem.wants_port_bytes(FIRST),
             SharedPortState::Probing(..) | SharedPortState::Starting(..) | SharedPortState::Leaving(..) => {
                 self.input.room()
@@ -163,7 +167,7 @@ impl SharedPort {
     /// Bytes that wait to leave by the port.
     pub fn output<'a>(&'a self, modem: &'a Modem) -> &'a [u8] {
         match &self.state {
-            SharedPortState::Closed => &[],
+            SharedPortState::Closed | SharedPortState::LostInStream => &[],
             SharedPortState::Plain => modem.port_output(FIRST),
             SharedPortState::Probing(Probe::Plain { output, .. }, _)
             | SharedPortState::Starting(_, output, _) => output,
@@ -176,7 +180,7 @@ impl SharedPort {
     /// The port took `count` bytes of [`SharedPort::output`].
     pub fn written(&mut self, count: usize, modem: &mut Modem, now: Instant) {
         match &mut self.state {
-            SharedPortState::Closed => {}
+            SharedPortState::Closed | SharedPortState::LostInStream => {}
             SharedPortState::Plain => modem.port_written(FIRST, count, now),
             SharedPortState::Probing(Probe::Plain { output, .. }, _)
             | SharedPortState::Starting(_, output, _) => drop(output.drain(..count)),
@@ -209,11 +213,20 @@ impl SharedPort {
                     self.untried.extend(SPEEDS.into_iter().filter(|baud| *baud != self.baud));
                 }
                 modem.reclaim(FIRST);
-                self.probe(Then::Begin, modem, now);
+                match self.state {
+                    // It is escaped first, and asked then.
+                    SharedPortState::LostInStream => self.become_plain(modem, now),
+                    _ => self.probe(Then::Begin, modem, now),
+                }
             }
             (_, PortInput::Lost) => {
                 self.keep_changed();
-                self.state = SharedPortState::Closed;
+                self.state = match self.state {
+                    SharedPortState::Plain if modem.port_state(FIRST) == PortState::Data => {
+                        SharedPortState::LostInStream
+                    }
+                    _ => SharedPortState::Closed,
+                };
                 self.end_channels(modem, now);
                 // While the line belonged to no channel, the modem has lost none.
                 modem.port(FIRST, PortInput::Failed { is_missing: false }, now);
@@ -228,7 +241,9 @@ impl SharedPort {
                 log::debug!("{}: {} lost, {wrong} wrong", self.facts.name, counted(lost, "byte"));
                 self.line_damaged(modem, now);
             }
-            (SharedPortState::Plain | SharedPortState::Closed, input) => modem.port(FIRST, input, now),
+            (SharedPortState::Plain | SharedPortState::Closed | SharedPortState::LostInStream, input) => {
+                modem.port(FIRST, input, now)
+            }
             // The lines of the port mean nothing while it carries frames.
             (
                 _,
@@ -244,7 +259,7 @@ impl SharedPort {
     /// When [`SharedPort::deadline_passed`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         match &self.state {
-            SharedPortState::Closed | SharedPortState::Plain => None,
+            SharedPortState::Closed | SharedPortState::LostInStream | SharedPortState::Plain => None,
             SharedPortState::Probing(Probe::Plain { due, .. }, _) => Some(*due),
             SharedPortState::Starting(starting, ..) => Some(starting.deadline()),
             SharedPortState::Probing(Probe::Framed(mux), _)
@@ -257,7 +272,7 @@ impl SharedPort {
     pub fn deadline_passed(&mut self, modem: &mut Modem, now: Instant) {
         self.now = now;
         match &mut self.state {
-            SharedPortState::Closed | SharedPortState::Plain => {}
+            SharedPortState::Closed | SharedPortState::LostInStream | SharedPortState::Plain => {}
             SharedPortState::Probing(Probe::Plain { tries, due, output, .. }, then) if *due <= now => {
                 match *then {
                     _ if *tries < ASKS => {
@@ -348,6 +363,7 @@ impl SharedPort {
             | SharedPortState::Muxed(mux)
             | SharedPortState::Leaving(mux, _) => Some(mux),
             SharedPortState::Closed
+            | SharedPortState::LostInStream
             | SharedPortState::Probing(Probe::Plain { .. }, _)
             | SharedPortState::Plain
             | SharedPortState::Starting(..) => None,
@@ -362,7 +378,7 @@ impl SharedPort {
             return false;
         }
         let count = match &mut self.state {
-            SharedPortState::Closed => bytes.len(),
+            SharedPortState::Closed | SharedPortState::LostInStream => bytes.len(),
             SharedPortState::Plain => {
                 let count = modem.wants_port_bytes(FIRST).min(bytes.len());
                 modem.port_received(FIRST, &bytes[..count], now);
@@ -746,7 +762,8 @@ impl SharedPort {
             return;
         }
         match action {
-            Action::OpenPort(_) if !matches!(self.state, SharedPortState::Closed) => {}
+            Action::OpenPort(_)
+                if !matches!(self.state, SharedPortState::Closed | SharedPortState::LostInStream) => {}
             Action::SetBaud(_, baud) => {
                 self.baud = baud;
                 self.actions.push_back(action);
@@ -882,7 +899,7 @@ mod tests {
 
         fn state(&self) -> &'static str {
             match &self.port.state {
-                SharedPortState::Closed => "closed",
+                SharedPortState::Closed | SharedPortState::LostInStream => "closed",
                 SharedPortState::Probing(Probe::Plain { .. }, Then::Begin) => "asked",
                 SharedPortState::Probing(Probe::Plain { .. }, Then::End) => "asked at the end",
                 SharedPortState::Probing(Probe::Framed(_), _) => "asked by frames",

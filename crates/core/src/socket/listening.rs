@@ -9,6 +9,8 @@ pub struct Listening {
     port: Option<usize>,
     /// The bytes that each channel has carried since the socket was opened, copies included.
     carried: Vec<u64>,
+    /// The channels, a bit each, that were streams meanwhile: what was pushed then has not come by them.
+    lacking: u32,
     /// When the first of them came.
     since: Option<Instant>,
     /// The channels by which any URC of it has come, a bit each, and when the first did.
@@ -35,7 +37,7 @@ pub enum Takeover {
     Next,
     /// Bytes that have come already.
     Copy,
-    /// Later bytes: those before them were taken for copies, and are lost.
+    /// Later bytes, perhaps: those before them were taken for copies, or have not come at all, and are lost.
     Gap,
 }
 
@@ -45,16 +47,26 @@ impl Listening {
         self.port
     }
 
-    /// The URCs of a new socket are expected on this channel.
-    pub fn expect(&mut self, port: Option<usize>) {
-        *self = Listening { port, ..Listening::default() };
+    /// The URCs of a new socket are expected on this channel, while these, a bit each, are streams.
+    pub fn expect(&mut self, port: Option<usize>, streams: u32) {
+        *self = Listening { port, lacking: streams, ..Listening::default() };
     }
 
     /// All that was pushed by the channel `before` has been read, and what follows comes by `port`.
     pub fn moved(&mut self, before: usize, port: usize) {
         if self.port == Some(before) {
-            self.expect(Some(port));
+            self.expect(Some(port), self.lacking);
         }
+    }
+
+    /// This channel is a stream: what is pushed meanwhile does not come by it.
+    pub fn is_left_out_on(&mut self, port: usize) {
+        self.lacking |= 1 << port;
+    }
+
+    /// Whether what comes by this channel, which is not the one that is listened to, may not be the next bytes.
+    pub fn lacks(&self, port: usize) -> bool {
+        self.lacking & (1 << port) != 0 && self.port != Some(port)
     }
 
     /// `bytes` bytes come by this channel. `counts`: they are no copy of what comes by another.
@@ -91,6 +103,9 @@ impl Listening {
 
     /// What the next bytes on this channel are, where every channel carries the same.
     pub fn takeover(&self, port: usize) -> Takeover {
+        if self.lacks(port) {
+            return Takeover::Gap;
+        }
         let carried = self.carried.get(port).copied().unwrap_or(0);
         match carried.cmp(&self.bytes()) {
             std::cmp::Ordering::Equal => Takeover::Next,
@@ -131,7 +146,7 @@ mod tests {
     #[test]
     fn another_port_takes_over_at_the_byte_at_which_the_first_one_ceased() {
         let mut listening = Listening::default();
-        listening.expect(Some(0));
+        listening.expect(Some(0), 0);
         listening.pushed(0, 100, true, now());
         for (carried, next) in
             [(0, Takeover::Copy), (60, Takeover::Copy), (40, Takeover::Next), (1, Takeover::Gap)]
@@ -145,7 +160,7 @@ mod tests {
     fn a_port_is_left_out_when_others_have_spoken_for_long() {
         let (start, later) = (now(), now() + Duration::from_secs(3));
         let mut listening = Listening::default();
-        listening.expect(Some(0));
+        listening.expect(Some(0), 0);
         assert!(!listening.is_left_out(1, later), "nothing has come at all");
         listening.pushed(0, 0, true, start);
         assert!(!listening.is_left_out(1, start), "a copy may still come");
@@ -159,7 +174,7 @@ mod tests {
         let start = now();
         let at = |step| start + Duration::from_millis(100) * step;
         let mut listening = Listening::default();
-        listening.expect(Some(1));
+        listening.expect(Some(1), 0);
         let late = |listening: &Listening, now| {
             listening.behind().is_some_and(|behind| now >= behind.since + Duration::from_secs(5))
         };

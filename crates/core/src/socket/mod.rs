@@ -657,14 +657,7 @@ impl Socket {
 
     // Receiving.
 
-    /// This channel has become a stream: what is pushed meanwhile does not come by it.
-    pub fn is_left_out_on(&mut self, port: usize) {
-        if self.is_spoken_of() {
-            self.stale |= 1 << port;
-        }
-    }
-
-    /// Whether bytes that are pushed by this channel may be for the number's previous connection, or not the next ones.
+    /// Whether bytes that are pushed by this channel may be for the number's previous connection.
     pub fn may_be_stale(&self, port: usize) -> bool {
         self.stale & (1 << port) != 0 && self.listening.port() != Some(port)
     }

@@ -149,6 +149,8 @@ pub struct Opener {
     pub pushes_count: bool,
     /// The channels, a bit each, that are streams, closed, or asked whether they answer, as after a reboot.
     pub unanswering: u32,
+    /// Those of them that are streams.
+    pub streams: u32,
 }
 
 /// Whether the URC `closed` came while it was being opened.
@@ -307,7 +309,7 @@ impl Socket {
             opening.stage = OpenStage::InFlight { result: None, generation: opener.generation };
             opening.deadline = Some(opening.deadline.unwrap_or(now + opener.patience));
         }
-        self.listening.expect(opener.speaks_by);
+        self.listening.expect(opener.speaks_by, opener.streams);
         self.opened_by = Some(opener.port);
         self.stale = opener.unanswering;
         // Bytes that are pushed to a port that is not ours are lost; bytes that wait in the module are not.

@@ -47,7 +47,7 @@ impl Socket {
     /// it stays there. `speaks_by`: the channel by which its URCs will come.
     pub fn stream_goes_on(&mut self, speaks_by: Option<usize>) {
         self.mode = Some(Mode::Buffer);
-        self.listening.expect(speaks_by);
+        self.listening.expect(speaks_by, 0);
         // Bytes that came meanwhile wait in the module, unannounced.
         self.becomes_open(Flow::Buffer { readable: true }, FarEnd::There);
     }

@@ -32,6 +32,7 @@ fn opener() -> Opener {
         patience: Duration::from_secs(60),
         pushes_count: true,
         unanswering: 0,
+        streams: 0,
     }
 }
 
@@ -362,17 +363,6 @@ fn a_silent_socket_is_asked_about() {
     assert_eq!(pushed.witnessed(Witness::Ended, now + silence), Ok(Witnessed::Nothing));
     assert_eq!(pushed.closed_stays_away(false, now + silence), Ok(()), "`closed` may be on its way");
     assert_eq!(pushed.closed_stays_away(false, now + silence * 2), Err(Cut::UrcsMissed));
-}
-
-#[test]
-fn what_follows_a_stream_may_lack_what_was_pushed_meanwhile_until_its_channel_answers() {
-    let now = now();
-    let mut socket = open(Mode::Push, now);
-    assert!(!socket.may_be_stale(1));
-    socket.is_left_out_on(1);
-    assert!(socket.may_be_stale(1) && !socket.may_be_stale(2));
-    socket.channels_answer(0b10);
-    assert!(!socket.may_be_stale(1));
 }
 
 #[test]

@@ -367,6 +367,40 @@ fn a_port_that_is_lost_while_the_mode_begins_is_opened_again() {
     }
 }
 
+/// The `CONNECT` was lost with a damaged frame. The resync asked whether the channel takes commands, payload answered `OK`,
+/// and settings for the module went to the server.
+#[test]
+fn a_channel_whose_connect_may_be_lost_is_opened_anew() {
+    for answered_at in (600..1_600).step_by(20) {
+        let boot = (millis(100), b"\r\nRDY\r\n".to_vec());
+        let says = Says::Steps(vec![boot, (millis(answered_at), b"\r\nOK\r\n".to_vec())]);
+        let far = Behaviour { says, ends: Ends::Never, ..Behaviour::sink() };
+        let stream = Connection::new(Mode::Transparent).far_end(far).at(seconds(20));
+        let wiring = Wiring::new().uart(9_600).ports([Port::uart()]).cmux().connect(stream);
+        let wiring = wiring.connect(download(Mode::Push, 1_000).at(seconds(60)));
+        let mut sim = wiring.fault(millis(20_050), Fault::SpoilFrames(2)).start();
+        sim.run_to_the_end(seconds(150));
+        assert_ne!(sim.outcome(0), Some(Outcome::Eof), "answered after {answered_at} ms");
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "answered after {answered_at} ms");
+    }
+}
+
+/// What asks for channels of an earlier run, 1,500 flags and two frames, once went to the server of the stream.
+#[test]
+fn a_line_that_was_one_stream_when_it_was_lost_is_escaped_before_it_is_searched_for_channels() {
+    for away in [100, 346, 5_000] {
+        let far = Behaviour { ends: Ends::Never, ..Behaviour::source(1_000, 1) };
+        let stream = Connection::new(Mode::Transparent).far_end(far);
+        let wiring = wiring().modem(|modem| modem.mute = vec!["+CMUX".into()]);
+        let wiring = wiring.connect(stream).connect(download(Mode::Push, 1_000).at(seconds(60)));
+        let mut sim = wiring.fault(seconds(30), Fault::LosePort(0, millis(away))).start();
+        sim.run_to_the_end(seconds(150));
+        let read = &sim.fars[0].memory().read;
+        assert!(read.is_empty() || read == b"+++", "{} after {away} ms", read.escape_ascii());
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "away for {away} ms");
+    }
+}
+
 /// A module that has not answered TEST yet and rebooted then was believed to have several channels for ever.
 #[test]
 fn a_module_that_reboots_while_the_mode_begins_is_found_again() {

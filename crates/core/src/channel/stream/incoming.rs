@@ -299,8 +299,9 @@ impl Incoming {
         ends.iter().any(|words| words.starts_with(part) && 2 * part.len() >= words.len())
     }
 
-    /// What was held back and is payload after all.
-    pub fn deliverable(&mut self, ends: Ends) -> Vec<u8> {
+    /// The first `known` bytes of what was held back are payload after all, and what of the rest is known to be that.
+    pub fn deliverable(&mut self, known: usize, ends: Ends, now: Instant) -> Vec<u8> {
+        let rest = self.held.split_off(known.min(self.held.len()));
         self.lines_asked = false;
         self.delivered_tail.extend_from_slice(&self.held);
         let all = &self.delivered_tail;
@@ -310,7 +311,11 @@ impl Incoming {
             self.passed(&delivered_tail);
         }
         self.verdict = Verdict::default();
-        std::mem::take(&mut self.held)
+        let mut payload = std::mem::take(&mut self.held);
+        if !rest.is_empty() {
+            self.part(&rest, ends, now, &mut |bytes| payload.extend_from_slice(bytes));
+        }
+        payload
     }
 
     /// Data mode was left by an escape: payload, and from `answer` on the modem's own words.

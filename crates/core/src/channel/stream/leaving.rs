@@ -103,7 +103,10 @@ enum AskBeside {
     /// It is due at this time.
     At(Instant),
     /// It has been asked.
-    Asked,
+    Asked {
+        /// How much was held then. The answer tells nothing of what has come since.
+        held: usize,
+    },
     /// The same, and then came another sign of an end, which the answer may not know of.
     AskedTooSoon,
 }
@@ -234,12 +237,15 @@ impl Leaving {
 
     /// Whether another channel has been asked, and has not answered.
     pub fn is_asking_beside(&self) -> bool {
-        matches!(self.stage, Stage::Beside { question: AskBeside::Asked | AskBeside::AskedTooSoon, .. })
+        matches!(
+            self.stage,
+            Stage::Beside { question: AskBeside::Asked { .. } | AskBeside::AskedTooSoon, .. }
+        )
     }
 
     /// There is another sign of an end.
     pub fn another_sign_came(&mut self) {
-        if let Stage::Beside { question: question @ AskBeside::Asked, .. } = &mut self.stage {
+        if let Stage::Beside { question: question @ AskBeside::Asked { .. }, .. } = &mut self.stage {
             *question = AskBeside::AskedTooSoon;
         }
     }
@@ -254,10 +260,14 @@ impl Leaving {
         true
     }
 
-    /// It has answered that the socket is connected, or its answer is of no use any more: the stream is as before.
-    pub fn goes_on(&mut self) {
-        if let Stage::Beside { .. } = self.stage {
-            self.stage = Stage::Flowing;
+    /// It has answered that the socket is connected, or its answer is of no use any more: the stream is as before. Returns
+    /// how much of what is held was there before the question, and is payload if it has answered.
+    pub fn goes_on(&mut self) -> usize {
+        let Stage::Beside { question, .. } = self.stage else { return 0 };
+        self.stage = Stage::Flowing;
+        match question {
+            AskBeside::Asked { held } => held,
+            AskBeside::At(_) | AskBeside::AskedTooSoon => 0,
         }
     }
 
@@ -343,6 +353,7 @@ impl Leaving {
                 *from -= count;
                 *ok_at = ok_at.map(|at| at - count);
             }
+            Stage::Beside { question: AskBeside::Asked { held }, .. } => *held = held.saturating_sub(count),
             Stage::Flowing
             | Stage::Beside { .. }
             | Stage::Draining { .. }
@@ -379,7 +390,7 @@ impl Leaving {
         match self.stage {
             Stage::Flowing => None,
             Stage::Beside { question: AskBeside::At(at), .. } => Some(at),
-            Stage::Beside { question: AskBeside::Asked | AskBeside::AskedTooSoon, .. } => None,
+            Stage::Beside { question: AskBeside::Asked { .. } | AskBeside::AskedTooSoon, .. } => None,
             Stage::Draining { since, .. } => Some(outgoing.drained_since().unwrap_or(since + DRAIN_LIMIT)),
             Stage::HungUp { .. } if self.may_wait_unread(incoming) => None,
             Stage::Guard { until, .. } | Stage::HungUp { until, .. } => Some(until),
@@ -408,7 +419,8 @@ impl Leaving {
             Stage::Flowing => StreamEffect::Wait,
             Stage::Beside { question: AskBeside::At(at), tries, is_told } if at <= now => match socket {
                 Some(id) => {
-                    self.stage = Stage::Beside { question: AskBeside::Asked, tries, is_told };
+                    let question = AskBeside::Asked { held: incoming.held().len() };
+                    self.stage = Stage::Beside { question, tries, is_told };
                     self.asked_beside = Some(now);
                     StreamEffect::AskBeside(id)
                 }
@@ -718,7 +730,7 @@ mod tests {
         match stage {
             Stage::Flowing => "flowing",
             Stage::Beside { question: AskBeside::At(_), .. } => AT,
-            Stage::Beside { question: AskBeside::Asked, .. } => ASKED,
+            Stage::Beside { question: AskBeside::Asked { .. }, .. } => ASKED,
             Stage::Beside { question: AskBeside::AskedTooSoon, .. } => ASKED_TOO_SOON,
             Stage::Draining { .. } => "draining",
             Stage::Guard { .. } => "guard",
@@ -734,7 +746,7 @@ mod tests {
         [
             Stage::Flowing,
             beside(AskBeside::At(now)),
-            beside(AskBeside::Asked),
+            beside(AskBeside::Asked { held: 0 }),
             beside(AskBeside::AskedTooSoon),
             Stage::Draining { since: now, least: 0 },
             Stage::Guard { until: now, tries: 1 },
@@ -799,7 +811,9 @@ mod tests {
             (
                 "still connected, by the other channel",
                 Exit::Beside,
-                |leaving, _| leaving.goes_on(),
+                |leaving, _| {
+                    leaving.goes_on();
+                },
                 &[(AT, "flowing"), (ASKED, "flowing"), (ASKED_TOO_SOON, "flowing")],
             ),
             (

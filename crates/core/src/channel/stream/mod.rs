@@ -70,8 +70,8 @@ pub enum StreamEffect {
     Abandon,
     /// Set DTR.
     SetDtr(bool),
-    /// What was held back is payload now: [`Stream::deliverable`].
-    Deliver,
+    /// So many bytes of what was held back are payload: [`Stream::deliverable`].
+    Deliver(usize),
     /// The modem is in command mode, the socket in buffer mode; the rest of what was held is what
     /// [`Stream::take_left`] gives.
     Left(Reason),
@@ -267,9 +267,9 @@ impl Stream {
         self.incoming.held().len()
     }
 
-    /// What was held back and is payload after all.
-    pub fn deliverable(&mut self) -> Vec<u8> {
-        self.incoming.deliverable(self.outgoing.ends())
+    /// What was held back and is payload after all, by [`StreamEffect::Deliver`].
+    pub fn deliverable(&mut self, known: usize, now: Instant) -> Vec<u8> {
+        self.incoming.deliverable(known, self.outgoing.ends(), now)
     }
 
     // How it is left.
@@ -303,7 +303,7 @@ impl Stream {
             match self.incoming.due(self.outgoing.may_have_escaped(), self.outgoing.ends(), now) {
                 Due::Nothing => return StreamEffect::Wait,
                 Due::AskLines => return StreamEffect::AskLines,
-                Due::Deliver => return StreamEffect::Deliver,
+                Due::Deliver => return StreamEffect::Deliver(self.incoming.held().len()),
                 Due::Settle => self.leaving.begin(Reason::Suspicion, &mut self.outgoing, now),
             }
         }
@@ -345,8 +345,7 @@ impl Stream {
             Some(true) if self.leaving.asks_once_more(now) => StreamEffect::Wait,
             Some(true) => {
                 self.incoming.dcd_is_wrong();
-                self.leaving.goes_on();
-                StreamEffect::Deliver
+                StreamEffect::Deliver(self.leaving.goes_on())
             }
             Some(false) => {
                 // After the words of the end nothing follows; if they are payload, the next of it is close.
