@@ -986,12 +986,18 @@ impl Modem {
             }
             Urc::PdpDeactivated(context) => {
                 if context == self.settings.pdp.context.number() && self.setup.has_address() {
-                    self.session_lost(Cut::SessionLost, SetupStep::Sim, now);
+                    match self.may_be_payload_of_others(port) {
+                        true => self.setup.becomes_unconfirmed(),
+                        false => self.session_lost(Cut::SessionLost, SetupStep::Sim, now),
+                    }
                 }
             }
             Urc::NetworkTime(result) => {
                 self.set_up(Some(port), now, |setup, given| setup.network_time_told(given, result));
             }
+            // A module that boots has left the mode, and says so outside of frames.
+            Urc::Ready if self.ports[port].facts.sharing == Sharing::Shared => {}
+            Urc::PoweredDown if self.may_be_payload_of_others(port) => self.setup.becomes_unconfirmed(),
             Urc::PoweredDown | Urc::Ready => {
                 let resync = matches!(self.channels[port].state(), ChannelState::Resync(_));
                 // Where it serves, the lost session is reported instead.
@@ -1004,6 +1010,13 @@ impl Modem {
                 self.rebooted(if is_up { RebootSign::IsUp } else { RebootSign::GoesDown }, now);
             }
         }
+    }
+
+    /// Whether URCs leave by another channel of this line: what looks like one here may be the payload of a stream that has
+    /// just been left.
+    fn may_be_payload_of_others(&self, port: usize) -> bool {
+        self.ports[port].facts.sharing == Sharing::Shared
+            && self.routing.only_port().is_some_and(|only| only != port)
     }
 
     /// So many bytes follow for this socket. If they cannot be told from a datagram that has not come whole, its

@@ -385,6 +385,25 @@ fn a_channel_whose_connect_may_be_lost_is_opened_anew() {
     }
 }
 
+/// A client broke off. Its server's payload looked like the module's answer to that, and like the end of everything.
+#[test]
+fn payload_of_a_stream_that_is_left_ends_no_other_connection() {
+    for words in ["+QIURC: \"pdpdeact\",1", "RDY", "POWERED DOWN"] {
+        for after in (0..400).step_by(20) {
+            let text = format!("\r\nOK\r\n\r\n{words}\r\n").repeat(20).into_bytes();
+            let far = Behaviour { says: Says::Text(text), ends: Ends::Never, ..Behaviour::sink() };
+            let left =
+                Connection::new(Mode::Transparent).far_end(far).leaves(Leaves::ResetsAfter(millis(after)));
+            let wiring = Wiring::new().uart(9_600).ports([Port::uart()]).cmux();
+            let wiring = wiring.connect(download(Mode::Push, 3_000).at(seconds(20)));
+            let mut sim = wiring.connect(left.at(seconds(20))).start();
+            sim.run_to_the_end(seconds(120));
+            assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{words}, reset after {after} ms");
+            sim.assert_complete(0);
+        }
+    }
+}
+
 /// What asks for channels of an earlier run, 1,500 flags and two frames, once went to the server of the stream.
 #[test]
 fn a_line_that_was_one_stream_when_it_was_lost_is_escaped_before_it_is_searched_for_channels() {

@@ -304,12 +304,13 @@ impl Incoming {
         let rest = self.held.split_off(known.min(self.held.len()));
         self.lines_asked = false;
         self.delivered_tail.extend_from_slice(&self.held);
-        let all = &self.delivered_tail;
-        if matches!(self.words_in(all, all.len(), ends), Some((_, Match::Whole))) {
-            // DCD has shown that it was none.
-            let delivered_tail = std::mem::take(&mut self.delivered_tail);
-            self.passed(&delivered_tail);
-        }
+        let mut all = std::mem::take(&mut self.delivered_tail);
+        // A whole end is known to be none. Only the beginning of one may go on.
+        self.delivered_tail = match self.words_in(&all, all.len(), ends) {
+            Some((start, Match::Part)) => all.split_off(start),
+            Some((_, Match::Whole)) | None => Vec::new(),
+        };
+        self.passed(&all);
         self.verdict = Verdict::default();
         let mut payload = std::mem::take(&mut self.held);
         if !rest.is_empty() {

@@ -866,6 +866,29 @@ fn beside_other_channels_the_modules_answer_decides_what_the_words_were() {
     }
 }
 
+/// What had been asked about and was payload was looked through again at the end: its `+QIURC` seemed to be the module's.
+#[test]
+fn payload_that_was_asked_about_makes_no_later_end_uncertain() {
+    let (mut mode, now) = beside();
+    let likeness = b"\r\nNO CARRIER\r\n\r\n+QIURC: \"pdpdeact\",1\r\n\xB7\x32";
+    mode.may_be_over(now);
+    let mut all = receive(&mut mode, likeness, now);
+    let (asked, now) = next(&mut mode);
+    assert!(matches!(asked, StreamEffect::AskBeside(_)));
+    let told = mode.told_beside(Some(true), TURN, now);
+    all.extend(deliver(&mut mode, told, now));
+    mode.may_be_over(now);
+    all.extend(receive(&mut mode, b"the end", now));
+    let (asked, now) = next(&mut mode);
+    assert!(matches!(asked, StreamEffect::AskBeside(_)));
+    mode.told_beside(Some(false), TURN, now);
+    assert_eq!(next(&mut mode).0, StreamEffect::Ended);
+    let ended = mode.take_ended();
+    all.extend(ended.payload);
+    assert_eq!(all, [&likeness[..], b"the end"].concat());
+    assert!(ended.certain);
+}
+
 #[test]
 fn hostile_payload_is_asked_about_once_a_second() {
     let (mut mode, mut now) = beside();

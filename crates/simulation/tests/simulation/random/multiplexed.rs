@@ -105,10 +105,10 @@ pub fn keep_habits_fair(wiring: &mut Wiring) {
     quirks.mux_holds_cts_off &= wiring.ports.iter().all(|port| port.server.is_none());
 }
 
-/// Copies of single bytes on every channel would fill the line for minutes.
+/// Copies of single bytes on every channel, or a ring on every channel with each of them, would fill the line for minutes.
 pub fn limit_copies(wiring: &mut Wiring) {
     let modem = &mut wiring.modem;
-    if modem.quirks.mux_urcs_everywhere {
+    if modem.quirks.mux_urcs_everywhere || modem.quirks.mux_ring_clears_lines {
         modem.push_limit_bytes = modem.push_limit_bytes.max(100);
     }
 }
