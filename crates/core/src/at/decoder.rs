@@ -189,6 +189,12 @@ enum DecoderState {
         left: usize,
         framing: usize,
     },
+    /// What began like a message after a pause, kept in the same way: payload of just this length, or a message after lost
+    /// bytes.
+    LateMessage {
+        left: usize,
+        framing: usize,
+    },
     /// What of that turned out to be payload, up to `end`.
     SettledPayload {
         framing: usize,
@@ -268,7 +274,9 @@ impl Decoder {
     pub fn payload_left(&self) -> usize {
         match self.state {
             DecoderState::HeaderLf { length, .. } => length,
-            DecoderState::Payload { left, .. } | DecoderState::LatePayload { left, .. } => left,
+            DecoderState::Payload { left, .. }
+            | DecoderState::LatePayload { left, .. }
+            | DecoderState::LateMessage { left, .. } => left,
             DecoderState::Line
             | DecoderState::LateLine
             | DecoderState::AfterPayload { .. }
@@ -292,16 +300,20 @@ impl Decoder {
         };
     }
 
-    /// Whether what came after a pause is as long as the rest of the announced payload, and is the beginning
-    /// of what a module sends that has booted: more of that may be about to come.
-    pub(crate) fn late_payload_may_be_whole(&self) -> bool {
-        self.late_payload_framing().is_some()
+    /// Whether what came after a pause is payload if no more comes soon, or else a message: it is as long as the rest of the
+    /// announced payload, and is the beginning of what a module sends that has booted; or it began like a message.
+    pub(crate) fn late_payload_is_open(&self) -> bool {
+        matches!(self.state, DecoderState::LateMessage { .. }) || self.late_payload_framing().is_some()
     }
 
-    /// How many bytes that are no payload are in front of it then.
+    /// How many bytes that are no payload are in front of it, if it is whole.
     fn late_payload_framing(&self) -> Option<usize> {
-        let DecoderState::LatePayload { left, framing } = self.state else { return None };
-        let is_whole = left > 0 && self.line.len() == framing + left && self.line.len() <= BOOT_CHANCE_BYTES;
+        let (left, framing, most) = match self.state {
+            DecoderState::LatePayload { left, framing } => (left, framing, BOOT_CHANCE_BYTES),
+            DecoderState::LateMessage { left, framing } => (left, framing, usize::MAX),
+            _ => return None,
+        };
+        let is_whole = left > 0 && self.line.len() == framing + left && self.line.len() <= most;
         is_whole.then_some(framing)
     }
 
@@ -331,6 +343,11 @@ impl Decoder {
             DecoderState::ForeignText(..) => true,
             _ => false,
         }
+    }
+
+    /// Whether what comes is taken for a text of another program, which has no length.
+    pub(crate) fn is_inside_text(&self) -> bool {
+        matches!(self.state, DecoderState::ForeignText(text, _) if !text.is_answer)
     }
 
     /// Whether the text that another program had the modem send has ended, if nothing more comes now.
@@ -371,6 +388,7 @@ impl Decoder {
             DecoderState::HeaderLf { .. }
             | DecoderState::Payload { .. }
             | DecoderState::LatePayload { .. }
+            | DecoderState::LateMessage { .. }
             | DecoderState::SettledPayload { .. }
             | DecoderState::Overread { .. }
             | DecoderState::Discarding => true,
@@ -550,6 +568,12 @@ impl Decoder {
                     self.line.push(byte);
                     let count = self.line.len() - framing;
                     let boot = match boot_words(&self.line) {
+                        // A module sends payload without a pause: how long it is shows which of the two this is.
+                        Boot::Another if count <= left => {
+                            *input = rest;
+                            self.state = DecoderState::LateMessage { left, framing };
+                            continue;
+                        }
                         Boot::No => boot_echo(&self.line[framing..], &self.echoes[0], left),
                         boot => boot,
                     };
@@ -593,6 +617,27 @@ impl Decoder {
                     self.state = after_payload(left - count, Owner::Ours);
                     let bytes = &self.line[framing..framing + count];
                     return Some(Message::Payload { bytes, left: left - count });
+                }
+                DecoderState::LateMessage { left, framing } => {
+                    let end = framing + left;
+                    let missing = end - self.line.len();
+                    if missing > 0 {
+                        if input.is_empty() {
+                            return None;
+                        }
+                        let (bytes, rest) = input.split_at(missing.min(input.len()));
+                        self.line.extend_from_slice(bytes);
+                        *input = rest;
+                        continue;
+                    }
+                    // Where nothing follows, `settle_late_payload` ends the wait for it.
+                    let &next = input.first()?;
+                    if next != b'\r' {
+                        self.line_done = true;
+                        self.state = DecoderState::Discarding;
+                        return Some(Message::Malformed(CUT_SHORT));
+                    }
+                    self.state = DecoderState::SettledPayload { framing, end };
                 }
                 DecoderState::SettledPayload { framing, end } => {
                     self.line_done = end == self.line.len();
@@ -1026,6 +1071,54 @@ mod tests {
         }
     }
 
+    /// It was once taken for a message after lost bytes, and every connection of the port was reset.
+    #[test]
+    fn payload_behind_a_pause_that_looks_like_a_message_is_told_from_one_by_its_length() {
+        let closed = "\r\n+QSSLURC: \"closed\",1\r\n";
+        let (pushed, cut_short) =
+            ("Urc(Pushed(Ssl, Some(SocketId(4)), ", format!("Malformed({CUT_SHORT:?})"));
+        for before in ["", "01234567"] {
+            for payload in [closed, "\r\n+AB: ", &format!("{closed}{closed}and more")] {
+                let begun = format!("\r\n+QSSLURC: \"recv\",4,{}\r\n{before}", before.len() + payload.len());
+                let after = format!("{payload}\r\nOK\r\n");
+                for step in 1..after.len() {
+                    let all = decode_with_pause(begun.as_bytes(), after.as_bytes(), step);
+                    assert!(all[0].starts_with(pushed), "{all:?}");
+                    let whole = format!("payload {}", format!("{before}{payload}").escape_default());
+                    assert_eq!(all[1..], ["Final(Ok)".to_owned(), whole], "{step}");
+                }
+            }
+            // The rest was lost: other messages come, and do not end where it should.
+            for more in 1..closed.len() {
+                let length = before.len() + closed.len() + more;
+                let begun = format!("\r\n+QSSLURC: \"recv\",4,{length}\r\n{before}");
+                let mut decoder = Decoder::new();
+                let mut input = begun.as_bytes();
+                while decoder.decode(&mut input).is_some() {}
+                decoder.resumes();
+                assert_eq!(decoder.decode(&mut closed.as_bytes()), None);
+                assert!(
+                    decoder.late_payload_is_open() && !decoder.settle_late_payload(),
+                    "{more}: it is not whole"
+                );
+                let all = decode_with_pause(begun.as_bytes(), closed.repeat(3).as_bytes(), 5);
+                let (is_noticed, ends_a_line) = (all[1] == cut_short, more == closed.len() - 2);
+                assert!(is_noticed != ends_a_line, "{more}: {all:?}");
+            }
+            // Nothing need follow payload.
+            let begun = format!("\r\n+QSSLURC: \"recv\",4,{}\r\n{before}", before.len() + closed.len());
+            let mut decoder = Decoder::new();
+            let mut input = begun.as_bytes();
+            while decoder.decode(&mut input).is_some() {}
+            decoder.resumes();
+            assert_eq!(decoder.decode(&mut closed.as_bytes()), None);
+            assert!(decoder.settle_late_payload());
+            let whole = Message::Payload { bytes: closed.as_bytes(), left: 0 };
+            assert_eq!(decoder.decode(&mut &b""[..]), Some(whole));
+            assert_eq!(decoder.decode(&mut &b"\r\nOK\r\n"[..]), Some(Message::Final(Final::Ok)));
+        }
+    }
+
     #[test]
     fn the_last_bytes_of_payload_behind_a_pause_wait_for_what_a_module_says_that_has_booted() {
         let header = b"\r\n+QSSLURC: \"recv\",4,1\r\n";
@@ -1039,7 +1132,7 @@ mod tests {
         let mut again = Decoder { line: decoder.line.clone(), ..Decoder::new() };
         again.state = decoder.state;
         assert_eq!(decoder.decode(&mut &b"\r"[..]), None);
-        assert!(decoder.late_payload_may_be_whole());
+        assert!(decoder.late_payload_is_open());
         assert_eq!(decoder.decode(&mut &b"\nRDY\r\n"[..]), Some(Message::Urc(Urc::Ready)));
         assert_eq!(again.decode(&mut &b"\r"[..]), None);
         assert!(again.settle_late_payload() && !again.settle_late_payload());

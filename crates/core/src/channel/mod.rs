@@ -48,6 +48,8 @@ pub struct Channel {
     last_received: Instant,
     /// When bytes last came after a pause in which the module may have booted.
     pause_ended: Instant,
+    /// How often in a row bytes came after such a pause that are no text, while nothing was asked.
+    noises: u32,
     /// When a command last left.
     last_said: Instant,
     /// The send whose fate is settled when the channel answers again.
@@ -136,6 +138,7 @@ impl Channel {
             wire: WireSettings::new(),
             last_received: now,
             pause_ended: now,
+            noises: 0,
             last_said: now,
             unprompted: None,
             owes_answers: false,
@@ -447,6 +450,11 @@ impl Channel {
         self.takes_commands() && self.in_flight.is_none() && self.output.is_empty()
     }
 
+    /// Whether only noise comes: the module may have rebooted, and have another speed.
+    pub fn hears_noise(&self) -> bool {
+        self.noises >= NOISES_MAX
+    }
+
     /// Whether a module that sleeps when its line is quiet may sleep now: it loses the command that wakes it.
     pub fn may_be_asleep(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.last_received.max(self.last_said)) >= AWAKE_MIN
@@ -620,6 +628,11 @@ impl Channel {
         self.payload_deadline = Some(Deadline::new(PAYLOAD_WAIT, delay_max, now));
     }
 
+    /// Whether what comes is taken for a text of another program.
+    pub fn is_inside_text(&self) -> bool {
+        self.decoder.is_inside_text()
+    }
+
     /// Gives up the rest of another program's text that has not come in time: what comes next is ours. Returns whether
     /// there was such a text.
     pub fn give_up_foreign(&mut self, now: Instant) -> bool {
@@ -676,6 +689,10 @@ impl Channel {
     /// module sends that has booted, in frames of no channel if there are several; until then no answer could come.
     pub fn bytes_come(&mut self, now: Instant) {
         let pause = now.saturating_duration_since(self.last_received);
+        if self.line.is_uart && self.is_idle() && pause >= PAUSE_MIN && self.payload_deadline.is_none() {
+            // Until they turn out to be text.
+            self.noises = self.noises.saturating_add(1);
+        }
         if self.may_have_booted_since(now) && self.payload_deadline.is_some() {
             if !self.line.is_shared {
                 self.decoder.resumes();
@@ -718,7 +735,7 @@ impl Channel {
             self.payload_deadline = Some(Deadline::new(wait, LINE_BUSY_MAX, now));
             return;
         }
-        if self.decoder.late_payload_may_be_whole() {
+        if self.decoder.late_payload_is_open() {
             self.payload_deadline = Some(Deadline::new(BOOT_WORDS_WAIT, LINE_BUSY_MAX, now));
             return;
         }
@@ -791,6 +808,9 @@ const PAYLOAD_WAIT: Duration = Duration::from_secs(15);
 
 /// A module does not sleep sooner: AT+QSCLK=1 takes 5 s.
 const AWAKE_MIN: Duration = Duration::from_secs(4);
+
+/// How often in a row noise comes on a quiet line before the module is asked whether it answers.
+const NOISES_MAX: u32 = 3;
 
 /// In a shorter pause no module has booted.
 const PAUSE_MIN: Duration = Duration::from_millis(500);

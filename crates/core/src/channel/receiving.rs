@@ -83,6 +83,14 @@ impl Channel {
         if let Some(InFlight { echo: Some(echo), .. }) = &mut self.in_flight {
             echo.message_read();
         }
+        let is_noise = match &message {
+            Message::Information(line) => line.contains(char::REPLACEMENT_CHARACTER),
+            Message::Malformed(_) => true,
+            _ => false,
+        };
+        if !is_noise {
+            self.noises = 0;
+        }
         match message {
             Message::Payload { bytes, left } => {
                 match self.payload_for {

@@ -1,7 +1,7 @@
 //! The diagram of a channel, state by state, and what each step gives back.
 
 use super::*;
-use crate::at::{CommandOutcome, Urc};
+use crate::at::{CommandOutcome, Numbers, Urc};
 use crate::test_clock::now;
 
 const LINE: Line = Line { baud: 115_200, is_uart: true, is_paced: true, is_shared: false };
@@ -208,4 +208,31 @@ fn a_send_without_prompt_is_settled_before_it_can_be_filled_by_what_is_asked() {
     assert!(channel.may_fill(None), "an unknown number");
     assert_eq!(channel.take_unprompted(), Some(socket(1)));
     assert!(!channel.may_fill(None), "nothing waits");
+}
+
+#[test]
+fn noise_on_a_quiet_line_counts_until_text_comes() {
+    let mut channel = command();
+    let mut at = now();
+    let mut comes = |channel: &mut Channel, bytes: &[u8]| {
+        at += Duration::from_secs(2);
+        channel.bytes_come(at);
+        let mut input = bytes;
+        while !input.is_empty() {
+            channel.receive(&mut input, Numbers::default(), at, &mut |_, _| {});
+        }
+        channel.bytes_taken(bytes.len(), at);
+    };
+    let noises = [&b"\x8D\xEC\xB1"[..], b"\xE8R\x80\r\n"];
+    for text in ["\r\nRING\r\n", "\r\n+QIURC: \"closed\",3\r\n", "\r\n+CREG: 1\r\n"] {
+        for noise in noises {
+            comes(&mut channel, noise);
+            comes(&mut channel, noise);
+            assert!(!channel.hears_noise(), "twice may be chance");
+            comes(&mut channel, noise);
+            assert!(channel.hears_noise());
+            comes(&mut channel, text.as_bytes());
+            assert!(!channel.hears_noise(), "{text}");
+        }
+    }
 }

@@ -325,7 +325,7 @@ impl Modem {
         };
         let ssl = socket.ssl();
         let tells_of_trust = failure.may_be_lost_files();
-        let waits = socket.open_failed();
+        let waits = socket.open_failed(failure != OpenFailure::TimedOut, now);
         if let Some(channel) = socket.stream() {
             self.leave_data_mode(channel, id, GiveUp::Abort);
         }
@@ -364,11 +364,14 @@ impl Modem {
                     self.open_abandoned(now.saturating_duration_since(since), now);
                 }
             }
-            CloseAnswer::Refused { tries, was_eof } => {
+            CloseAnswer::Refused { tries, was_eof, may_be_opening } => {
                 if was_eof {
                     self.cut(id, Cut::ClosedUncertain);
                 }
-                self.close_refused(id, tries, now);
+                // The number may become free by itself: nobody's connection is cut for it.
+                if !(may_be_opening && self.connections_stand()) {
+                    self.close_refused(id, tries, now);
+                }
             }
             CloseAnswer::Closed { never_timed: true } => self.setup.profile_mut().has_closed_without_time(),
             CloseAnswer::Closed { never_timed: false } => {}

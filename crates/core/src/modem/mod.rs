@@ -869,7 +869,12 @@ impl Modem {
             // It has received the command after all, and may have taken what came after it for payload.
             ChannelEvent::Prompt => self.settle_unprompted(port, false),
             ChannelEvent::EchoAgain => self.echo_is_back(port, now),
-            ChannelEvent::OthersLine(line) => self.setup.others_said(&line),
+            ChannelEvent::OthersLine(line) => {
+                self.setup.others_said(&line);
+                if self.channels[port].is_inside_text() {
+                    self.sockets.change(Socket::awaits_open, |socket| socket.text_came(now));
+                }
+            }
             ChannelEvent::PushInText => self.push_in_text(port),
             ChannelEvent::Malformed(text) => {
                 log::warn!(

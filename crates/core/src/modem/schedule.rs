@@ -175,8 +175,8 @@ impl Modem {
         if let Some(command) = self.byte_command(port, now) {
             return Some((command, Origin::Socket));
         }
-        let probe = self.liveness_due(&self.channels[port]).is_some_and(|due| due <= now);
-        probe.then(|| (Command::line("AT"), Origin::Liveness))
+        let is_quiet = self.liveness_due(&self.channels[port]).is_some_and(|due| due <= now);
+        (is_quiet || self.channels[port].hears_noise()).then(|| (Command::line("AT"), Origin::Liveness))
     }
 
     /// The socket whose open this channel has just refused without a reason: the answer to AT+QIGETERROR

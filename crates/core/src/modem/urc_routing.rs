@@ -470,7 +470,8 @@ impl Modem {
         }
     }
 
-    /// The answer to AT+QSSLSTATE about an open whose result may have left by a port that is not ours.
+    /// The answer to AT+QSSLSTATE about an open whose result may have left by a port that is not ours, or have been taken for
+    /// another program's text.
     pub(super) fn missed_open_answered(
         &mut self,
         id: SocketId,
@@ -481,9 +482,15 @@ impl Modem {
         if !self.sockets[id.index()].awaits_open() {
             return;
         }
-        self.sockets[id.index()].open_was_asked();
+        let is_told_of = self.sockets[id.index()].open_was_asked();
         self.learn_names(lines);
-        if witness == Witness::Connected {
+        let set = self.sockets[id.index()].set();
+        let mut listed = SocketStatus::all(lines).filter(|it| (it.set, it.id) == (set, id));
+        // It was open, and its server has closed meanwhile.
+        let has_ended = is_told_of
+            && witness == Witness::Ended
+            && listed.any(|socket| socket.state == SocketState::Closing);
+        if witness == Witness::Connected || has_ended {
             self.open_settled(id, 0, now);
         }
     }

@@ -16,6 +16,8 @@ pub struct Closing {
     confirms_eof: bool,
     /// How often it was refused.
     tries: u32,
+    /// Its open was given up without a result: until then, the module may still be at it, and end it by itself.
+    opening_until: Option<Instant>,
     /// An earlier run has left the number open in this set as well: that is closed next.
     also_open: Option<CommandSet>,
 }
@@ -56,6 +58,8 @@ pub enum CloseAnswer {
         tries: u32,
         /// Whether the client's end can no longer be confirmed.
         was_eof: bool,
+        /// Whether the module may still be opening it, and free it by itself.
+        may_be_opening: bool,
     },
     /// Done. `never_timed`: only the form without a time worked.
     Closed {
@@ -79,7 +83,7 @@ pub enum Checked {
 
 impl Closing {
     fn new(timeout_seconds: u16, confirms_eof: bool, also_open: Option<CommandSet>) -> Self {
-        Closing { timeout_seconds, confirms_eof, tries: 0, also_open }
+        Closing { timeout_seconds, confirms_eof, tries: 0, opening_until: None, also_open }
     }
 
     /// Whether the client waits to learn how its stream ended.
@@ -94,6 +98,13 @@ impl Closing {
 
     pub(super) fn forget_client(&mut self) {
         self.confirms_eof = false;
+    }
+
+    /// Whether the form with a time was refused (`timed`), and nothing shows that the module takes one: the next try is
+    /// the form without.
+    fn has_other_form(self, timed: bool, form: CloseForm) -> bool {
+        let next = Closing { tries: self.tries + 1, ..self };
+        timed && form.time == CloseTime::Unknown && next.command(form).1.is_none()
     }
 
     /// How a socket is closed: for how many seconds the command may block its port, and the time that it is given. The
@@ -123,6 +134,15 @@ impl Socket {
     /// AT+QSSLCLOSE is next, and no client waits for its result.
     pub(super) fn close(&mut self, timeout_seconds: u16) {
         self.phase = Phase::Closing(Closing::new(timeout_seconds, false, self.also_open()));
+    }
+
+    /// AT+QSSLCLOSE is next, after an open without a result. A module that does not close what it is still opening refuses
+    /// that until it has given the open up.
+    pub(super) fn close_opening(&mut self, now: Instant) {
+        self.begin_closing(false);
+        if let Phase::Closing(closing) = &mut self.phase {
+            closing.opening_until = Some(now + OPENING_MAX);
+        }
     }
 
     /// An earlier run has left it open in the set `first`, and perhaps in `also_open`: both are closed.
@@ -182,6 +202,13 @@ impl Socket {
                 closing.tries += 1;
                 CloseAnswer::Nothing
             }
+            // Before its client learns of an end that cannot be confirmed, the other form is tried.
+            Phase::Closing(closing)
+                if is_refused && closing.confirms_eof && closing.has_other_form(timed, form) =>
+            {
+                closing.tries += 1;
+                CloseAnswer::Nothing
+            }
             Phase::Closing(closing) if is_refused => {
                 let was_eof = std::mem::take(&mut closing.confirms_eof);
                 closing.tries += 1;
@@ -197,7 +224,8 @@ impl Socket {
                     refused: Some(closing),
                     also_open: closing.also_open,
                 };
-                CloseAnswer::Refused { tries: closing.tries, was_eof }
+                let may_be_opening = closing.opening_until.is_some_and(|until| now < until);
+                CloseAnswer::Refused { tries: closing.tries, was_eof, may_be_opening }
             }
             Phase::Closing(closing) => {
                 let never_timed = !timed && closing.tries > 0 && form.time == CloseTime::Unknown;
@@ -277,6 +305,10 @@ impl Socket {
 
 /// A refused close is repeated after REPEAT_PAUSE. The pause is doubled this many times.
 const CLOSE_PAUSES_MAX: u32 = 6;
+
+/// How much longer a module may be opening a connection that was given up: the manuals' 150 s, from the end of
+/// `--connect-timeout`, which the negotiation may take.
+const OPENING_MAX: Duration = Duration::from_secs(150);
 
 /// How often a module that has a close time refuses it before the form without is tried.
 const TIMED_CLOSES: u32 = 3;

@@ -664,8 +664,10 @@ impl Socket {
 
     /// The URC `recv` without a length.
     pub fn announced(&mut self) {
-        if let Phase::Open(open) = &mut self.phase {
-            open.announced();
+        match &mut self.phase {
+            Phase::Open(open) => open.announced(),
+            Phase::Opening(opening) => opening.told_of(),
+            _ => {}
         }
     }
 
@@ -680,6 +682,10 @@ impl Socket {
             Phase::Open(open) => {
                 self.poll_at = None;
                 open.received(now);
+                Ok(())
+            }
+            Phase::Opening(opening) => {
+                opening.told_of();
                 Ok(())
             }
             Phase::Closing(closing) if closing.confirms_eof() => Err(Cut::ClosedUncertain),
@@ -720,8 +726,8 @@ impl Socket {
             return Adjusted::GoesOn;
         }
         if self.awaits_open() {
-            let interval = switching.poll_interval;
-            self.poll_at = interval.map(|interval| self.poll_at.unwrap_or(now + interval));
+            let interval = switching.poll_interval.map(|interval| now + interval);
+            self.poll_at = self.poll_at.or(interval);
         }
         let load = Load {
             waiting_bytes: self.incoming.len(),

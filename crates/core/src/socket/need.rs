@@ -102,7 +102,11 @@ impl Socket {
                 (if seconds == 0 { 1 } else { 3 }, Ask::Close(timeout_seconds))
             }
             Phase::Opening(opening) => match opening.stage() {
-                OpenStage::Awaited { .. } if self.poll_at.is_some_and(|at| at <= now) => (2, Ask::State),
+                OpenStage::Awaited { is_told_of, .. }
+                    if is_told_of || self.poll_at.is_some_and(|at| at <= now) =>
+                {
+                    (2, Ask::State)
+                }
                 OpenStage::CloseFirst => (1, close_at_once()),
                 // Its client has left. A module that has refused such a close is asked again only when a client waits
                 // for a socket.

@@ -46,6 +46,9 @@ pub enum OpenStage {
     Awaited {
         /// How often the SSL context's settings had been found wrong when it left.
         generation: u32,
+        /// What the module sends of open sockets has come of it: its result may have been taken for another program's text,
+        /// and the module is asked.
+        is_told_of: bool,
     },
     /// The same, and the client has left: AT+QSSLCLOSE is due or in flight.
     Abandoned {
@@ -186,12 +189,20 @@ impl Opening {
     /// The URC `closed` came before the open's own: that one left by another port, or is late. Or its stream may be over
     /// already.
     pub(super) fn closed(&mut self) {
+        self.told_of();
         self.closed = match (self.stage, self.closed) {
             (OpenStage::Due, closed) => closed,
             (OpenStage::Proving { .. }, _) => ClosedUrc::AfterResult,
             (_, ClosedUrc::AfterResult) => ClosedUrc::AfterResult,
             (_, ClosedUrc::No | ClosedUrc::BeforeResult) => ClosedUrc::BeforeResult,
         };
+    }
+
+    /// A URC came that the module sends only of a socket that is open: `recv` or `closed`.
+    pub(super) fn told_of(&mut self) {
+        if let OpenStage::Awaited { is_told_of, .. } = &mut self.stage {
+            *is_told_of = true;
+        }
     }
 
     /// Whether the modem works on it, as far as is known.
@@ -347,7 +358,7 @@ impl Socket {
                 return OpenAnswer::Result(result);
             }
             opening.stage = match is_attached {
-                true => OpenStage::Awaited { generation },
+                true => OpenStage::Awaited { generation, is_told_of: false },
                 false => OpenStage::Abandoned { refused_at: None },
             };
         }
@@ -387,7 +398,7 @@ impl Socket {
         let Phase::Opening(opening) = &mut self.phase else { return OpenResult::Nothing };
         if result == 0 {
             return match opening.stage {
-                OpenStage::InFlight { generation, .. } | OpenStage::Awaited { generation }
+                OpenStage::InFlight { generation, .. } | OpenStage::Awaited { generation, .. }
                     if is_guarded && is_attached =>
                 {
                     // By which settings it was opened can only be checked afterwards.
@@ -449,19 +460,35 @@ impl Socket {
         }
     }
 
-    /// It was asked whether it is open, as its URC may have left by a port that is not ours.
-    pub fn open_was_asked(&mut self) {
-        self.poll_at = None;
+    /// A text of another program has begun. The result of the open may come straight after it, and be taken for more of it.
+    pub fn text_came(&mut self, now: Instant) {
+        if self.awaits_open() {
+            let at = now + TEXT_WAIT;
+            self.poll_at = Some(self.poll_at.map_or(at, |due| due.min(at)));
+        }
     }
 
-    /// Its open failed: the number has to be closed all the same, after its stream was left. Returns whether its client
-    /// waits for that.
-    pub fn open_failed(&mut self) -> bool {
+    /// It was asked whether it is open, as its URC may have left by a port that is not ours, or have been taken for another
+    /// program's text. Returns whether a URC of it had come that only one that is open has.
+    pub fn open_was_asked(&mut self) -> bool {
+        self.poll_at = None;
+        match &mut self.phase {
+            Phase::Opening(Opening { stage: OpenStage::Awaited { is_told_of, .. }, .. }) => {
+                std::mem::take(is_told_of)
+            }
+            _ => false,
+        }
+    }
+
+    /// Its open failed: the number has to be closed all the same, after its stream was left. `has_result`: the module has
+    /// given it up. Returns whether its client waits for that.
+    pub fn open_failed(&mut self, has_result: bool, now: Instant) -> bool {
         self.incoming.reset();
         let waits = self.let_go();
         match self.opening().and_then(Opening::stream) {
             Some(channel) => self.becomes_stream(channel),
-            None => self.begin_closing(false),
+            None if has_result => self.begin_closing(false),
+            None => self.close_opening(now),
         }
         waits
     }
@@ -477,6 +504,10 @@ impl Socket {
         })
     }
 }
+
+/// How long after another program's text the module is asked about an open whose result may be hidden in it: that is over by
+/// then.
+const TEXT_WAIT: Duration = Duration::from_secs(1);
 
 /// The pause before an open that was refused as busy, or whose number was taken, is tried once more.
 pub(super) const REPEAT_PAUSE: Duration = Duration::from_secs(1);

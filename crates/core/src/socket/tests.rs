@@ -204,7 +204,10 @@ fn a_refused_close_is_repeated_in_the_other_form_only_where_the_module_may_have_
             let ask = socket.need(&close).map(|need| need.ask);
             assert_eq!(ask, Some(need::Ask::Close(expected)), "{time:?} after {tries} refusals");
             let answer = socket.close_answered(0, true, expected.is_some(), form, 0b1, at);
-            assert_eq!(answer, CloseAnswer::Refused { tries: tries as u32 + 1, was_eof: false });
+            assert_eq!(
+                answer,
+                CloseAnswer::Refused { tries: tries as u32 + 1, was_eof: false, may_be_opening: false }
+            );
             at += Duration::from_secs(600);
             socket.check_answered(0, true, 0b1, at);
         }

@@ -1,11 +1,14 @@
 //! Goal of this test: bugs that random runs have found stay fixed. Each test builds the wiring itself, because a seed
 //! gives another run as soon as a draw changes. Times that mattered are tried in steps.
 
+use qssl_core::at::IdSet;
 use qssl_core::settings::Mode;
 use qssl_modem_emulator::PortName;
+use qssl_modem_emulator::network::OpenFailure;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Opening, Says};
 
-use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
+use qssl_simulation::by_hand::ByHand;
+use qssl_simulation::wiring::{Connection, FAMILIES, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
 /// A UART without DCD: only the modem's words show that a stream is over.
@@ -301,5 +304,137 @@ fn nothing_is_pushed_while_the_port_of_urcs_is_lost() {
             .fault(seconds(60), Fault::LosePort(lost, seconds(20)))
             .fault(seconds(60), Fault::DelayAnswer(seconds(3)));
         serves(&wiring, &format!("port {lost} lost, opened {opens} ms later")).assert_complete(0);
+    }
+}
+
+/// A module that closes no connection while it opens it kept the number of one that was opened ahead. While a client waited
+/// for it, the data session was rebuilt, and another client's healthy connection was cut.
+#[test]
+fn an_open_that_cannot_be_ended_costs_no_other_client_its_connection() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let drips = Says::Drip { bytes: 20, every: seconds(1), total: 6_000, seed: 2 };
+        let healthy = Behaviour { says: drips, ends: Ends::AfterSaying(6_000), ..Behaviour::sink() };
+        let dead = Opening::Fails(seconds(140), OpenFailure::Refused);
+        let waits = later(mode).limits(|limits| limits.queue_timeout = seconds(300));
+        let wiring = Wiring::new()
+            .settings(|settings| settings.sockets = IdSet::first(2))
+            .modem(|modem| modem.quirks.close_of_opening_refused = true)
+            .connect(Connection::new(mode).far_end(healthy))
+            .connect(Connection::new(mode).warm(1).at(seconds(10_000)).opening(dead))
+            .connect(waits);
+        let mut sim = wiring.start();
+        sim.run_until("both are served", seconds(400), |sim| {
+            [0, 2].iter().all(|client| sim.outcome(*client).is_some())
+        });
+        assert_eq!([sim.outcome(0), sim.outcome(2)], [Some(Outcome::Eof); 2], "{mode:?}");
+        sim.assert_complete(0);
+        sim.assert_complete(2);
+    }
+}
+
+/// The result of an open came straight after another program's text, without an empty line between them, and was taken for
+/// more of the text. Whatever the module sent of the connection then, the client waited for a minute, and was reset.
+#[test]
+fn an_open_whose_result_is_hidden_in_a_text_is_asked_about() {
+    for (family, is_plain, speaks) in FAMILIES
+        .into_iter()
+        .flat_map(|family| [false, true].map(|is_plain| (family, is_plain)))
+        .flat_map(|(family, is_plain)| [false, true].map(|speaks| (family, is_plain, speaks)))
+    {
+        for after in (0..500).step_by(50) {
+            let mut client = match speaks {
+                true => {
+                    let far = Behaviour { ends: Ends::After(seconds(3)), ..Behaviour::source(3_000, 1) };
+                    Connection::new(Mode::Buffer).far_end(far)
+                }
+                false => {
+                    let asks = Connection::new(Mode::Buffer).sends(Sends::Pattern(3_000));
+                    asks.far_end(Behaviour::echo()).leaves(Leaves::WhenRead(3_000))
+                }
+            };
+            if is_plain {
+                client = client.plain();
+            }
+            let text = b"+CMT: \"+49\",,\"26/11/26,17:00:00+04\"\r\nhello\r\n".to_vec();
+            let mut sim = Wiring::new()
+                .family(family)
+                .modem(|modem| modem.quirks.open_result_without_empty_line = true)
+                .connect(client.at(seconds(20)).opening(Opening::Opens(millis(500))))
+                .fault(seconds(20) + millis(105 + after), Fault::Foreign(text))
+                .start();
+            sim.run_to_the_end(seconds(400));
+            let name = format!("{family:?}, plain: {is_plain}, speaks: {speaks}, the text {after} ms later");
+            sim.assert_complete(0);
+            let (accepted, ended) = (sim.clients[0].accepted_at(), sim.clients[0].ended_at);
+            let took = accepted.zip(ended).map(|(accepted, ended)| ended - accepted);
+            assert!(took.is_some_and(|took| took < seconds(10)), "{name}: {took:?}");
+        }
+    }
+}
+
+/// A module that was never asked how it takes AT+QSSLCLOSE, and takes no time in it, refused the first close. The client was
+/// reset before the form without a time was tried.
+#[test]
+fn the_first_close_of_a_module_without_a_close_time_ends_in_order() {
+    for mode in [Mode::Push, Mode::Buffer] {
+        let client = Connection::new(mode).at(seconds(50)).far_end(Behaviour::source(3_000, 1));
+        let mut sim = Wiring::new()
+            .modem(|modem| {
+                modem.quirks.close_without_time = true;
+                modem.mute = vec!["+QSSLCLOSE=?".into()];
+            })
+            .connect(client)
+            .connect(later(mode))
+            .start();
+        sim.run_to_the_end(seconds(400));
+        for client in 0..2 {
+            assert_eq!(sim.outcome(client), Some(Outcome::Eof), "{mode:?}, client {client}");
+            sim.assert_complete(client);
+        }
+    }
+}
+
+/// Payload like a line of the modem, which came after a pause and in two pieces, was taken for a message after lost bytes:
+/// every connection of the port was reset. Such a message is still noticed.
+#[test]
+fn pushed_payload_like_a_message_after_a_pause_resets_nobody() {
+    let words = b"\r\n+QSSLURC: \"closed\",1\r\n";
+    for (is_lost, split) in [(false, 0), (false, 9), (false, 20), (true, 9)] {
+        let mut hand = ByHand::new(&[Mode::Push, Mode::Push], 1, true, |_| {});
+        hand.run_until_ready();
+        let clients = [0, 1].map(|tunnel| hand.connect(tunnel).expect("there is room"));
+        hand.run_for(seconds(5));
+        let length = words.len() + if is_lost { 40 } else { 0 };
+        hand.says(0, format!("\r\n+QSSLURC: \"recv\",0,{length}\r\n").as_bytes());
+        for piece in [&words[..split], &words[split..], b"\r\n+CREG: 1\r\n"] {
+            hand.run_for(millis(20));
+            hand.says(0, piece);
+        }
+        hand.run_for(seconds(2));
+        let reset = is_lost.then_some(Outcome::Reset);
+        assert_eq!(clients.map(|client| hand.clients[client].outcome), [reset; 2], "split at {split}");
+        let received = if is_lost { &b""[..] } else { words };
+        assert_eq!(hand.clients[clients[0]].received, received, "split at {split}");
+    }
+}
+
+/// A module rebooted to another speed while nothing was open. What it sent was noise, from which nothing followed: the next
+/// client waited in vain.
+#[test]
+fn a_module_that_is_back_at_another_speed_is_found_by_its_noise() {
+    for splits in [false, true] {
+        let mut wiring = Wiring::new().uart(921_600).modem(|modem| modem.baud = 115_200);
+        wiring.ports[0].splits = splits;
+        wiring = wiring.fault(seconds(100), Fault::Reboot);
+        for turn in 0..80 {
+            wiring = wiring.fault(seconds(115 + 2 * turn), Fault::Urc(format!("+CREG: {}", turn % 2)));
+        }
+        let mut sim =
+            wiring.connect(Connection::new(Mode::Push).far_end(Behaviour::source(3_000, 1))).start();
+        sim.run_for(seconds(100));
+        let is_found =
+            |sim: &Simulation| sim.logged().iter().any(|line| line.contains("back at 115200 baud"));
+        let took = sim.run_until("the modem is found", seconds(100), is_found);
+        assert!(took < seconds(40), "splits {splits}: {took:?}");
     }
 }

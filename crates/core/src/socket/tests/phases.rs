@@ -214,9 +214,19 @@ fn a_close_frees_the_number_or_lets_the_open_go_on() {
         ("close first", false, CloseAnswer::Nothing, "again"),
         ("close first", true, CloseAnswer::Nothing, "again"),
         ("closing", false, CloseAnswer::Closed { never_timed: false }, "checking"),
-        ("closing", true, CloseAnswer::Refused { tries: 1, was_eof: false }, "checking"),
+        (
+            "closing",
+            true,
+            CloseAnswer::Refused { tries: 1, was_eof: false, may_be_opening: false },
+            "checking",
+        ),
         ("closing at eof", false, CloseAnswer::Closed { never_timed: false }, "confirming eof"),
-        ("closing at eof", true, CloseAnswer::Refused { tries: 1, was_eof: true }, "checking"),
+        (
+            "closing at eof",
+            true,
+            CloseAnswer::Refused { tries: 1, was_eof: true, may_be_opening: false },
+            "checking",
+        ),
         ("open", false, CloseAnswer::Nothing, "open"),
         ("checking", true, CloseAnswer::Nothing, "checking"),
         ("free", false, CloseAnswer::Nothing, "free"),
@@ -230,6 +240,72 @@ fn a_close_frees_the_number_or_lets_the_open_go_on() {
             assert_eq!(name(&socket), "closing", "{context}: its client has learnt of its end meanwhile");
         }
     }
+}
+
+/// The number was once counted as one that the module never closes, and connections of clients were cut for it.
+#[test]
+fn a_module_may_refuse_to_close_what_it_is_still_opening() {
+    let now = now();
+    for (has_result, after, may_be_opening) in
+        [(false, 0, true), (false, 149, true), (false, 150, false), (true, 0, false)]
+    {
+        let mut socket = socket("awaited", now);
+        socket.open_failed(has_result, now);
+        for tries in 1..=3 {
+            let at = now + Duration::from_secs(after);
+            let refused = CloseAnswer::Refused { tries, was_eof: false, may_be_opening };
+            let answer = socket.close_answered(0, true, true, form(), 0b11, at);
+            assert_eq!(answer, refused, "{has_result}, after {after} s");
+            socket.check_answered(0, true, 0b11, at);
+        }
+    }
+}
+
+/// The client was once told that its end is uncertain before the other form was tried.
+#[test]
+fn an_end_is_judged_when_both_forms_of_a_close_are_refused() {
+    let now = now();
+    let unknown = CloseForm { time: CloseTime::Unknown, orderly_seconds: 10 };
+    for is_refused in [false, true] {
+        let mut socket = socket("closing at eof", now);
+        assert_eq!(socket.close_answered(0, true, true, unknown, 0b11, now), CloseAnswer::Nothing);
+        let asked = socket.need(&View { close: unknown, ..view(0, now) }).map(|need| need.ask);
+        assert_eq!((name(&socket), asked), ("closing at eof", Some(Ask::Close(None))));
+        let expected = match is_refused {
+            true => (CloseAnswer::Refused { tries: 2, was_eof: true, may_be_opening: false }, "checking"),
+            false => (CloseAnswer::Closed { never_timed: true }, "confirming eof"),
+        };
+        let answer = socket.close_answered(0, is_refused, false, unknown, 0b11, now);
+        assert_eq!((answer, name(&socket)), expected);
+    }
+}
+
+/// Its result may have been taken for another program's text. Its client once waited until its time was over.
+#[test]
+fn an_open_is_asked_about_once_something_comes_that_only_an_open_socket_has() {
+    let now = now();
+    let events: [fn(&mut Socket, Instant); 3] = [
+        |socket, _| socket.announced(),
+        |socket, now| socket.closed(now),
+        |socket, now| socket.received(now).expect("it is being opened"),
+    ];
+    for event in events {
+        let mut socket = socket("awaited", now);
+        assert_eq!(asks(&socket, 0, now), None);
+        event(&mut socket, now);
+        assert_eq!((name(&socket), asks(&socket, 0, now)), ("awaited", Some(Ask::State)));
+        assert!(socket.open_was_asked() && !socket.open_was_asked());
+        assert_eq!(asks(&socket, 0, now), None, "once");
+    }
+    // Nothing comes of a server that waits for the client: its own text is enough.
+    let mut socket = socket("awaited", now);
+    socket.text_came(now);
+    assert_eq!(asks(&socket, 0, now), None, "the text goes on");
+    let due = socket.deadline(false, Some).expect("it is due later");
+    socket.text_came(due);
+    assert_eq!(asks(&socket, 0, due), Some(Ask::State), "whatever else comes");
+    assert!(!socket.open_was_asked());
+    assert_eq!(asks(&socket, 0, due), None, "once");
 }
 
 #[test]
@@ -392,7 +468,7 @@ fn a_stream_that_its_client_does_not_get_is_left_before_its_socket_is_closed() {
     for (phase, after, stream) in [("proving stream", "stream", Some(3)), ("proving", "closing", None)] {
         let mut socket = socket(phase, now);
         socket.incoming.append(b"what it was sent");
-        assert!(socket.open_failed(), "its client waits for that");
+        assert!(socket.open_failed(true, now), "its client waits for that");
         assert_eq!((name(&socket), socket.stream(), socket.incoming.len()), (after, stream, 0));
     }
 }
@@ -424,7 +500,7 @@ fn the_end_of_a_stream_is_asked_about_once_its_client_has_it() {
 #[test]
 fn the_end_of_a_stream_is_asked_about_also_where_its_client_does_not_get_it() {
     let now = now();
-    let fails: fn(&mut Socket) = |socket| assert!(socket.open_failed());
+    let fails: fn(&mut Socket) = |socket| assert!(socket.open_failed(true, crate::test_clock::now()));
     let is_given_up: fn(&mut Socket) = |socket| {
         socket.detach();
         assert_eq!(socket.close_or_free(GiveUp::Abort, ending()), Some(3));

@@ -21,6 +21,7 @@ pub fn draw(seed: u64) -> Wiring {
     if is_multiplexed {
         super::multiplexed::keep_habits_fair(&mut wiring);
         super::multiplexed::limit_copies(&mut wiring);
+        draw_fast_copies(&mut wiring);
     }
     super::draw_plain(&mut wiring, chance);
     super::draw_warm(&mut wiring, chance);
@@ -36,14 +37,25 @@ pub fn draw(seed: u64) -> Wiring {
     wiring
 }
 
-/// Where the module closes no connection that is still being opened, one that is tried again and again, for the next client
-/// or datagram, must end by itself before it is given up. With few sockets, all would be stuck.
+/// Copies of every URC of all these connections on every channel would fill a slow line for minutes.
+fn draw_fast_copies(wiring: &mut Wiring) {
+    let baud = wiring.settings.baud;
+    if wiring.modem.quirks.mux_urcs_everywhere && baud < COPIES_BAUD_MIN {
+        if wiring.modem.baud == baud {
+            wiring.modem.baud = COPIES_BAUD_MIN;
+        }
+        wiring.settings.baud = COPIES_BAUD_MIN;
+    }
+}
+
+/// Where the module closes no connection that is still being opened, each must end by itself, or only a reboot would free its
+/// number.
 fn draw_short_openings(wiring: &mut Wiring) {
     let ahead = wiring.connections.iter_mut().filter(|connection| connection.limits.warm.count > 0);
     let openings = ahead.map(|connection| &mut connection.opening);
     for opening in openings.chain(wiring.datagrams.iter_mut().map(|tunnel| &mut tunnel.plan.opening)) {
-        if !matches!(opening, Opening::Opens(_)) {
-            *opening = Opening::Fails(seconds(4), OpenFailure::Refused);
+        if *opening == Opening::Never {
+            *opening = Opening::Fails(seconds(30), OpenFailure::Refused);
         }
     }
 }
@@ -56,12 +68,6 @@ fn draw_fair_end(wiring: &mut Wiring) {
         let first_late = wiring.connections.len() - super::LATE_CLIENTS.len();
         let late = wiring.connections[first_late..].iter_mut();
         late.filter(|late| late.mode == Mode::Transparent).for_each(|late| late.mode = Mode::Buffer);
-    }
-    // What a module says at another speed after its last reboot is noise, and only the first open finds it there.
-    let reboots =
-        wiring.faults.iter().any(|(at, fault)| matches!(fault, Fault::Reboot) && *at >= seconds(120));
-    if reboots {
-        wiring.modem.baud = wiring.settings.baud;
     }
 }
 
@@ -93,13 +99,14 @@ fn draw_others(wiring: &mut Wiring, chance: &mut Chance) {
     let is_whole = !wiring.faults.iter().any(|(_, fault)| matches!(fault, Fault::CutUrcHead(_)));
     if is_whole && chance.once_in(3) {
         wiring.modem.others_speak_every = Some(millis(chance.within(1_000..=20_000)));
-        // Straight after a text, it cannot be distinguished from more of the text.
-        wiring.modem.quirks.open_result_without_empty_line = false;
     }
     if wiring.settings.sockets.count() > super::OWN_SOCKETS {
         wiring.settings.sockets = IdSet::first(super::OWN_SOCKETS);
     }
 }
+
+/// The least speed in bit/s of a line that carries copies of every URC.
+const COPIES_BAUD_MIN: u32 = 57_600;
 
 /// The clients of connections that were opened ahead have each heard one server, as all others have.
 pub fn assert_heard_one(wiring: &Wiring, sim: &Simulation) {
