@@ -1,6 +1,6 @@
 //! Goal of this test: the Debian package works on a Debian with systemd as process 1, udev, and a modem at the kernel's
 //! own USB serial driver: the units with their sandbox and every drop-in, the examples of the manual pages, replugging,
-//! activation, reboot, upgrade, and purge.
+//! 8 MiB each way in every mode, activation, reboot, upgrade, and purge.
 //!
 //! The machine is emulated by QEMU. `image` builds its disk from Debian's packages. `guest` runs in it; it prints lines
 //! that begin with `ok` or `not ok`, and a last one when it has finished or reboots. If QSSL_TUNNEL_MACHINE_TESTS is
