@@ -24,6 +24,7 @@ fn shellcheck_has_nothing_to_say() {
         top.join("tests/line_discipline/image"),
         top.join("tests/machine/image"),
         top.join("tests/machine/guest"),
+        top.join("tests/portability/build"),
         openwrt.join("init.d/qssl-tunnel"),
         openwrt.join("hotplug.d/tty/70-qssl-tunnel"),
     ];
