@@ -1,4 +1,4 @@
-//! Goal of this test: the manual pages and the completions that are checked in are those of this program.
+//! Goal of this test: the manual pages and the completions that are checked in are those of these programs.
 //!
 //! A stale file is rewritten, and the test fails once so that the change is reviewed. Generated files have no date.
 //! Sections that are not generated are in `generated_files/*.roff`.
@@ -14,6 +14,7 @@ use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
 use qssl_core::recorder;
 use qssl_core::relay::{Datagrams, TunnelCounters};
+use qssl_modem_emulator::cli::{Program, quirks_in_words};
 use qssl_tunnel::cli::Cli;
 use qssl_tunnel::config;
 use qssl_tunnel::daemon::control::{self, Request};
@@ -24,6 +25,7 @@ fn manual_pages_and_completions_are_fresh() {
     let generated = [
         ("man/qssl-tunnel.1", program_page()),
         ("man/qssl-tunnel.toml.5", file_page()),
+        ("man/qssl-modem-emulator.1", emulator_page()),
         ("completions/qssl-tunnel.bash", completion(Shell::Bash)),
         ("completions/_qssl-tunnel", completion(Shell::Zsh)),
         ("completions/qssl-tunnel.fish", completion(Shell::Fish)),
@@ -436,6 +438,36 @@ fn file_page() -> String {
         }
     }
     page + include_str!("generated_files/file_tail.roff")
+}
+
+/// qssl-modem-emulator(1)
+fn emulator_page() -> String {
+    let mut command = Program::command();
+    command.build();
+    let mut page = include_str!("generated_files/emulator_head.roff").to_owned();
+    let shown = |option: &&Arg| !["help", "version"].contains(&option.get_id().as_str());
+    page += &options(command.get_arguments().filter(shown));
+    let ctl = command.find_subcommand("ctl").expect("the modem can be told to fail");
+    page += ".SH CTL\nOne of these words after ctl has the modem that runs with the same\n.B \\-\\-control\ndo something. \
+             QSSL_MODEM_EMULATOR_CONTROL may hold the path instead.\n";
+    for action in ctl.get_subcommands().filter(|action| action.get_name() != "help") {
+        let about = action.get_about().map(ToString::to_string).unwrap_or_default();
+        writeln!(page, ".SS {}\n{}", escaped(&usage(action)), escaped(&about)).expect("a string");
+        let own = action.get_arguments().filter(shown);
+        page += &options(own).replace(".SH OPTIONS\n", "");
+    }
+    page += ".SH QUIRKS\nWhat\n.B \\-\\-quirk\ntakes:\n";
+    for (name, meaning) in quirks_in_words() {
+        writeln!(page, ".TP\n.B {}\n{}", escaped(&name), escaped(meaning)).expect("a string");
+    }
+    page + include_str!("generated_files/emulator_tail.roff")
+}
+
+/// A command's name and its arguments.
+fn usage(command: &Command) -> String {
+    let usage = command.clone().render_usage().to_string();
+    let own = usage.split_once(" ctl ").map_or(usage.as_str(), |(_, own)| own);
+    own.trim_start_matches("--control <PATH> ").to_owned()
 }
 
 /// A key of the file. Its help is that of the option, with other options named by their keys.

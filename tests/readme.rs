@@ -1,4 +1,4 @@
-//! Goal of this test: the README matches the program.
+//! Goal of this test: the README, and that of the emulated modem, match the programs.
 //!
 //! Its commands are accepted, and its links exist.
 //!
@@ -9,9 +9,11 @@ use std::fs;
 use std::path::Path;
 
 use clap::Parser;
+use qssl_modem_emulator::cli::Program;
 use qssl_tunnel::cli::Cli;
 
 const README: &str = "README.md";
+const README_OF_THE_EMULATOR: &str = "crates/emulator/README.md";
 
 #[test]
 fn commands_are_accepted() {
@@ -37,12 +39,31 @@ fn commands_are_accepted() {
 }
 
 #[test]
+fn commands_of_the_emulator_are_accepted() {
+    for (file, least) in [(README, 2), (README_OF_THE_EMULATOR, 15)] {
+        let readme = fs::read_to_string(file).expect("there is a README");
+        let mut commands = 0;
+        for line in shell_lines(&readme).filter(|line| line.starts_with("qssl-modem-emulator ")) {
+            let command = line.split(" #").next().unwrap_or(line).trim_end_matches(" &");
+            let parsed = Program::try_parse_from(words(command));
+            assert!(parsed.is_ok(), "{line}\n{}", parsed.unwrap_err());
+            commands += 1;
+        }
+        assert!(commands >= least, "{commands} commands were found in {file}; is it written otherwise now?");
+    }
+}
+
+#[test]
 fn links_lead_somewhere() {
-    let readme = fs::read_to_string(README).expect("there is a README");
-    let targets = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    let missing: Vec<&str> =
-        targets.filter(|target| !target.starts_with("https://") && !Path::new(target).exists()).collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    for file in [README, README_OF_THE_EMULATOR] {
+        let readme = fs::read_to_string(file).expect("there is a README");
+        let folder = Path::new(file).parent().expect("a file is in a folder");
+        let targets = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let missing: Vec<&str> = targets
+            .filter(|target| !target.starts_with("https://") && !folder.join(target).exists())
+            .collect();
+        assert!(missing.is_empty(), "{file}: {missing:?}");
+    }
 }
 
 /// The lines in code blocks marked `sh`.

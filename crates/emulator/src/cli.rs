@@ -7,12 +7,48 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, PortName, Registration, Sim, TimeService};
+use crate::control::Action;
 use crate::module::{self, Module};
 use crate::network::real::Mapping;
 use crate::quirks::{Quirks, ShortRead};
+
+/// The program: a modem that runs, or a word to one that does.
+#[derive(Debug, Parser)]
+#[command(
+    name = "qssl-modem-emulator",
+    version,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Program {
+    /// The modem.
+    #[command(flatten)]
+    pub options: Options,
+    /// What is done instead of being one.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does besides being a modem.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Have a running modem do something: faults, network, power
+    Ctl(Ctl),
+}
+
+/// `ctl`.
+#[derive(Debug, Args)]
+pub struct Ctl {
+    /// The socket of the running modem's --control.
+    #[arg(long, value_name = "PATH", env = "QSSL_MODEM_EMULATOR_CONTROL")]
+    pub control: PathBuf,
+    /// What it does.
+    #[command(subcommand)]
+    pub action: Action,
+}
 
 /// A Quectel cellular modem with real TLS.
 ///
@@ -180,7 +216,8 @@ pub struct Options {
     /// --link counts. May be repeated: recordings of channels (CMUX) share a line, others have a port each.
     #[arg(long, value_name = "FILE")]
     pub replay: Vec<PathBuf>,
-    /// Log more; twice for everything.
+    /// Show the dialogue on standard error, each line with seconds since the start and the port's name: `>` the host, `<` the
+    /// modem. Payload is shown as its length in brackets, with its bytes where they are few. Twice to log what happens inside as well.
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
@@ -425,15 +462,18 @@ impl Options {
         if !self.quirk.iter().any(|name| name == "help") {
             return None;
         }
-        let numbers = Quirks::NUMBERS.map(|(name, meaning)| (format!("{name}=N"), meaning));
-        let short_read =
-            ("short_read=drops-rest".to_owned(), "AT+QIRD of a part of a datagram loses the rest of it.");
-        let switches = Quirks::SWITCHES.iter().map(|(name, meaning)| ((*name).to_owned(), *meaning));
-        let all = switches.chain(numbers).chain([short_read]);
-        let lines =
-            all.map(|(name, meaning)| format!("{}\n    {}\n", name.replace('_', "-"), meaning.trim()));
-        Some(lines.collect())
+        Some(quirks_in_words().map(|(name, meaning)| format!("{name}\n    {meaning}\n")).collect())
     }
+}
+
+/// What `--quirk` takes, and what it does.
+pub fn quirks_in_words() -> impl Iterator<Item = (String, &'static str)> {
+    let numbers = Quirks::NUMBERS.map(|(name, meaning)| (format!("{name}=N"), meaning));
+    let short_read =
+        ("short_read=drops-rest".to_owned(), "AT+QIRD of a part of a datagram loses the rest of it.");
+    let switches = Quirks::SWITCHES.iter().map(|(name, meaning)| ((*name).to_owned(), *meaning));
+    let all = switches.chain(numbers).chain([short_read]);
+    all.map(|(name, meaning)| (name.replace('_', "-"), meaning.trim()))
 }
 
 /// The names that ports get when none is given.
@@ -568,6 +608,9 @@ mod tests {
         let quirk = Options::parse_text("--quirk flies").expect("any name is read");
         let error = quirk.config(1, 0).expect_err("there is no such quirk").to_string();
         assert_eq!(error, "no quirk is called \"flies\", see --quirk help");
+        let check = Options::parse_text("--check-speed").expect("it is read").config(1, 0);
+        let error = check.expect_err("the line has no speed").to_string();
+        assert_eq!(error, "--check-speed needs --baud, the speed of the line");
         let many = Options::parse_text("").expect("nothing is right").config(5, 0);
         assert_eq!(
             many.expect_err("too many ports").to_string(),

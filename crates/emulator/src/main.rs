@@ -1,43 +1,12 @@
 //! The emulated modem as a program: makes the ports that its options describe, and runs until a signal.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 use qssl_modem_emulator::Config;
-use qssl_modem_emulator::cli::Options;
-use qssl_modem_emulator::control::Action;
+use qssl_modem_emulator::cli::{Command, Ctl, Options, Program};
 use qssl_modem_emulator::driver::{Driver, Player, ask};
-
-#[derive(Debug, Parser)]
-#[command(
-    name = "qssl-modem-emulator",
-    version,
-    disable_help_subcommand = true,
-    args_conflicts_with_subcommands = true
-)]
-struct Program {
-    #[command(flatten)]
-    options: Options,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Have a running modem do something: faults, network, power
-    Ctl(Ctl),
-}
-
-#[derive(Debug, Args)]
-struct Ctl {
-    /// The socket of the running modem's --control.
-    #[arg(long, value_name = "PATH", env = "QSSL_MODEM_EMULATOR_CONTROL")]
-    control: PathBuf,
-    #[command(subcommand)]
-    action: Action,
-}
 
 fn main() -> ExitCode {
     let Program { options, command } = Program::parse();

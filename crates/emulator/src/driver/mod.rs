@@ -208,6 +208,7 @@ impl Driver {
             links.push(Link::Server(Box::new(server)));
         }
 
+        let start = clock();
         let mut ports = Vec::new();
         for (number, link) in links.into_iter().enumerate() {
             link.register(registry, port_tokens(number))?;
@@ -216,7 +217,12 @@ impl Driver {
                 baud if baud > 0 && is_uart => Pace::Serial { baud, check_speed: options.check_speed },
                 _ => Pace::None,
             };
-            ports.push(Port::new(number, link, pace, transcript(options, number)?));
+            let mut transcripts = Vec::from_iter(transcript(options, number)?);
+            if options.verbose > 0 {
+                let name = config.ports[number].name();
+                transcripts.push(Transcript::shown(Box::new(io::stderr()), name, start));
+            }
+            ports.push(Port::new(number, link, pace, transcripts));
         }
 
         let network_registry = registry.try_clone().context("no registry")?;
@@ -231,7 +237,7 @@ impl Driver {
         Ok(Driver {
             poll,
             timer,
-            modem: Modem::new(config, clock()),
+            modem: Modem::new(config, start),
             network,
             ports,
             buffer: vec![0; BUFFER_BYTES],

@@ -24,7 +24,7 @@ pub(super) struct Port {
     /// Whether reading or writing is worth a system call: set by events, cleared by "would block".
     readable: bool,
     writable: bool,
-    transcript: Option<Transcript>,
+    transcripts: Vec<Transcript>,
     /// What was lost on this side of the core.
     pub(super) losses: Losses,
 }
@@ -87,7 +87,7 @@ pub(super) struct Environment<'a> {
 
 impl Port {
     /// A port of that number of the modem's.
-    pub(super) fn new(number: usize, link: Link, pace: Pace, transcript: Option<Transcript>) -> Self {
+    pub(super) fn new(number: usize, link: Link, pace: Pace, transcripts: Vec<Transcript>) -> Self {
         let pacing = match pace {
             Pace::None => None,
             Pace::Serial { baud, check_speed } => Some(Pacing {
@@ -97,7 +97,7 @@ impl Port {
                 host_baud: None,
             }),
         };
-        Port { number, link, pacing, readable: true, writable: true, transcript, losses: Losses::default() }
+        Port { number, link, pacing, readable: true, writable: true, transcripts, losses: Losses::default() }
     }
 
     /// Where the host finds it: a path or an address.
@@ -247,7 +247,7 @@ impl Port {
         let bytes = &environment.buffer[..count];
         match &mut self.pacing {
             None => Self::receive(
-                &mut self.transcript,
+                &mut self.transcripts,
                 self.number,
                 environment.modem,
                 environment.network,
@@ -279,7 +279,7 @@ impl Port {
             return false;
         }
         Self::receive(
-            &mut self.transcript,
+            &mut self.transcripts,
             self.number,
             environment.modem,
             environment.network,
@@ -291,14 +291,14 @@ impl Port {
     }
 
     fn receive(
-        transcript: &mut Option<Transcript>,
+        transcripts: &mut [Transcript],
         number: usize,
         modem: &mut Modem,
         network: &mut dyn Network,
         bytes: &[u8],
         now: Instant,
     ) {
-        if let Some(transcript) = transcript {
+        for transcript in transcripts {
             transcript.host(bytes, now);
         }
         modem.received(number, bytes, now, network);
@@ -346,7 +346,7 @@ impl Port {
         }
         match self.link.write(output) {
             Ok(count) => {
-                if let Some(transcript) = &mut self.transcript {
+                for transcript in &mut self.transcripts {
                     transcript.modem(&output[..count], now);
                 }
                 count
@@ -371,7 +371,7 @@ impl Port {
         if self.writable {
             match self.link.write(arrived) {
                 Ok(count) => {
-                    if let Some(transcript) = &mut self.transcript {
+                    for transcript in &mut self.transcripts {
                         transcript.modem(&arrived[..count], now);
                     }
                     pacing.to_host.consume(count);

@@ -3,7 +3,7 @@
 //!
 //! Payload is distinguished from text by what was announced (AT+QSSLSEND, +QSSLRECV, the recv URC, AT+QFUPL).
 //! Data mode begins with CONNECT, and its end is recognised by OK or NO CARRIER. The record is a log; it checks
-//! nothing.
+//! nothing. As a dialogue (`-v`) its lines have the time since the start and the port's name instead of pauses.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -11,11 +11,20 @@ use std::time::{Duration, Instant};
 /// One port's transcript.
 pub(super) struct Transcript {
     output: Box<dyn Write + Send>,
+    form: Form,
     host: Side,
     modem: Side,
     /// What the modem's next prompt or CONNECT means after the host's last command.
     announced: Announced,
     last_line: Option<Instant>,
+}
+
+/// What a line looks like.
+enum Form {
+    /// Recorded, to be played back: pauses are lines of their own.
+    Recorded,
+    /// Shown among those of other ports.
+    Shown { port: &'static str, start: Instant },
 }
 
 /// One direction: text up to a line end, or payload.
@@ -49,8 +58,18 @@ enum Announced {
 
 impl Transcript {
     pub(super) fn new(output: Box<dyn Write + Send>) -> Self {
+        Transcript::with_form(output, Form::Recorded)
+    }
+
+    /// The dialogue on this port, to be read while it goes on.
+    pub(super) fn shown(output: Box<dyn Write + Send>, port: &'static str, start: Instant) -> Self {
+        Transcript::with_form(output, Form::Shown { port, start })
+    }
+
+    fn with_form(output: Box<dyn Write + Send>, form: Form) -> Self {
         Transcript {
             output,
+            form,
             host: Side::default(),
             modem: Side::default(),
             announced: Announced::Nothing,
@@ -210,11 +229,16 @@ impl Transcript {
     fn line(&mut self, sign: char, text: &str, now: Instant) {
         let pause = self.last_line.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         self.last_line = Some(now);
-        let mut lines = String::new();
-        if pause >= WORTH_MENTIONING {
-            lines = format!("@ +{:.3}s\n", pause.as_secs_f64());
-        }
-        lines.push_str(&format!("{sign} {text}\n"));
+        let lines = match self.form {
+            Form::Recorded if pause >= WORTH_MENTIONING => {
+                format!("@ +{:.3}s\n{sign} {text}\n", pause.as_secs_f64())
+            }
+            Form::Recorded => format!("{sign} {text}\n"),
+            Form::Shown { port, start } => {
+                let time = now.saturating_duration_since(start).as_secs_f64();
+                format!("{time:9.3} {port} {sign} {text}\n")
+            }
+        };
         if let Err(error) = self.output.write_all(lines.as_bytes()) {
             log::warn!("transcript cannot be written: {error}");
             self.output = Box::new(std::io::sink());
@@ -331,6 +355,17 @@ mod tests {
         for size in [1, 2, 3, 7, 1000] {
             assert_eq!(written(&dialogue, size), expected, "pieces of {size}");
         }
+    }
+
+    #[test]
+    fn a_line_that_is_shown_has_time_and_port() {
+        let page = Page::default();
+        let mut transcript = Transcript::shown(Box::new(page.clone()), "uart1", start());
+        let time = |millis| start() + Duration::from_millis(millis);
+        transcript.host(b"AT\r", time(0));
+        transcript.modem(b"\r\nOK\r\n", time(12_500));
+        let text = page.0.lock().expect("no test panics while writing").clone();
+        assert_eq!(String::from_utf8_lossy(&text), "    0.000 uart1 > AT\n   12.500 uart1 < OK\n");
     }
 
     #[test]

@@ -5,7 +5,9 @@
 #![cfg(feature = "program")]
 
 mod control;
+mod dialogue;
 mod host;
 mod plain;
 mod pty;
+mod replay;
 mod rfc2217;
