@@ -419,6 +419,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s q -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s o -l output -d 'The module file to write; the dialogue goes beside it, as .txt' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l budget -d 'How much data the connections may cost: 100kB, 1MB [default: 1MB]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l ca -d 'Certificate of the authority that has signed the server\'s: what the module verifies is tried as well' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l control -d 'Control socket of the daemon to ask, or none: open the port [default: the running daemon\'s, if there is one]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r

@@ -360,18 +360,21 @@ Examples:
   qssl-tunnel survey echo.example:4433 -o report.toml -d /dev/ttyUSB2
   qssl-modem-emulator --module report.toml --link /tmp/modem")]
 pub struct SurveyArgs {
-    /// TLS server for what only connections show; its certificate is not checked, and no payload is sent
+    /// TLS server that returns what it receives, for what only connections and payload show
     ///
     /// A few connections are opened and closed in an unused SSL context: with TLS, without, and one to port 1, where no
-    /// server should listen. The data session is activated if it is not active, and deactivated afterwards. This needs
-    /// the port itself: no daemon may have it.
+    /// server should listen. Then payload is sent, line by line, in each access mode: latencies, lengths, throughput,
+    /// SEND FAIL, switches between the modes, +++ and ATO. To show how connections end, the server ends when a line is end
+    /// (close_notify), fin or rst; the README has such a server in one line. The data session is activated if it is not
+    /// active, and deactivated afterwards. This needs the port itself: no daemon may have it.
     #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
     pub to: Option<Server>,
 
     /// The module file to write; the dialogue goes beside it, as .txt
     ///
     /// The module is asked for its identity, for everything that it lists, for settings and files. A small file is
-    /// stored and removed again, and settings of an unused SSL context are written and put back. Without HOST:PORT
+    /// stored and removed again, and settings of an unused SSL context are written and put back. Where no daemon has the
+    /// port, the echo is turned on and off, and the multiplexer is entered and left. Without HOST:PORT
     /// nothing is sent over the network. Numbers of the SIM card and of the module are left out or masked. What was
     /// not measured is listed as unknown.
     #[arg(short, long, required = true, value_name = "FILE", env = "QSSL_TUNNEL_OUTPUT", hide_env = true, value_hint = ValueHint::FilePath)]
@@ -379,9 +382,16 @@ pub struct SurveyArgs {
 
     /// How much data the connections may cost: 100kB, 1MB [default: 1MB]
     ///
-    /// 10 kB are counted for each.
+    /// 10 kB are counted for each, and payload twice with a fifth more: some 500 kB in all. What is beyond is left out.
     #[arg(long, value_name = "SIZE", env = "QSSL_TUNNEL_BUDGET", hide_env = true)]
     pub budget: Option<Budget>,
+
+    /// Certificate of the authority that has signed the server's: what the module verifies is tried as well
+    ///
+    /// PEM. It is stored for a while, and so is an authority that has signed nothing. With that one, under another name, and
+    /// with the clock in 2049 the connection must fail; the clock is put back.
+    #[arg(long, value_name = "FILE", requires = "to", env = "QSSL_TUNNEL_CA", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub ca: Option<PathBuf>,
 
     /// Control socket of the daemon to ask, or none: open the port [default: the running daemon's, if there is one]
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]

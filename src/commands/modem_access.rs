@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cli::ModemOptions;
 use crate::config::{Configuration, Process};
@@ -13,7 +13,7 @@ use crate::daemon::control::{self, Client, ControlError, Reply, Request, StoredF
 use crate::daemon::exit_status;
 use crate::daemon::status;
 use crate::event_loop::Commanded;
-use crate::ports::holder;
+use crate::ports::{Port, holder};
 use crate::terminal::in_full;
 use qssl_core::Kind;
 use qssl_core::at::{Command, CommandSet, Line, USUAL_PATIENCE};
@@ -33,6 +33,32 @@ enum Way {
         sought: Vec<PathBuf>,
     },
     Daemon(Client),
+}
+
+/// The bytes of the port.
+pub struct Wire<'a>(&'a mut Commanded);
+
+impl Wire<'_> {
+    /// Writes these bytes.
+    ///
+    /// # Errors
+    /// As [`Conversation::wait_until_ready`].
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.0.write(bytes).map_err(internal)?
+    }
+
+    /// What has arrived: nothing only if nothing has come until then.
+    ///
+    /// # Errors
+    /// As [`Conversation::wait_until_ready`].
+    pub fn read(&mut self, until: Instant) -> Result<Vec<u8>, Failure> {
+        self.0.read(until).map_err(internal)?
+    }
+
+    /// The port, for its lines.
+    pub fn port(&mut self) -> Option<&mut Port> {
+        self.0.port()
+    }
 }
 
 /// How to reach the modem.
@@ -268,6 +294,14 @@ impl Conversation {
                     other => Err(unexpected(other)),
                 }
             }
+        }
+    }
+
+    /// The port itself, for what no command shows; `None` through a daemon, which has it. No command may be under way.
+    pub fn line(&mut self) -> Option<Wire<'_>> {
+        match &mut self.way {
+            Way::Port { modem, .. } => Some(Wire(modem)),
+            Way::Daemon(_) => None,
         }
     }
 

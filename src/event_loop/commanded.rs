@@ -1,5 +1,6 @@
 //! A modem that only answers commands, for `doctor`, `cert` and `at`: the loop without clients.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use mio::Events;
@@ -7,6 +8,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::EventLoop;
 use crate::config::Configuration;
+use crate::ports::Port;
 use qssl_core::Kind;
 use qssl_core::at::{Command, CommandSet};
 use qssl_core::modem::{Failure, UserAnswer, UserCommand};
@@ -107,6 +109,89 @@ impl Commanded {
         }
     }
 
+    /// The first open port, past the core: no command is under way, so the core has nothing to write.
+    pub fn port(&mut self) -> Option<&mut Port> {
+        self.event_loop.ports.iter_mut().filter(|slot| slot.connected).find_map(|slot| slot.port.as_mut())
+    }
+
+    /// Writes these bytes to the first port as they are.
+    ///
+    /// # Errors
+    /// As [`Commanded::wait_until_ready`].
+    pub fn write(&mut self, mut bytes: &[u8]) -> anyhow::Result<Result<(), Failure>> {
+        let until = Instant::now() + WRITE_LIMIT;
+        while !bytes.is_empty() {
+            match self.port().map(|port| port.write(bytes)) {
+                None => return Ok(Err(gone("no port is open"))),
+                Some(Ok(count)) => bytes = &bytes[count..],
+                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if Instant::now() >= until {
+                        return Ok(Err(gone("the modem takes no more bytes")));
+                    }
+                    // Ttys report no room unless asked, so it is looked for.
+                    if let Err(failure) = self.sleep(Instant::now() + ROOM_WAIT)? {
+                        return Ok(Err(failure));
+                    }
+                }
+                Some(Err(error)) => return Ok(Err(self.lost(&error))),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// What the first port has received: nothing only if nothing has come until then.
+    ///
+    /// # Errors
+    /// As [`Commanded::wait_until_ready`].
+    pub fn read(&mut self, until: Instant) -> anyhow::Result<Result<Vec<u8>, Failure>> {
+        let mut buffer = [0; 4_096];
+        loop {
+            let Some(port) = self.port() else { return Ok(Err(gone("no port is open"))) };
+            // A device server's port keeps bytes of its own.
+            let read = port.flush().and_then(|()| port.read(&mut buffer));
+            match read {
+                Ok(0) => {}
+                Ok(count) => return Ok(Ok(buffer[..count].to_vec())),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if Instant::now() >= until {
+                        return Ok(Ok(Vec::new()));
+                    }
+                    if let Err(failure) = self.sleep(until)? {
+                        return Ok(Err(failure));
+                    }
+                }
+                Err(error) => return Ok(Err(self.lost(&error))),
+            }
+        }
+    }
+
+    /// Waits for an event, without the core.
+    fn sleep(&mut self, until: Instant) -> anyhow::Result<Result<(), Failure>> {
+        let event_loop = &mut self.event_loop;
+        let timeout = until.saturating_duration_since(Instant::now());
+        match event_loop.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => result?,
+        }
+        for event in &self.events {
+            event_loop.mark(event);
+        }
+        event_loop.take_signals();
+        let signal = event_loop.outside.as_mut().and_then(|outside| outside.signal.take());
+        Ok(match signal {
+            Some(signal) => Err(Failure::new(Kind::Signal(signal), "stopped by a signal")),
+            None => Ok(()),
+        })
+    }
+
+    fn lost(&mut self, error: &io::Error) -> Failure {
+        if let Some(index) = self.event_loop.ports.iter().position(|slot| slot.connected) {
+            self.event_loop.now = Instant::now();
+            self.event_loop.port_lost(index, error);
+        }
+        gone(&error.to_string())
+    }
+
     /// Runs the loop until `find` finds something; `None` when `until` is reached.
     fn wait<T>(
         &mut self,
@@ -133,6 +218,16 @@ impl Commanded {
         }
     }
 }
+
+fn gone(why: &str) -> Failure {
+    Failure::new(Kind::PortUnavailable, why)
+}
+
+/// How long the modem may take no bytes.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often room is looked for.
+const ROOM_WAIT: Duration = Duration::from_millis(5);
 
 /// What came for [`Commanded`] and was not taken yet.
 #[derive(Default)]

@@ -64,6 +64,9 @@ pub enum Behaviour {
     /// Sends back what it receives, until the client ends.
     #[default]
     Echo,
+    /// Sends back line by line, and ends when a line is `end` (in order), `fin` (truncated) or `rst` (reset), as the server
+    /// of a survey does.
+    EchoUntilTold,
     /// Reads this many bytes and answers with their SHA-256 in 64 hexadecimal digits and a line feed.
     Digest {
         /// How many bytes.
@@ -373,8 +376,14 @@ impl Connection<'_> {
         if options.renegotiates && !renegotiate(&mut stream) {
             return;
         }
-        if self.behave(&mut stream, &options.behaviour).is_ok() && !self.stopped {
-            self.end(stream, options.ending);
+        let ending = match &options.behaviour {
+            Behaviour::EchoUntilTold => self.echo_until_told(&mut stream),
+            behaviour => self.behave(&mut stream, behaviour).map(|()| options.ending),
+        };
+        if let Ok(ending) = ending
+            && !self.stopped
+        {
+            self.end(stream, ending);
         }
     }
 
@@ -407,9 +416,33 @@ impl Connection<'_> {
         stream
     }
 
+    fn echo_until_told(&mut self, stream: &mut Stream) -> io::Result<Ending> {
+        let (mut buffer, mut line) = ([0; CHUNK_BYTES], Vec::new());
+        loop {
+            let count = self.read(stream, &mut buffer)?;
+            if count == 0 {
+                return Ok(Ending::Orderly);
+            }
+            stream.write_all(&buffer[..count])?;
+            for &byte in &buffer[..count] {
+                if byte != b'\n' {
+                    line.push(byte);
+                    continue;
+                }
+                match line.as_slice() {
+                    b"end" => return Ok(Ending::Orderly),
+                    b"fin" => return Ok(Ending::Truncated),
+                    b"rst" => return Ok(Ending::Reset),
+                    _ => line.clear(),
+                }
+            }
+        }
+    }
+
     fn behave(&mut self, stream: &mut Stream, behaviour: &Behaviour) -> io::Result<()> {
         let mut buffer = [0; CHUNK_BYTES];
         match behaviour {
+            Behaviour::EchoUntilTold => self.echo_until_told(stream).map(|_| ()),
             Behaviour::Echo => loop {
                 let count = self.read(stream, &mut buffer)?;
                 if count == 0 {

@@ -1,20 +1,22 @@
-//! The table at the end of a survey: where the module differs from the manual.
+//! The table at the end of a survey: what was measured, and where the module differs from the manual.
 
 use std::io::{self, Write};
 
 use crate::daemon::status::columns;
 
-/// The differences so far.
+/// The rows so far.
 #[derive(Debug, Default)]
 pub struct Comparison {
-    differences: Vec<Difference>,
+    rows: Vec<Row>,
 }
 
 #[derive(Debug)]
-struct Difference {
-    /// What differs, manual, tunnel, measured.
+struct Row {
+    /// What it is about, manual, tunnel, measured.
     columns: [String; 4],
     copes: bool,
+    /// Whether the module differs from its manual.
+    is_difference: bool,
 }
 
 impl Comparison {
@@ -27,8 +29,23 @@ impl Comparison {
         measured: impl Into<String>,
         copes: bool,
     ) {
+        self.row(what, manual, tunnel, measured, copes);
+        if let Some(row) = self.rows.last_mut() {
+            row.is_difference = true;
+        }
+    }
+
+    /// Adds what was measured, whether or not the manual says the same.
+    pub fn row(
+        &mut self,
+        what: &str,
+        manual: impl Into<String>,
+        tunnel: impl Into<String>,
+        measured: impl Into<String>,
+        copes: bool,
+    ) {
         let columns = [what.to_owned(), manual.into(), tunnel.into(), measured.into()];
-        self.differences.push(Difference { columns, copes });
+        self.rows.push(Row { columns, copes, is_difference: !copes });
     }
 
     /// Writes the table and its summary.
@@ -36,21 +53,24 @@ impl Comparison {
     /// # Errors
     /// Those of `out`.
     pub fn show(&self, out: &mut dyn Write) -> io::Result<()> {
-        if self.differences.is_empty() {
-            return writeln!(out, "nothing that was measured differs from the manual");
-        }
+        let differences: Vec<&Row> = self.rows.iter().filter(|row| row.is_difference).collect();
         let head = ["", "manual", "tunnel", "measured", "copes"].map(str::to_owned);
         let rows =
-            self.differences.iter().map(|Difference { columns: [what, manual, tunnel, measured], copes }| {
+            self.rows.iter().map(|Row { columns: [what, manual, tunnel, measured], copes, .. }| {
                 let copes = if *copes { "yes" } else { "no" };
                 [what, manual, tunnel, measured, &copes.to_owned()].map(String::clone)
             });
         let rows: Vec<[String; 5]> = std::iter::once(head).chain(rows).collect();
-        for line in columns(&rows, &[]) {
-            writeln!(out, "{line}")?;
+        if rows.len() > 1 {
+            for line in columns(&rows, &[]) {
+                writeln!(out, "{line}")?;
+            }
         }
-        let missed = self.differences.iter().filter(|it| !it.copes).count();
-        let count = qssl_core::counted(self.differences.len(), "difference");
+        if differences.is_empty() {
+            return writeln!(out, "nothing that was measured differs from the manual");
+        }
+        let missed = differences.iter().filter(|row| !row.copes).count();
+        let count = qssl_core::counted(differences.len(), "difference");
         match missed {
             0 => writeln!(out, "{count} to the manual; the tunnel copes with all"),
             missed => writeln!(out, "{count} to the manual; the tunnel does not cope with {missed}"),

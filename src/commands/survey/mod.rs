@@ -1,7 +1,7 @@
 //! `qssl-tunnel survey`: measures what the tunnel assumes about a module, and writes it to a module file.
 //!
-//! The code is sequential, over a [`Conversation`], as in `doctor`. What it changes for a measurement, settings of an
-//! unused SSL context and a small file, it puts back.
+//! The code is sequential, over a [`Conversation`], as in `doctor`. Payload, and what must be seen byte by byte, goes over
+//! the port itself while the core rests (`wire`). What it changes for a measurement, it puts back.
 
 // An edge: it measures how long answers take.
 #![allow(clippy::disallowed_methods)]
@@ -10,10 +10,14 @@ mod comparison;
 mod files;
 mod habits;
 mod keys;
+mod line;
 mod module_file;
+mod payload;
 mod ranges;
 mod server;
 mod transcript;
+mod verification;
+mod wire;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -38,6 +42,7 @@ use qssl_core::modem::{CommandOutcome, Failure, Profile, QUESTIONS, UserAnswer};
 use qssl_core::settings::Scheme;
 use ranges::groups;
 use transcript::Transcript;
+use wire::Wire;
 
 /// Measures the module and writes the file.
 ///
@@ -51,11 +56,20 @@ pub fn run(args: &SurveyArgs, environment: &Environment) -> anyhow::Result<ExitS
     {
         return Err(Failure::new(Kind::Usage, "survey: the server is HOST:PORT, with TLS").into());
     }
+    let authority = args
+        .ca
+        .as_ref()
+        .map(|path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display())));
+    let authority = authority.transpose()?;
     let access = Access::new(args.control.as_deref(), &args.modem);
     let conversation = Conversation::open(&checked.configuration, &access)?;
     if args.to.is_some() && conversation.is_shared() {
         let message = "survey HOST:PORT needs the modem for itself: stop the daemon, or leave HOST:PORT out";
         return Err(Failure::new(Kind::Usage, message).into());
+    }
+    let mut all = STEPS;
+    if args.to.is_some() {
+        all += STEPS_WITH_SERVER + usize::from(args.ca.is_some());
     }
     let mut survey = Survey {
         conversation,
@@ -68,10 +82,12 @@ pub fn run(args: &SurveyArgs, environment: &Environment) -> anyhow::Result<ExitS
         comparison: Comparison::default(),
         answers: Vec::new(),
         transcript: Transcript::default(),
+        wire: Wire::default(),
+        authority,
         spare: None,
         undo: Vec::new(),
         refused: Vec::new(),
-        progress: Progress::default(),
+        progress: Progress { done: 0, all },
     };
     survey.transcript.server = args.to.as_ref().map(|server| server.target.host.to_string());
     let measured = survey.measure();
@@ -130,6 +146,10 @@ struct Survey {
     /// The answers to test commands, by their names.
     answers: Vec<(&'static str, Vec<String>)>,
     transcript: Transcript,
+    /// The port, without the core.
+    wire: Wire,
+    /// `--ca`
+    authority: Option<Vec<u8>>,
     /// An SSL context that no socket has, for settings.
     spare: Option<SslContextId>,
     /// Commands that restore what was changed; the last is sent first.
@@ -140,16 +160,16 @@ struct Survey {
 }
 
 /// Shows which step is under way, if standard error is a terminal.
-#[derive(Default)]
 struct Progress {
     done: usize,
+    all: usize,
 }
 
 impl Progress {
     fn step(&mut self, what: &str) {
         self.done += 1;
         if io::stderr().is_terminal() {
-            let (full, empty) = ("#".repeat(self.done), ".".repeat(STEPS.saturating_sub(self.done)));
+            let (full, empty) = ("#".repeat(self.done), ".".repeat(self.all.saturating_sub(self.done)));
             // The survey goes on even if the terminal cannot be written.
             let _ = write!(io::stderr(), "\r\x1b[K[{full}{empty}] {what}");
         }
@@ -183,6 +203,8 @@ impl Survey {
         self.files()?;
         self.progress.step("habits");
         self.habits()?;
+        self.progress.step("line");
+        self.line()?;
         Ok(())
     }
 
@@ -492,7 +514,14 @@ impl Survey {
 
     /// Undoes every change, the last first.
     fn put_back(&mut self) {
-        while let Some(command) = self.undo.pop() {
+        self.put_back_from(0);
+    }
+
+    /// Undoes the changes from this one on.
+    fn put_back_from(&mut self, first: usize) {
+        while self.undo.len() > first
+            && let Some(command) = self.undo.pop()
+        {
             let shown = command.to_string();
             match self.insist(command) {
                 Ok(answer) if is_ok(&answer) => {}
@@ -603,5 +632,6 @@ const LARGEST_STORAGE_BYTES: u64 = 1 << 30;
 /// The default of `--budget`.
 const USUAL_BUDGET_BYTES: u64 = 1_000_000;
 
-/// How many steps the progress has, connections included.
+/// How many steps the progress has, and how many more with a server. Verification is one more.
 const STEPS: usize = 9;
+const STEPS_WITH_SERVER: usize = 5;

@@ -59,7 +59,22 @@ impl ModuleFile {
 
     /// Whether there is a value and it is `true`.
     pub fn is_true(&self, table: &str, key: &str) -> bool {
-        self.values.iter().any(|value| value.table == table && value.key == key && value.value == "true")
+        self.value(table, key) == Some("true")
+    }
+
+    /// The value, if it is a number.
+    pub fn number(&self, table: &str, key: &str) -> Option<usize> {
+        self.value(table, key)?.parse().ok()
+    }
+
+    /// Whether there is a list with this text in it.
+    pub fn lists(&self, table: &str, key: &str, item: &str) -> bool {
+        self.value(table, key).is_some_and(|value| value.contains(&text(item)))
+    }
+
+    fn value(&self, table: &str, key: &str) -> Option<&str> {
+        let value = self.values.iter().find(|value| value.table == table && value.key == key)?;
+        Some(&value.value)
     }
 
     /// How many values there are.
@@ -243,6 +258,7 @@ const KEYS: &[&str] = &[
     "latencies.close",
     "latencies.activation",
     "latencies.boot",
+    "latencies.escape",
     "cmux.answer",
     "cmux.defaults",
     "cmux.longest",

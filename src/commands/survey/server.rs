@@ -1,7 +1,8 @@
-//! What only a connection shows. The server's certificate is not checked, and no payload is sent.
+//! What only a connection shows. The server's certificate is not checked.
 
 use std::time::{Duration, Instant};
 
+use super::payload::Place;
 use super::{Survey, Times, is_ok, is_refused, milliseconds};
 use qssl_core::Kind;
 use qssl_core::at::Security;
@@ -36,18 +37,21 @@ impl Survey {
                 break;
             }
             let begin = Instant::now();
-            let code = self.open(socket, Security::Tls(context), target)?;
+            let code = self.open(socket, Security::Tls(context), target, AccessMode::Buffer)?;
             if code != 0 {
                 let message =
                     format!("{}:{} cannot be reached: {}", target.host, target.port, ResultCode(code));
                 return Err(Failure::new(Kind::ConnectFailed, message));
             }
             opens.push(begin.elapsed());
+            let close = self.close_of(socket);
+            self.undo.push(close.clone());
             if turn == 0 {
                 self.open_socket_habits(socket, context, target)?;
             }
             let begin = Instant::now();
-            if is_ok(&self.insist(self.close_of(socket))?) {
+            self.undo.pop();
+            if is_ok(&self.insist(close)?) {
                 closes.push(begin.elapsed());
             }
         }
@@ -56,6 +60,13 @@ impl Survey {
         self.add_latency("close", closes, "AT+QSSLCLOSE, the server's time included");
         self.plain_socket(socket, target)?;
         self.failed_open(socket, context, target)?;
+        let place = Place { socket, context, target };
+        let paid = self.payload(place);
+        // A server that returns nothing can be verified all the same.
+        if paid.is_ok() || matches!(paid, Err(Failure { kind: Kind::Failed, .. })) {
+            self.verification(place)?;
+        }
+        paid?;
         self.put_back();
         Ok(())
     }
@@ -80,21 +91,24 @@ impl Survey {
     }
 
     /// Whether one more connection is within the budget.
-    fn can_afford(&mut self) -> bool {
+    pub(super) fn can_afford(&mut self) -> bool {
         let spent = self.spent + CONNECTION_BYTES;
         if spent > self.budget {
-            let remark = "Connections were left out: --budget is spent.";
-            if !self.module.remarks.iter().any(|it| it == remark) {
-                self.module.remarks.push(remark.to_owned());
-            }
+            self.left_out("Connections were left out: --budget is spent.");
             return false;
         }
         self.spent = spent;
         true
     }
 
-    /// Opens a connection in buffer mode. Returns the result code.
-    fn open(&mut self, socket: SocketId, security: Security, target: &Target) -> Result<u16, Failure> {
+    /// Opens a connection. Returns the result code.
+    pub(super) fn open(
+        &mut self,
+        socket: SocketId,
+        security: Security,
+        target: &Target,
+        mode: AccessMode,
+    ) -> Result<u16, Failure> {
         self.conversation.forget_opens();
         let set = security.command_set();
         let close = match set {
@@ -109,7 +123,7 @@ impl Survey {
             security,
             host: target.host.clone(),
             port: target.port,
-            mode: AccessMode::Buffer,
+            mode,
             patience: OPEN_LIMIT,
         };
         let answer = self.insist(open)?;
@@ -127,12 +141,12 @@ impl Survey {
         Ok(code)
     }
 
-    fn close_of(&self, socket: SocketId) -> Command {
+    pub(super) fn close_of(&self, socket: SocketId) -> Command {
         let timeout_seconds = self.profile.close_time.at_most(CLOSE_SECONDS);
         Command::Close { set: CommandSet::Ssl, socket, timeout_seconds }
     }
 
-    fn add_latency(&mut self, key: &str, times: Vec<Duration>, question: &str) {
+    pub(super) fn add_latency(&mut self, key: &str, times: Vec<Duration>, question: &str) {
         if let Some(Times { median, spread }) = Times::of(times) {
             self.module.add_latency(key, &milliseconds(median), &milliseconds(spread), question);
         }
@@ -202,7 +216,7 @@ impl Survey {
         if !is_ok(&before) || is_used || !self.can_afford() {
             return Ok(());
         }
-        if self.open(socket, Security::Plain, target)? == 0 {
+        if self.open(socket, Security::Plain, target, AccessMode::Buffer)? == 0 {
             let listed = self.say("AT+QISTATE")?;
             let is_listed = SocketStatus::all(&listed.lines).any(|it| it.id == socket);
             if is_ok(&listed) {
@@ -225,7 +239,7 @@ impl Survey {
             return Ok(());
         }
         let closed = Target { port: CLOSED_PORT, ..target.clone() };
-        let code = self.open(socket, Security::Tls(context), &closed)?;
+        let code = self.open(socket, Security::Tls(context), &closed, AccessMode::Buffer)?;
         if code == 0 || code == ResultCode::TIMED_OUT.0 {
             self.insist(self.close_of(socket))?;
             return Ok(());

@@ -47,12 +47,46 @@ impl Transcript {
         }
     }
 
+    /// Adds a line and its answer, byte by byte.
+    pub fn exchange(&mut self, line: &str, answer: &[u8], time: Duration) {
+        self.line("> ", line);
+        self.text.push_str(&format!("@ +{:.3}s\n", time.as_secs_f64()));
+        let answer = String::from_utf8_lossy(answer);
+        answer.lines().filter(|line| !line.trim().is_empty()).for_each(|line| self.line("< ", line));
+    }
+
+    /// Adds a send.
+    pub fn sent(&mut self, command: &str, bytes: usize, is_ok: bool, time: Duration) {
+        self.line("> ", command);
+        let end = if is_ok { "SEND OK" } else { "SEND FAIL" };
+        self.text.push_str(&format!("@ +{:.3}s\n< >\n> [{bytes}]\n< {end}\n", time.as_secs_f64()));
+    }
+
+    /// Adds a read; `None`: it was refused.
+    pub fn fetched(&mut self, command: &str, bytes: Option<usize>, time: Duration) {
+        self.line("> ", command);
+        self.text.push_str(&format!("@ +{:.3}s\n", time.as_secs_f64()));
+        self.text.push_str(&match bytes {
+            None => "< ERROR\n".to_owned(),
+            Some(0) => "< +QSSLRECV: 0\n< OK\n".to_owned(),
+            Some(bytes) => format!("< +QSSLRECV: {bytes}\n< [{bytes}]\n< OK\n"),
+        });
+    }
+
+    /// Adds what is neither a command nor an answer.
+    pub fn remark(&mut self, remark: &str) {
+        self.text.push_str(&format!("# {remark}\n"));
+    }
+
     fn line(&mut self, direction: &str, text: &str) {
         let text = match &self.server {
             Some(server) => text.replace(server.as_str(), "server.example"),
             None => text.to_owned(),
         };
-        self.text.push_str(&format!("{direction}{}\n", printable(&masked(&text))));
+        let text = format!("{direction}{}", printable(&masked(&text)));
+        log::trace!("survey: {text}");
+        self.text.push_str(&text);
+        self.text.push('\n');
     }
 
     /// All of it.

@@ -138,6 +138,7 @@ pub(super) const KEYS: &[Key] = &[
         Form::Time(|config| &mut config.activation_latency, Some(|spreads| &mut spreads.activation)),
     ),
     key("latencies.boot", Form::Time(|config| &mut config.boot_time, Some(|spreads| &mut spreads.boot))),
+    key("latencies.escape", Form::Time(|config| &mut config.escape_guard, None)),
     key("cmux.answer", Form::Line(|config, line| config.facts.cmux.answer = line)),
     key("cmux.defaults", Form::Numbers(&CMUX_RANGES, set_cmux)),
     key("cmux.longest", Form::Number(31..=32_768, |config, bytes| config.facts.cmux.longest = bytes as u32)),

@@ -1,0 +1,110 @@
+//! The line itself: echo and empty lines byte by byte, the wires of the port, and the multiplexer.
+
+use std::time::{Duration, Instant};
+
+use super::Survey;
+use super::wire::{CLOSE_DOWN, State, has};
+use qssl_core::at::Command;
+use qssl_core::modem::Failure;
+
+impl Survey {
+    /// Measures what needs the port. Beside a daemon there is nothing to measure: it has the port.
+    pub(super) fn line(&mut self) -> Result<(), Failure> {
+        if self.conversation.is_shared() {
+            return Ok(());
+        }
+        // A tunnel turns the echo off, and so has this program.
+        self.undo.push(Command::line("ATE0"));
+        self.on_wire(Self::echo)?;
+        self.put_back();
+        self.wires();
+        if self.module.has("cmux", "answer") {
+            self.on_wire(Self::frames)?;
+        }
+        Ok(())
+    }
+
+    /// AT with echo and without, and a line with nothing in it.
+    fn echo(&mut self) -> Result<(), Failure> {
+        let quiet = self.exchange("AT", ANSWER_LIMIT)?;
+        self.habit("echo_stays", quiet.starts_with(b"AT"), "AT after ATE0");
+        self.exchange("ATE1", ANSWER_LIMIT)?;
+        let echoed = self.exchange("AT", ANSWER_LIMIT)?;
+        let with_more = self.exchange("zzAT", ANSWER_LIMIT)?;
+        self.habit("everything_echoed", with_more.starts_with(b"zz"), "zzAT with echo");
+        self.exchange("ATE0", ANSWER_LIMIT)?;
+        self.write(b"\r")?;
+        let empty = self.hear_silence(Duration::from_millis(200))?;
+        self.compare_bytes("AT with echo", "AT\\r\\r\\nOK\\r\\n", &echoed);
+        self.compare_bytes("AT without echo", "\\r\\nOK\\r\\n", &quiet);
+        self.compare_bytes("an empty line", "", &empty);
+        Ok(())
+    }
+
+    /// The wires of the port, where it shows them.
+    fn wires(&mut self) {
+        let Some(mut line) = self.conversation.line() else { return };
+        let Some(lines) = line.port().and_then(|port| port.lines().ok()) else { return };
+        let on: Vec<&str> = [("DCD", lines.dcd), ("DSR", lines.dsr), ("CTS", lines.cts), ("RI", lines.ri)]
+            .iter()
+            .filter(|(_, is_on)| *is_on)
+            .map(|(name, _)| *name)
+            .collect();
+        let measured = if on.is_empty() { "none".to_owned() } else { on.join(" ") };
+        self.comparison.row("wires that are on", "", "needs none", measured, true);
+    }
+
+    /// Enters the multiplexer with the module's own parameters, and leaves it.
+    fn frames(&mut self) -> Result<(), Failure> {
+        self.forget_heard();
+        let begin = Instant::now();
+        // From here on the way back is a frame. Where the modem is not in this mode, it takes the frame for nothing.
+        self.set_state(State::Frames);
+        self.write(b"AT+CMUX=0\r")?;
+        let is_over = |heard: &[u8]| (has(heard, b"OK\r\n") || has(heard, b"ERROR")).then_some(());
+        let is_answered = self.hear(ANSWER_LIMIT, is_over)?.is_some();
+        let answer = self.hear_silence(PAUSE)?;
+        self.transcript.exchange("AT+CMUX=0", &answer, begin.elapsed());
+        if has(&answer, b"ERROR") {
+            self.set_state(State::Commands);
+            self.comparison.row("AT+CMUX=0", "OK", "goes on without", "refused on this port", true);
+            return Ok(());
+        }
+        self.write(OPEN_CHANNEL)?;
+        let opened = self
+            .hear(ANSWER_LIMIT, |heard| CHANNEL_OPENED.iter().any(|frame| has(heard, frame)).then_some(()))?
+            .is_some();
+        self.hear_silence(PAUSE)?;
+        self.write(CLOSE_DOWN)?;
+        let left = self.hear(ANSWER_LIMIT, |heard| has(heard, b"\x05\xC1\x01").then_some(()))?.is_some();
+        self.transcript.remark("channel 0 of the multiplexer was opened and closed");
+        self.hear_silence(PAUSE)?;
+        self.set_state(State::Commands);
+        let mut back = false;
+        for _ in 0..3 {
+            back = back || has(&self.exchange("AT", ANSWER_LIMIT)?, b"OK\r\n");
+        }
+        if opened {
+            self.habit("mux_begins_silently", !is_answered, "AT+CMUX=0");
+            if back {
+                self.habit("mux_close_down_unanswered", !left, "CLD");
+            }
+        }
+        let measured = match (opened, back) {
+            (true, true) => "in and out",
+            (true, false) => "CLD does not end it",
+            (false, _) => "channel 0 does not open",
+        };
+        self.comparison.row("multiplexer", "CMUX, basic option", "--cmux uses it", measured, opened && back);
+        Ok(())
+    }
+}
+
+/// SABM on channel 0 (3GPP TS 27.010 5.3).
+const OPEN_CHANNEL: &[u8] = b"\xF9\x03\x3F\x01\x1C\xF9";
+/// UA on channel 0 with F set, and with F clear.
+const CHANNEL_OPENED: [&[u8]; 2] = [b"\xF9\x03\x73", b"\xF9\x03\x63"];
+
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// Some modules lose what comes right after the OK to AT+CMUX.
+const PAUSE: Duration = Duration::from_millis(200);

@@ -1,0 +1,630 @@
+//! What payload shows, with a server that returns it line by line and ends when a line tells it to (see the README).
+
+use std::time::{Duration, Instant};
+
+use super::wire::{ECHO_LIMIT, RESULT_LIMIT, SendEnd, State, has, last_line};
+use super::{Survey, Times};
+use qssl_core::Kind;
+use qssl_core::at::answers::{Answer as _, SocketState, SocketStatus};
+use qssl_core::at::{AccessMode, Security, SocketId, SslContextId};
+use qssl_core::modem::Failure;
+use qssl_core::settings::Target;
+
+/// What connections are opened with.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    pub socket: SocketId,
+    pub context: SslContextId,
+    pub target: &'a Target,
+}
+
+impl Survey {
+    /// Measures what payload shows, as far as the budget goes.
+    pub(super) fn payload(&mut self, place: Place<'_>) -> Result<(), Failure> {
+        self.progress.step("payload in buffer mode");
+        let mut echoes = true;
+        self.with_connection(place, AccessMode::Buffer, |survey| {
+            echoes = survey.first_echo(place.socket)?;
+            if echoes {
+                survey.switches(place.socket)?;
+                survey.send_latencies(place.socket)?;
+                survey.lengths(place.socket)?;
+                survey.buffer_throughput(place.socket)?;
+                survey.load(place.socket)?;
+            }
+            Ok(())
+        })?;
+        if !echoes {
+            let message = "the server does not return what it receives: what needs that was left out";
+            return Err(Failure::new(Kind::Failed, message));
+        }
+        self.progress.step("payload in push mode");
+        self.with_connection(place, AccessMode::Push, |survey| survey.push_throughput(place.socket))?;
+        self.progress.step("transparent mode");
+        self.transparent(place)?;
+        self.progress.step("ends of connections");
+        let mut obeys = true;
+        for (word, how) in ENDS {
+            if obeys {
+                self.with_connection(place, AccessMode::Buffer, |survey| {
+                    obeys = survey.end(place.socket, word, how)?;
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a connection, uses the port without the core, and closes. Does nothing if the mode is not taken.
+    fn with_connection(
+        &mut self,
+        place: Place<'_>,
+        mode: AccessMode,
+        work: impl FnOnce(&mut Self) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let Place { socket, context, target } = place;
+        if !self.can_afford() || self.open(socket, Security::Tls(context), target, mode)? != 0 {
+            return Ok(());
+        }
+        let close = self.close_of(socket);
+        self.undo.push(close.clone());
+        self.on_wire(work)?;
+        self.undo.pop();
+        self.insist(close)?;
+        Ok(())
+    }
+
+    /// Whether so much payload, and its echo, is within the budget.
+    fn affords(&mut self, bytes: usize) -> bool {
+        // Records of TLS and packets have heads.
+        let spent = self.spent + 2 * bytes as u64 + bytes as u64 / 5 + 200;
+        if spent > self.budget {
+            self.left_out("Payload was left out: --budget is spent.");
+            return false;
+        }
+        self.spent = spent;
+        true
+    }
+
+    /// The first send: the bytes around the prompt and around what is read. Returns whether the server returns it.
+    fn first_echo(&mut self, socket: SocketId) -> Result<bool, Failure> {
+        let payload = lines(LINE_BYTES);
+        if !self.affords(payload.len() * 3) {
+            return Ok(true);
+        }
+        let command = format!("AT+QSSLSEND={socket},{}", payload.len());
+        self.set_state(State::Prompt(payload.len()));
+        let prompt = self.prompt_of(&command)?;
+        if prompt.is_some() {
+            self.set_state(State::Payload(payload.len()));
+            self.write(&payload)?;
+            self.hear(RESULT_LIMIT, last_line)?;
+        }
+        self.set_state(State::Commands);
+        self.forget_heard();
+        if let Some(prompt) = prompt {
+            let name = "AT+QSSLSEND until its prompt, byte by byte";
+            self.habit("prompt_without_space", !has(&prompt, b"> "), name);
+            self.habit("prompt_with_line_end", prompt.ends_with(b"\r\n"), name);
+            self.compare_bytes("prompt", "\\r\\n> ", &prompt);
+        }
+        let begin = Instant::now();
+        let mut fetched = None;
+        while fetched.is_none() && begin.elapsed() < ECHO_LIMIT {
+            fetched = self.fetch(socket, self.profile.receive_max)?.filter(|it| !it.bytes.is_empty());
+            self.hear(Duration::from_millis(50), |_| None::<()>)?;
+            self.forget_heard();
+        }
+        let Some(fetched) = fetched.filter(|it| payload.starts_with(&it.bytes)) else { return Ok(false) };
+        let name = "AT+QSSLRECV, what comes after the bytes";
+        self.habit("receive_tail_short", fetched.tail == b"\r\n", name);
+        let rest = payload.len() - fetched.bytes.len();
+        if self.fetch_all(socket, rest)?.len() < rest {
+            return Ok(false);
+        }
+        // Two arrivals without a read in between. An empty read comes first: only that makes recv come again.
+        self.fetch(socket, self.profile.receive_max)?;
+        self.forget_heard();
+        for _ in 0..2 {
+            self.send(socket, &payload)?;
+            self.hear(Duration::from_millis(400), |_| None::<()>)?;
+        }
+        let urc = format!("\"recv\",{socket}");
+        let heard = String::from_utf8_lossy(self.heard()).matches(&urc).count();
+        self.forget_heard();
+        let all = self.fetch_all(socket, 2 * payload.len())?;
+        if (1..=2).contains(&heard) && all.len() == 2 * payload.len() {
+            let name = "two arrivals without a read between them";
+            self.habit("receive_urc_per_arrival", heard == 2, name);
+        }
+        Ok(true)
+    }
+
+    /// What comes until the prompt and shortly after it.
+    fn prompt_of(&mut self, command: &str) -> Result<Option<Vec<u8>>, Failure> {
+        self.forget_heard();
+        self.write(format!("{command}\r").as_bytes())?;
+        let is_there = self.hear(RESULT_LIMIT, |heard| has(heard, b">").then_some(()))?.is_some();
+        let bytes = self.hear_silence(Duration::from_millis(60))?;
+        self.transcript.exchange(command, &bytes, Duration::ZERO);
+        Ok(is_there.then_some(bytes))
+    }
+
+    /// Switches between buffer and push mode while the module holds data.
+    fn switches(&mut self, socket: SocketId) -> Result<(), Failure> {
+        let payload = lines(LINE_BYTES);
+        if self.module.is_true("habits", "mode_switch_refused") || !self.affords(payload.len() * 2) {
+            return Ok(());
+        }
+        self.send(socket, &payload)?;
+        self.hear(Duration::from_millis(700), |_| None::<()>)?;
+        self.forget_heard();
+        if !self.switch(socket, AccessMode::Push)? {
+            return Ok(());
+        }
+        let question = "AT+QISWTMD to push mode with unread bytes";
+        let (mut got, mut rest) = self.pushed(socket, payload.len(), HELD_LIMIT)?;
+        let is_held = got.is_empty();
+        if is_held {
+            self.send(socket, &payload)?;
+            (got, rest) = self.pushed(socket, 2 * payload.len(), ECHO_LIMIT)?;
+        }
+        let expected = if is_held { payload.repeat(2) } else { payload };
+        if got == expected {
+            self.habit("leftovers_held", is_held, question);
+            rest.extend(self.hear_silence(Duration::from_millis(60))?);
+            let name = "what follows a pushed message";
+            if rest.is_empty() || rest == b"\r\n" {
+                self.habit("push_ends_with_line_end", !rest.is_empty(), name);
+            }
+        }
+        let measured = match (got == expected, is_held) {
+            (true, false) => "pushed at once",
+            (true, true) => "pushed with the next arrival",
+            (false, _) => "lost",
+        };
+        self.comparison.row(
+            "unread bytes at a switch",
+            "pushed",
+            "waits for them",
+            measured,
+            got == expected,
+        );
+        self.switch(socket, AccessMode::Buffer)?;
+        Ok(())
+    }
+
+    fn switch(&mut self, socket: SocketId, mode: AccessMode) -> Result<bool, Failure> {
+        let line = format!("AT+QISWTMD={socket},{}", mode as u8);
+        self.forget_heard();
+        let begin = Instant::now();
+        self.write(format!("{line}\r").as_bytes())?;
+        // What is pushed may come at once, and must not be taken away.
+        let ends = self.hear(RESULT_LIMIT, last_line)?;
+        self.transcript.exchange(&line, b"\r\nOK\r\n", begin.elapsed());
+        Ok(ends.as_deref() == Some("OK"))
+    }
+
+    /// How long the prompt takes, and the result, for short and long sends.
+    fn send_latencies(&mut self, socket: SocketId) -> Result<(), Failure> {
+        let (mut prompts, mut short, mut long) = (Vec::new(), Vec::new(), Vec::new());
+        for (count, bytes, results) in
+            [(SHORT_SENDS, SHORT_BYTES, &mut short), (LONG_SENDS, self.send_max(), &mut long)]
+        {
+            let payload = lines(bytes);
+            for _ in 0..count {
+                if !self.affords(bytes) {
+                    break;
+                }
+                let sent = self.send(socket, &payload)?;
+                if sent.end == SendEnd::Ok {
+                    prompts.push(sent.prompt);
+                    results.push(sent.result);
+                    self.fetch_all(socket, bytes)?;
+                }
+                self.forget_heard();
+            }
+        }
+        self.latency_row("prompt after", prompts.clone());
+        self.latency_row("SEND OK after", short.clone());
+        self.add_latency("prompt", prompts, "AT+QSSLSEND until its prompt");
+        let (Some(few), Some(many)) = (Times::of(short.clone()), Times::of(long)) else { return Ok(()) };
+        let more = (self.send_max() - SHORT_BYTES) as u32;
+        let per_byte = many.median.saturating_sub(few.median) / more.max(1);
+        let name = "from the last byte to SEND OK, of short and long sends";
+        for time in &mut short {
+            *time = time.saturating_sub(per_byte * SHORT_BYTES as u32);
+        }
+        self.add_latency("send", short, name);
+        let value = format!("\"{:.4}ms\"", per_byte.as_secs_f64() * 1_000.0);
+        self.module.add("latencies", "send_byte", value, name);
+        Ok(())
+    }
+
+    fn latency_row(&mut self, what: &str, times: Vec<Duration>) {
+        if let Some(Times { median, spread }) = Times::of(times) {
+            let (half, most) = (super::milliseconds(median), super::milliseconds(median + spread));
+            self.comparison.row(what, "", "waits 5 s", format!("{half}, p99 {most}"), true);
+        }
+    }
+
+    /// Most bytes of one send, as the module lists it.
+    fn send_max(&self) -> usize {
+        self.module.number("limits", "send_bytes").unwrap_or(MANUAL_SEND_BYTES)
+    }
+
+    /// The longest send and the longest read.
+    fn lengths(&mut self, socket: SocketId) -> Result<(), Failure> {
+        let listed = self.send_max();
+        let mut longest = None;
+        for bytes in [MANUAL_SEND_BYTES + 1, MANUAL_SEND_BYTES, listed, 1_024, 512] {
+            if longest.is_some() || !self.affords(bytes) {
+                break;
+            }
+            let sent = self.send(socket, &lines(bytes))?;
+            if sent.end != SendEnd::Refused {
+                longest = Some(bytes);
+                self.fetch_all(socket, bytes)?;
+            }
+            self.forget_heard();
+        }
+        if let Some(longest) = longest {
+            if longest <= MANUAL_SEND_BYTES {
+                self.module.add(
+                    "limits",
+                    "send_bytes",
+                    longest.to_string(),
+                    "AT+QSSLSEND of several lengths",
+                );
+            }
+            let measured =
+                if longest > MANUAL_SEND_BYTES { "longer is taken".into() } else { longest.to_string() };
+            let tunnel = format!("sends at most {}", listed.min(MANUAL_SEND_BYTES));
+            self.comparison.row("longest send", "1460", tunnel, measured, longest >= listed);
+        }
+        // More than one read can return.
+        let sends = 3;
+        let bytes = listed.min(MANUAL_SEND_BYTES);
+        if !self.affords(sends * bytes) {
+            return Ok(());
+        }
+        for _ in 0..sends {
+            self.send(socket, &lines(bytes))?;
+        }
+        self.hear(Duration::from_millis(1_000), |_| None::<()>)?;
+        self.forget_heard();
+        let most = self.module.number("limits", "read_bytes").unwrap_or(MANUAL_READ_BYTES);
+        let fetched = self.fetch(socket, most)?.map_or(0, |it| it.bytes.len());
+        self.fetch_all(socket, (sends * bytes).saturating_sub(fetched))?;
+        if fetched > 0 {
+            self.module.add("limits", "read_bytes", fetched.to_string(), "AT+QSSLRECV with more unread");
+        }
+        let measured = match fetched {
+            0 => format!("{most} is refused"),
+            fetched => fetched.to_string(),
+        };
+        let tunnel = format!("asks for {}", self.profile.receive_max);
+        let copes = fetched > 0 || self.profile.receive_max < most;
+        self.comparison.row("longest read", "1500", tunnel, measured, copes);
+        Ok(())
+    }
+
+    fn buffer_throughput(&mut self, socket: SocketId) -> Result<(), Failure> {
+        if !self.affords(THROUGHPUT_BYTES) {
+            return Ok(());
+        }
+        let (piece, count) = self.pieces();
+        let begin = Instant::now();
+        let mut back = Vec::new();
+        for _ in 0..count {
+            self.send_until_taken(socket, &piece)?;
+            back.extend(self.fetch_all(socket, piece.len())?);
+            self.forget_heard();
+        }
+        self.throughput("buffer", begin.elapsed(), piece.repeat(count) == back, back.len());
+        Ok(())
+    }
+
+    /// After SEND FAIL the same bytes are sent again.
+    fn send_until_taken(&mut self, socket: SocketId, piece: &[u8]) -> Result<(), Failure> {
+        let until = Instant::now() + ECHO_LIMIT;
+        while self.send(socket, piece)?.end == SendEnd::Fail && Instant::now() < until {
+            self.hear(Duration::from_millis(200), |_| None::<()>)?;
+        }
+        Ok(())
+    }
+
+    fn push_throughput(&mut self, socket: SocketId) -> Result<(), Failure> {
+        if !self.affords(THROUGHPUT_BYTES) {
+            return Ok(());
+        }
+        let (piece, count) = self.pieces();
+        let begin = Instant::now();
+        for _ in 0..count {
+            self.send_until_taken(socket, &piece)?;
+        }
+        let (back, _) = self.pushed(socket, count * piece.len(), RESULT_LIMIT)?;
+        self.throughput("push", begin.elapsed(), back == piece.repeat(count), back.len());
+        Ok(())
+    }
+
+    /// A payload of the longest send, and how many of them make a throughput.
+    fn pieces(&self) -> (Vec<u8>, usize) {
+        let bytes = self.send_max();
+        (lines(bytes), THROUGHPUT_BYTES / bytes)
+    }
+
+    fn throughput(&mut self, mode: &str, time: Duration, is_whole: bool, bytes: usize) {
+        let rate = bytes as f64 / time.as_secs_f64() / 1_000.0;
+        let measured = match is_whole {
+            true => format!("{rate:.1} kB/s"),
+            false => "bytes were lost or changed".to_owned(),
+        };
+        if is_whole {
+            let remark = format!("There and back in {mode} mode: {measured}, {bytes} bytes.");
+            self.module.remarks.push(remark);
+        }
+        self.comparison.row(&format!("{mode} mode, there and back"), "", "", measured, is_whole);
+    }
+
+    /// Sends without reading until SEND FAIL, and reads it all then.
+    fn load(&mut self, socket: SocketId) -> Result<(), Failure> {
+        let piece = lines(self.send_max());
+        let (mut taken, mut failed) = (0, false);
+        while !failed && taken < LOAD_BYTES && self.affords(piece.len()) {
+            failed = self.send(socket, &piece)?.end != SendEnd::Ok;
+            taken += if failed { 0 } else { piece.len() };
+        }
+        self.forget_heard();
+        let back = self.fetch_all(socket, taken)?;
+        let is_whole = back == piece.repeat(taken / piece.len());
+        let goes_on = !failed || self.send(socket, &piece)?.end == SendEnd::Ok;
+        let measured = match (failed, is_whole) {
+            (_, false) => format!("{} of {taken} bytes came back", back.len()),
+            (true, _) => format!("after {taken} bytes"),
+            (false, _) => format!("not within {taken} bytes"),
+        };
+        let tunnel = "sends the same again";
+        self.comparison.row("SEND FAIL", "when its buffer is full", tunnel, measured, is_whole && goes_on);
+        Ok(())
+    }
+
+    /// Transparent mode: throughput, `+++`, ATO, and the way to buffer mode.
+    fn transparent(&mut self, place: Place<'_>) -> Result<(), Failure> {
+        let Place { socket, context, target } = place;
+        if !self.module.lists("limits", "modes", "transparent")
+            || !self.affords(THROUGHPUT_BYTES)
+            || !self.can_afford()
+        {
+            return Ok(());
+        }
+        let line =
+            format!("AT+QSSLOPEN={},{context},{socket},\"{}\",{},2", self.pdp, target.host, target.port);
+        let close = self.close_of(socket);
+        self.undo.push(close.clone());
+        let opened = self.on_wire(|survey| survey.stream(socket, &line))?;
+        self.undo.pop();
+        if opened {
+            self.insist(close)?;
+        }
+        Ok(())
+    }
+
+    /// The stream of a transparent connection. Returns whether it was opened.
+    fn stream(&mut self, socket: SocketId, open: &str) -> Result<bool, Failure> {
+        let carrier_before = self.carrier();
+        self.forget_heard();
+        // An interrupted survey must find its way back from here.
+        self.set_state(State::Data);
+        self.write(format!("{open}\r").as_bytes())?;
+        let is_last = |heard: &[u8]| {
+            let connected = has(heard, b"CONNECT\r\n").then_some(true);
+            connected.or_else(|| has(heard, b"ERROR").then_some(false))
+        };
+        let opened = self.hear(Duration::from_secs(60), is_last)? == Some(true);
+        let answer = self.hear_silence(Duration::from_millis(60))?;
+        self.transcript.exchange(open, &answer, Duration::ZERO);
+        if !opened {
+            self.set_state(State::Commands);
+            let measured = "refused on this port";
+            self.comparison.row("transparent mode", "CONNECT", "looks for another port", measured, true);
+            return Ok(false);
+        }
+        self.habit("ok_before_connect", has(&answer, b"OK\r\n"), "AT+QSSLOPEN in transparent mode");
+        let payload = lines(THROUGHPUT_BYTES);
+        let begin = Instant::now();
+        let mut back = 0;
+        for piece in payload.chunks(10 * LINE_BYTES) {
+            self.write(piece)?;
+            // No more is under way than a line without flow control can lose.
+            back += piece.len();
+            self.hear(RESULT_LIMIT, |heard| (heard.len() >= back).then_some(()))?;
+        }
+        let is_whole = self.heard() == payload;
+        self.throughput("transparent", begin.elapsed(), is_whole, payload.len());
+        self.forget_heard();
+        let carrier_within = self.carrier();
+        let Some(time) = self.escape()? else {
+            self.comparison.row("+++", "OK", "needs it", "is not answered", false);
+            return Ok(true);
+        };
+        let shown = super::milliseconds(time);
+        self.module.add("latencies", "escape", super::text(&shown), "+++ after 1.1 s of silence, until OK");
+        self.comparison.row("+++", "OK within 1 s", "waits for OK", shown, true);
+        if let (Some(before), Some(within)) = (carrier_before, carrier_within) {
+            let measured = match (before, within) {
+                (false, true) => "shows the connection",
+                (true, true) => "always on",
+                _ => "always off",
+            };
+            let tunnel = "uses it if it moves";
+            self.comparison.row("DCD", "on during data mode", tunnel, measured, true);
+        }
+        self.set_state(State::Data);
+        let back = self.exchange("ATO", RESULT_LIMIT)?;
+        let returned = last_line(&back).as_deref() == Some("CONNECT");
+        self.habit("return_unreliable", !returned, "ATO after +++");
+        let tunnel = "goes on in buffer mode otherwise";
+        let measured = if returned { "CONNECT" } else { "refused" };
+        self.comparison.row("ATO", "CONNECT", tunnel, measured, true);
+        if returned {
+            let line = lines(LINE_BYTES);
+            self.write(&line)?;
+            self.hear(ECHO_LIMIT, |heard| (heard.len() >= line.len()).then_some(()))?;
+            if !self.drop_dtr()? && self.escape()?.is_none() {
+                return Ok(true);
+            }
+        } else {
+            self.set_state(State::Commands);
+        }
+        if self.switch(socket, AccessMode::Buffer)? {
+            let line = lines(LINE_BYTES);
+            self.forget_heard();
+            let is_taken = self.send(socket, &line)?.end == SendEnd::Ok;
+            let goes_on = is_taken && self.fetch_all(socket, line.len())? == line;
+            let measured = if goes_on { "goes on" } else { "payload is lost" };
+            self.comparison.row("transparent to buffer", "AT+QISWTMD", "switches", measured, goes_on);
+        }
+        Ok(true)
+    }
+
+    /// Drops DTR, if the port has it, and raises it again. Returns whether this has ended data mode.
+    fn drop_dtr(&mut self) -> Result<bool, Failure> {
+        self.hear_silence(Duration::from_millis(60))?;
+        if self.set_dtr(false) != Some(true) {
+            return Ok(false);
+        }
+        let is_over = |heard: &[u8]| {
+            let answered = has(heard, b"OK\r\n").then_some("ends data mode");
+            answered.or_else(|| has(heard, b"NO CARRIER\r\n").then_some("closes the connection"))
+        };
+        let heard = self.hear(Duration::from_millis(500), is_over);
+        self.set_dtr(true);
+        let heard = heard?;
+        if heard.is_some() {
+            self.set_state(State::Commands);
+        }
+        let measured = heard.unwrap_or("changes nothing");
+        self.comparison.row("loss of DTR", "as AT&D sets it", "does without", measured, true);
+        self.forget_heard();
+        Ok(heard.is_some())
+    }
+
+    fn set_dtr(&mut self, high: bool) -> Option<bool> {
+        let mut line = self.conversation.line()?;
+        let port = line.port()?;
+        port.kind().has_dtr.then(|| port.set_dtr(high).is_ok())
+    }
+
+    fn carrier(&mut self) -> Option<bool> {
+        let mut line = self.conversation.line()?;
+        let port = line.port()?;
+        port.lines().ok().map(|lines| lines.dcd)
+    }
+
+    /// How the end of a connection looks: the server is told to end it in this way. Returns whether it does so.
+    fn end(&mut self, socket: SocketId, word: &str, how: &str) -> Result<bool, Failure> {
+        if !self.affords(LINE_BYTES) {
+            return Ok(false);
+        }
+        self.forget_heard();
+        self.send(socket, format!("{word}\n").as_bytes())?;
+        if word == "rst" {
+            // What the server has not read when it ends makes its system send RST.
+            self.hear(Duration::from_millis(300), |_| None::<()>)?;
+            self.send(socket, b"unread\n")?;
+        }
+        let closed = format!("\"closed\",{socket}");
+        let begin = Instant::now();
+        let told = self.hear(END_LIMIT, |heard| has(heard, closed.as_bytes()).then_some(()))?.is_some();
+        let time = begin.elapsed();
+        self.forget_heard();
+        let state = self.exchange(&format!("AT+QSSLSTATE={socket}"), RESULT_LIMIT)?;
+        let text = String::from_utf8_lossy(&state).into_owned();
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let state = SocketStatus::all(&lines).find(|it| it.id == socket).map(|it| it.state);
+        if !told && state == Some(SocketState::Connected) {
+            self.left_out("The server did not end connections when told to.");
+            return Ok(false);
+        }
+        let unread = self.fetch(socket, self.profile.receive_max)?.map_or(0, |it| it.bytes.len());
+        let mut measured = match told {
+            true => format!("closed after {}", super::milliseconds(time)),
+            false => "no closed".to_owned(),
+        };
+        measured.push_str(match state {
+            Some(SocketState::Connected) => ", still connected",
+            Some(SocketState::Free) | None => ", gone",
+            Some(_) => ", closing",
+        });
+        if unread > 0 {
+            measured.push_str(&format!(", {unread} bytes readable"));
+        }
+        let is_open = self.send(socket, b"x\n")?.end == SendEnd::Ok;
+        measured.push_str(if is_open { ", still takes payload" } else { ", takes no payload" });
+        self.comparison.row(how, "closed", "asks AT+QSSLSTATE", measured, told);
+        Ok(true)
+    }
+
+    /// Adds a remark once.
+    pub(super) fn left_out(&mut self, remark: &str) {
+        if !self.module.remarks.iter().any(|it| it == remark) {
+            self.module.remarks.push(remark.to_owned());
+        }
+    }
+
+    /// A row for what was written byte by byte.
+    pub(super) fn compare_bytes(&mut self, what: &str, manual: &str, bytes: &[u8]) {
+        let measured = bytes.escape_ascii().to_string();
+        self.comparison.row(what, manual, "takes both", measured, true);
+    }
+}
+
+/// So many bytes of payload: lines that differ, the last one of any length.
+fn lines(bytes: usize) -> Vec<u8> {
+    let mut all = Vec::with_capacity(bytes + LINE_BYTES);
+    let mut number = 0;
+    while all.len() < bytes {
+        let line = format!("qssl-tunnel survey {number:08} ");
+        all.extend(format!("{line:-<99}\n").bytes());
+        number += 1;
+    }
+    all.truncate(bytes);
+    if let Some(last) = all.last_mut() {
+        *last = b'\n';
+    }
+    all
+}
+
+/// What the server is told, and how it ends then.
+const ENDS: [(&str, &str); 3] = [("end", "close_notify"), ("fin", "FIN"), ("rst", "RST")];
+
+const LINE_BYTES: usize = 100;
+const SHORT_SENDS: usize = 20;
+const SHORT_BYTES: usize = 20;
+const LONG_SENDS: usize = 10;
+/// The most of one AT+QSSLSEND (both manuals).
+const MANUAL_SEND_BYTES: usize = 1_460;
+/// The most of one AT+QSSLRECV (both manuals).
+const MANUAL_READ_BYTES: usize = 1_500;
+const THROUGHPUT_BYTES: usize = 20_000;
+/// How much is sent without reading, at most.
+const LOAD_BYTES: usize = 60_000;
+/// How soon bytes that were left over are pushed.
+const HELD_LIMIT: Duration = Duration::from_secs(2);
+/// How soon the end of a connection is told.
+const END_LIMIT: Duration = Duration::from_secs(8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payload_has_its_length_and_ends_with_a_line() {
+        for bytes in [1, 20, 100, 101, 1_460] {
+            let payload = lines(bytes);
+            assert_eq!((payload.len(), payload.last()), (bytes, Some(&b'\n')));
+        }
+        assert_ne!(lines(200)[..100], lines(200)[100..]);
+    }
+}

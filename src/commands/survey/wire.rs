@@ -1,0 +1,357 @@
+//! The dialogue byte by byte, for what the answers to commands do not show. The core rests meanwhile.
+
+use std::time::{Duration, Instant};
+
+use super::Survey;
+use qssl_core::Kind;
+use qssl_core::at::SocketId;
+use qssl_core::modem::Failure;
+
+/// What is heard on the port, and what must happen before the core may have it back.
+#[derive(Default)]
+pub struct Wire {
+    heard: Vec<u8>,
+    state: State,
+}
+
+/// What the modem takes bytes for.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum State {
+    #[default]
+    Commands,
+    /// A prompt for so many bytes of payload may come.
+    Prompt(usize),
+    /// So many bytes of payload are expected.
+    Payload(usize),
+    /// Payload, until an escape.
+    Data,
+    /// Frames of the multiplexer.
+    Frames,
+}
+
+/// How a send has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendEnd {
+    Ok,
+    Fail,
+    /// No prompt.
+    Refused,
+}
+
+/// A send.
+pub struct Sent {
+    pub end: SendEnd,
+    /// From the command to the prompt.
+    pub prompt: Duration,
+    /// From the last byte to the result.
+    pub result: Duration,
+}
+
+/// What one AT+QSSLRECV returned.
+pub struct Fetched {
+    pub bytes: Vec<u8>,
+    /// What came between the bytes and OK.
+    pub tail: Vec<u8>,
+}
+
+impl Survey {
+    /// Uses the port without the core. Afterwards the modem takes commands again, also after a failure.
+    pub(super) fn on_wire<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.wire = Wire::default();
+        let outcome = work(self);
+        // A signal may cut off the way back as well; the second one is the user's last word.
+        if self.leave_wire().is_err() && self.leave_wire().is_err() {
+            log::warn!("the modem may not take commands: its line could not be left in order");
+        }
+        outcome
+    }
+
+    fn leave_wire(&mut self) -> Result<(), Failure> {
+        match self.wire.state {
+            State::Commands => {}
+            State::Prompt(missing) => {
+                if self.hear(RESULT_LIMIT, prompted)? == Some(true) {
+                    self.fill_up(missing)?;
+                }
+            }
+            State::Payload(missing) => self.fill_up(missing)?,
+            State::Data => {
+                self.escape()?;
+            }
+            State::Frames => {
+                self.write(CLOSE_DOWN)?;
+                self.hear_silence(Duration::from_millis(500))?;
+            }
+        }
+        self.wire.state = State::Commands;
+        self.hear_silence(LAST_WORDS)?;
+        self.wire.heard.clear();
+        Ok(())
+    }
+
+    /// Gives the modem the rest of a payload.
+    fn fill_up(&mut self, missing: usize) -> Result<(), Failure> {
+        self.wire.heard.clear();
+        self.write(&b"\n".repeat(missing))?;
+        self.hear(RESULT_LIMIT, last_line)?;
+        Ok(())
+    }
+
+    pub(super) fn set_state(&mut self, state: State) {
+        self.wire.state = state;
+    }
+
+    /// Writes these bytes.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let line = self.conversation.line();
+        line.ok_or_else(|| Failure::new(Kind::Failed, "the daemon has the port"))?.write(bytes)
+    }
+
+    fn read(&mut self, until: Instant) -> Result<bool, Failure> {
+        let line = self.conversation.line();
+        let bytes = line.ok_or_else(|| Failure::new(Kind::Failed, "the daemon has the port"))?.read(until)?;
+        self.wire.heard.extend(&bytes);
+        Ok(!bytes.is_empty())
+    }
+
+    /// Reads until `find` finds something in what was heard; `None`: it did not come in time.
+    pub(super) fn hear<T>(
+        &mut self,
+        limit: Duration,
+        mut find: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, Failure> {
+        let until = Instant::now() + limit;
+        loop {
+            if let Some(found) = find(&self.wire.heard) {
+                return Ok(Some(found));
+            }
+            if !self.read(until)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads until nothing has come for this long, and takes all that was heard.
+    pub(super) fn hear_silence(&mut self, quiet: Duration) -> Result<Vec<u8>, Failure> {
+        let until = Instant::now() + RESULT_LIMIT;
+        while self.read(Instant::now() + quiet)? && Instant::now() < until {}
+        Ok(std::mem::take(&mut self.wire.heard))
+    }
+
+    /// Sends a line and waits for its last line and a short silence. Returns what came, byte by byte.
+    pub(super) fn exchange(&mut self, line: &str, limit: Duration) -> Result<Vec<u8>, Failure> {
+        self.wire.heard.clear();
+        let begin = Instant::now();
+        self.write(format!("{line}\r").as_bytes())?;
+        self.hear(limit, last_line)?;
+        let time = begin.elapsed();
+        let bytes = self.hear_silence(SETTLING)?;
+        self.transcript.exchange(line, &bytes, time);
+        Ok(bytes)
+    }
+
+    /// Sends this payload to a socket.
+    pub(super) fn send(&mut self, socket: SocketId, payload: &[u8]) -> Result<Sent, Failure> {
+        let from = self.wire.heard.len();
+        let command = format!("AT+QSSLSEND={socket},{}", payload.len());
+        let begin = Instant::now();
+        self.wire.state = State::Prompt(payload.len());
+        self.write(format!("{command}\r").as_bytes())?;
+        let is_prompted = self.hear(RESULT_LIMIT, |heard| prompted(&heard[from..]))?;
+        let prompt = begin.elapsed();
+        if is_prompted != Some(true) {
+            self.wire.state = State::Commands;
+            self.transcript.exchange(&command, b"\r\nERROR\r\n", prompt);
+            return Ok(Sent { end: SendEnd::Refused, prompt, result: Duration::ZERO });
+        }
+        self.wire.state = State::Payload(payload.len());
+        self.write(payload)?;
+        let begin = Instant::now();
+        let end = self.hear(RESULT_LIMIT, |heard| {
+            let heard = &heard[from..];
+            match has(heard, b"SEND OK\r\n") {
+                true => Some(SendEnd::Ok),
+                false => (has(heard, b"SEND FAIL\r\n") || has(heard, b"ERROR")).then_some(SendEnd::Fail),
+            }
+        })?;
+        let result = begin.elapsed();
+        self.wire.state = State::Commands;
+        let Some(end) = end else {
+            return Err(Failure::new(Kind::ModemSilent, format!("{command} had no result")));
+        };
+        self.transcript.sent(&command, payload.len(), end == SendEnd::Ok, prompt + result);
+        Ok(Sent { end, prompt, result })
+    }
+
+    /// Reads from a socket in buffer mode; `None`: it is refused.
+    pub(super) fn fetch(&mut self, socket: SocketId, most: usize) -> Result<Option<Fetched>, Failure> {
+        let from = self.wire.heard.len();
+        let begin = Instant::now();
+        let command = format!("AT+QSSLRECV={socket},{most}");
+        self.write(format!("{command}\r").as_bytes())?;
+        let fetched = self.hear(RESULT_LIMIT, |heard| fetched(&heard[from..]))?.flatten();
+        self.wire.heard.truncate(from);
+        self.transcript.fetched(&command, fetched.as_ref().map(|it| it.bytes.len()), begin.elapsed());
+        Ok(fetched)
+    }
+
+    /// Reads until so many bytes have come, or no more come.
+    pub(super) fn fetch_all(&mut self, socket: SocketId, count: usize) -> Result<Vec<u8>, Failure> {
+        let mut all = Vec::new();
+        let mut until = Instant::now() + ECHO_LIMIT;
+        while all.len() < count && Instant::now() < until {
+            let Some(fetched) = self.fetch(socket, self.profile.receive_max)? else { break };
+            match fetched.bytes.is_empty() {
+                true => {
+                    self.read(Instant::now() + POLL)?;
+                }
+                false => until = Instant::now() + ECHO_LIMIT,
+            }
+            all.extend(fetched.bytes);
+        }
+        Ok(all)
+    }
+
+    /// Waits for so many pushed bytes, and takes them. The rest that was heard after them is the second.
+    pub(super) fn pushed(
+        &mut self,
+        socket: SocketId,
+        count: usize,
+        limit: Duration,
+    ) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+        let head = format!("+QSSLURC: \"recv\",{socket},");
+        self.hear(limit, |heard| (pushed(heard, &head).0.len() >= count).then_some(()))?;
+        let (payload, end) = pushed(&self.wire.heard, &head);
+        let rest = self.wire.heard.split_off(end);
+        self.wire.heard.clear();
+        self.transcript.remark(&format!("{} bytes were pushed", payload.len()));
+        Ok((payload, rest))
+    }
+
+    /// Leaves data mode by `+++`; how long its answer takes, `None` if it is not answered.
+    pub(super) fn escape(&mut self) -> Result<Option<Duration>, Failure> {
+        self.hear_silence(GUARD)?;
+        self.transcript.remark("+++ after a silence");
+        let begin = Instant::now();
+        self.write(b"+++")?;
+        let answered = self.hear(GUARD * 3, |heard| has(heard, b"OK\r\n").then_some(()))?;
+        let time = begin.elapsed();
+        if answered.is_some() {
+            self.wire.state = State::Commands;
+        }
+        self.wire.heard.clear();
+        Ok(answered.map(|()| time))
+    }
+
+    pub(super) fn heard(&self) -> &[u8] {
+        &self.wire.heard
+    }
+
+    pub(super) fn forget_heard(&mut self) {
+        self.wire.heard.clear();
+    }
+}
+
+/// Whether the bytes have these in them.
+pub fn has(bytes: &[u8], part: &[u8]) -> bool {
+    position(bytes, part).is_some()
+}
+
+fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|it| it == part)
+}
+
+/// Whether the prompt has come, or an answer instead; `None`: neither.
+fn prompted(bytes: &[u8]) -> Option<bool> {
+    match has(bytes, b">") {
+        true => Some(true),
+        false => last_line(bytes).map(|_| false),
+    }
+}
+
+/// The line that ends an answer, once it is complete.
+pub fn last_line(bytes: &[u8]) -> Option<String> {
+    let end = bytes.windows(2).rposition(|it| it == b"\r\n")?;
+    let text = String::from_utf8_lossy(&bytes[..end]);
+    let is_last = |line: &&str| LAST.contains(line) || line.starts_with("+CME ERROR:");
+    text.split("\r\n").map(str::trim).find(is_last).map(str::to_owned)
+}
+
+/// The answer to AT+QSSLRECV, once it is complete. Inner `None`: it is an error.
+fn fetched(bytes: &[u8]) -> Option<Option<Fetched>> {
+    const HEAD: &[u8] = b"+QSSLRECV: ";
+    let Some(begin) = position(bytes, HEAD) else { return last_line(bytes).map(|_| None) };
+    let after = &bytes[begin + HEAD.len()..];
+    let (count, start) = number(after)?;
+    let body = after.get(start..start + count)?;
+    let rest = &after[start + count..];
+    let end = position(rest, b"OK\r\n")?;
+    Some(Some(Fetched { bytes: body.to_vec(), tail: rest[..end].to_vec() }))
+}
+
+/// The payload of all complete messages, and where the last of them ends.
+fn pushed(bytes: &[u8], head: &str) -> (Vec<u8>, usize) {
+    let (mut payload, mut end) = (Vec::new(), 0);
+    while let Some(begin) = position(&bytes[end..], head.as_bytes()) {
+        let after = &bytes[end + begin + head.len()..];
+        let Some((count, start)) = number(after) else { break };
+        let Some(body) = after.get(start..start + count) else { break };
+        payload.extend(body);
+        end += begin + head.len() + start + count;
+    }
+    (payload, end)
+}
+
+/// A number and the end of its line: where what follows begins.
+fn number(bytes: &[u8]) -> Option<(usize, usize)> {
+    let end = position(bytes, b"\r\n")?;
+    let text = std::str::from_utf8(&bytes[..end]).ok()?;
+    Some((text.split(',').next()?.trim().parse().ok()?, end + 2))
+}
+
+/// What ends an answer.
+const LAST: [&str; 6] = ["OK", "ERROR", "CONNECT", "NO CARRIER", "SEND OK", "SEND FAIL"];
+
+/// CLD on channel 0 (3GPP TS 27.010 5.4.6.3.3), with P/F clear, which every module takes.
+pub const CLOSE_DOWN: &[u8] = b"\xF9\x03\xEF\x05\xC3\x01\xF2\xF9";
+
+/// How long an answer may take.
+pub const RESULT_LIMIT: Duration = Duration::from_secs(20);
+/// How long the server may take to return what was sent to it.
+pub const ECHO_LIMIT: Duration = Duration::from_secs(10);
+/// How long after an answer its last bytes may come.
+const SETTLING: Duration = Duration::from_millis(60);
+/// How long the line is quiet before the core has it back.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// How often an empty socket is read.
+const POLL: Duration = Duration::from_millis(20);
+/// The silence around `+++`: the manuals want 1 s.
+const GUARD: Duration = Duration::from_millis(1_100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_complete_with_its_last_line() {
+        assert_eq!(last_line(b"\r\nOK\r"), None);
+        assert_eq!(last_line(b"\r\n+X: 1\r\n\r\nOK\r\n").as_deref(), Some("OK"));
+        assert_eq!(last_line(b"AT\r\r\nOK\r\n").as_deref(), Some("OK"));
+        assert_eq!(last_line(b"\r\n+CME ERROR: 3\r\n").as_deref(), Some("+CME ERROR: 3"));
+    }
+
+    #[test]
+    fn bytes_are_counted_and_not_searched() {
+        let answer = b"\r\n+QSSLRECV: 5\r\nOK\r\n\n\r\n\r\nOK\r\n";
+        assert!(fetched(&answer[..answer.len() - 1]).is_none());
+        let read = fetched(answer).flatten().expect("it is complete");
+        assert_eq!((read.bytes.as_slice(), read.tail.as_slice()), (&b"OK\r\n\n"[..], &b"\r\n\r\n"[..]));
+        assert!(fetched(b"\r\nERROR\r\n").is_some_and(|it| it.is_none()));
+        let head = "+QSSLURC: \"recv\",3,";
+        let text = b"\r\n+QSSLURC: \"recv\",3,2\r\nab\r\nOK\r\n\r\n+QSSLURC: \"recv\",3,3\r\ncd";
+        assert_eq!(pushed(text, head), (b"ab".to_vec(), 26));
+    }
+}
