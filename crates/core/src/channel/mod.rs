@@ -18,6 +18,7 @@ pub mod wire_settings;
 use std::time::{Duration, Instant};
 
 use crate::at::{Command, Decoder, Expects, SocketId};
+use crate::cmux::CHANNELS_MAX;
 use crate::recorder::{Recorder, Side};
 use deadline::{Deadline, LINE_BUSY_MAX};
 pub use echo::Habit;
@@ -718,7 +719,9 @@ impl Channel {
             self.pause_ended = now;
         }
         if self.line.is_paced {
-            let line_time = self.wire_time(count);
+            // An answer waits after what its own channel has to send, and each of the others has its turn meanwhile.
+            let turns = if self.line.is_shared { CHANNELS_MAX as u32 } else { 1 };
+            let line_time = self.wire_time(count) * turns;
             if let Some(in_flight) = &mut self.in_flight {
                 in_flight.deadline.line_was_busy(line_time, now);
             }

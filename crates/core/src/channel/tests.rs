@@ -198,6 +198,25 @@ fn a_send_leaves_only_after_its_prompt_and_exactly_as_long_as_announced() {
     assert_eq!(out(&channel), b"");
 }
 
+/// At 9600 bit/s, with what is pushed copied to every channel, an open was given up after seven seconds, and the module then
+/// counted as silent.
+#[test]
+fn an_answer_waits_its_turn_where_every_channel_has_much_to_send() {
+    for (is_shared, waits) in [(true, true), (false, false)] {
+        let (start, baud) = (now(), 9_600);
+        let mut channel = closed();
+        channel.port_opened(Line { baud, is_uart: false, is_paced: true, is_shared }, start);
+        channel.answers(baud);
+        channel.start(Command::line("AT+QIACT?"), Origin::Session, PATIENCE, start);
+        // A quarter of the line.
+        for step in 1..=100 {
+            channel.bytes_taken(24, start + Duration::from_millis(100) * step);
+        }
+        let due = channel.in_flight().expect("it is not answered").deadline.due();
+        assert_eq!(due > start + Duration::from_secs(14), waits, "shared: {is_shared}");
+    }
+}
+
 #[test]
 fn a_send_without_prompt_is_settled_before_it_can_be_filled_by_what_is_asked() {
     let mut channel = command();

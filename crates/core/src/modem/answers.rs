@@ -10,8 +10,8 @@ use super::{
     ModemEvent, OpenAnswer, OpenFailure, OpenResult, Origin, RebootSign, Received, Refusal, Rung, SetupStep,
     Socket, SocketEnd, SocketId, UserAnswer, Way,
 };
-use crate::at::Expects;
 use crate::at::answers::{Answer, LastError, SentCounts, SocketState, SocketStatus};
+use crate::at::{AccessMode, Expects};
 use crate::channel::Habit;
 use crate::socket::{Checked, CloseAnswer, CloseForm, Witnessed};
 
@@ -459,6 +459,13 @@ impl Modem {
             Ok(Witnessed::Nothing) => {}
             Ok(Witnessed::WithoutClosed) => self.closed_was_missed(),
             Ok(Witnessed::Beside { channel, is_connected }) => {
+                // A module that has stalled can take `+++` for an escape, wherever it was cut: what then came by the channel
+                // may be its words.
+                let has_escaped = SocketStatus::all(lines).any(|listed| {
+                    (listed.set, listed.id) == (set, id)
+                        && listed.mode.is_some_and(|mode| mode != AccessMode::Transparent)
+                });
+                let is_connected = is_connected.filter(|is_connected| !(*is_connected && has_escaped));
                 self.stream_told_beside(channel, is_connected, now);
             }
             Ok(Witnessed::Contradicted) => log::warn!(

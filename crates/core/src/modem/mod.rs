@@ -429,12 +429,12 @@ impl Modem {
             is_paced: facts.is_paced,
             is_shared: facts.sharing == Sharing::Shared,
         };
-        if facts.sharing == Sharing::Shared {
-            self.channels[port].forget_stream();
+        match facts.sharing {
+            Sharing::Shared => self.channels[port].forget_stream(),
+            Sharing::Alone | Sharing::Only | Sharing::Wanted => self.routing.port_opened(port),
         }
         self.channels[port].port_opened(line, now);
         self.ports[port].opened(facts);
-        self.routing.port_opened(port);
         self.run(now);
     }
 
@@ -459,6 +459,8 @@ impl Modem {
     /// The line of this port belongs to no channel for a while. Then one is opened, or the port has failed.
     pub(crate) fn reclaim(&mut self, port: usize) {
         self.ports[port].handed_over();
+        // As a channel it has another name, which stays the same however often it is opened.
+        self.routing.port_opened(port);
     }
 
     /// The port could not be opened; it is tried again later. `is_missing`: there is no such device, or nothing of

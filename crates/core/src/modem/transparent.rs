@@ -381,6 +381,11 @@ impl Modem {
                 }
             }
         }
+        if self.ports[port].facts.sharing == Sharing::Shared {
+            // What looked like the answer may have been payload, and what follows it as well. Once the channel is open
+            // again, everything that comes by it is the module's own.
+            return self.open_anew(port, now);
+        }
         self.receive_words(port, &left.words, now);
     }
 

@@ -202,7 +202,7 @@ fn check(bytes: &[u8]) -> u8 {
     !crc
 }
 
-const FLAG: u8 = 0xF9;
+pub(crate) const FLAG: u8 = 0xF9;
 /// The last octet of a field has this bit.
 pub(crate) const EA: u8 = 0x01;
 const COMMAND: u8 = 0x02;

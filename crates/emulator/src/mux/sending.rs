@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::at_port::{Mode, Reach};
 use crate::modem::{ANSWERS_LIMIT_BYTES, Modem, ModemLines};
-use crate::mux::frame::{EA, Frame, Kind, LONGEST_INFORMATION_BYTES};
+use crate::mux::frame::{EA, FLAG, Frame, Kind, LONGEST_INFORMATION_BYTES};
 use crate::mux::state::{CHANNELS, HostHold, LAST_CHANNEL, MscAnswer, MuxState};
 use crate::network::Network;
 
@@ -46,7 +46,9 @@ impl Modem {
     fn send_frame(&mut self, line: usize, frame: Frame) {
         let mut bytes = frame.encoded();
         let faults = &mut self.faults;
-        if !frame.information.is_empty() && faults.frame_bytes_lost > 0 {
+        // Where the checksum is a flag as well, one lost byte shows nowhere.
+        let is_noticed = bytes[bytes.len() - 2] != FLAG;
+        if is_noticed && !frame.information.is_empty() && faults.frame_bytes_lost > 0 {
             let first = bytes.len() - 2 - frame.information.len();
             let count = std::mem::take(&mut faults.frame_bytes_lost).min(frame.information.len());
             bytes.drain(first..first + count);

@@ -404,6 +404,23 @@ fn payload_of_a_stream_that_is_left_ends_no_other_connection() {
     }
 }
 
+/// The module stalled while `++` and, a second later, `+` waited for it, and took them for an escape. It answered that the socket
+/// is connected, and its `OK` was given to the client as payload.
+#[test]
+fn the_answer_to_an_escape_that_was_none_is_no_payload() {
+    for stalls_at in (0..2_500).step_by(100) {
+        let far = Behaviour { ends: Ends::Never, ..Behaviour::sink() };
+        let stream = Connection::new(Mode::Transparent).far_end(far);
+        let stream = stream.sends(Sends::Steps(vec![(seconds(15), b"+++".to_vec())]));
+        let wiring = wiring().connect(stream.leaves(Leaves::After(seconds(40))));
+        let wiring = wiring.connect(download(Mode::Push, 1_000).at(seconds(60)));
+        let mut sim = wiring.fault(millis(15_000 + stalls_at), Fault::Stall(millis(1_800))).start();
+        sim.run_to_the_end(seconds(150));
+        assert_eq!(sim.clients[0].received, b"", "stalls after {stalls_at} ms");
+        assert_eq!(sim.outcome(1), Some(Outcome::Eof), "stalls after {stalls_at} ms");
+    }
+}
+
 /// What asks for channels of an earlier run, 1,500 flags and two frames, once went to the server of the stream.
 #[test]
 fn a_line_that_was_one_stream_when_it_was_lost_is_escaped_before_it_is_searched_for_channels() {

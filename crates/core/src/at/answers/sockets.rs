@@ -1,7 +1,7 @@
 //! Sockets, and why the last command about one was refused.
 
 use super::{Answer, values};
-use crate::at::{CommandSet, ResultCode, SocketId, SslContextId};
+use crate::at::{AccessMode, CommandSet, ResultCode, SocketId, SslContextId};
 
 /// A socket as the modem sees it: `+QSSLSTATE: <id>,"SSLClient","<ip>",<remote port>,<local port>,<state>,<PDP
 /// context>,<server id>,<mode>,"<AT port>",<SSL context>` (PROTOCOL section 2, AT+QSSLSTATE), or `+QISTATE` with the same
@@ -20,6 +20,8 @@ pub struct SocketStatus<'a> {
     pub local_port: Option<u16>,
     /// How far it is.
     pub state: SocketState,
+    /// By what its bytes come and go.
+    pub mode: Option<AccessMode>,
     /// The modem's name of the port that opened it: at most 16 letters and digits.
     pub at_port: Option<&'a str>,
     /// Its TLS settings.
@@ -55,9 +57,15 @@ impl<'a> Answer<'a> for SocketStatus<'a> {
             Some(3 | 4) => SocketState::Closing,
             _ => SocketState::Unknown,
         };
-        let at_port = all.nth(3).filter(|name| is_port_name(name));
+        let mode = match all.nth(2) {
+            Some("0") => Some(AccessMode::Buffer),
+            Some("1") => Some(AccessMode::Push),
+            Some("2") => Some(AccessMode::Transparent),
+            _ => None,
+        };
+        let at_port = all.next().filter(|name| is_port_name(name));
         let ssl = all.number().and_then(SslContextId::new);
-        Some(SocketStatus { set, id, address, remote_port, local_port, state, at_port, ssl })
+        Some(SocketStatus { set, id, address, remote_port, local_port, state, mode, at_port, ssl })
     }
 }
 
