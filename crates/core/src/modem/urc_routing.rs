@@ -171,7 +171,8 @@ impl Routing {
         if matches!(self.urc_port, UrcPort::All { .. }) || listening.bytes() == 0 {
             return false;
         }
-        self.choice != Choice::Every && listening.are_late_copies(port, now)
+        // As a stream it could carry none. Whether these are copies shows when the others do not come.
+        self.choice != Choice::Every && !listening.lacks(port) && listening.are_late_copies(port, now)
     }
 
     /// Another port has carried what this one has not: the module does not choose as it seemed to. The setting may have been
@@ -751,6 +752,22 @@ mod tests {
             let without_first = |port| port != 0;
             assert_eq!(judge(&mut listening, 1, 10, &without_first), Judgement::Missed);
             assert_eq!(judge(&mut listening, 2, 10, &without_first), Judgement::Counts);
+        }
+    }
+
+    /// The first copy that a channel carried after it had been a stream was taken for a changed setting.
+    #[test]
+    fn the_first_copy_by_a_channel_that_was_a_stream_is_no_changed_setting() {
+        for (was_stream, judgement) in [(true, Judgement::Copy), (false, Judgement::Missed)] {
+            let mut routing = Routing::new(2);
+            routing.leave_by(0, "uart1");
+            let mut listening = Listening::default();
+            listening.expect(Some(0), u32::from(was_stream) << 1);
+            let push = SocketUrc { pushed: 7, opener: Some(0), ..SocketUrc::default() };
+            let late = now() + Duration::from_secs(5);
+            assert_eq!(routing.judge(&mut listening, 0, push, |_| true, now()), Judgement::Counts);
+            assert_eq!(routing.judge(&mut listening, 0, push, |_| true, late), Judgement::Counts);
+            assert_eq!(routing.judge(&mut listening, 1, push, |_| true, late), judgement);
         }
     }
 

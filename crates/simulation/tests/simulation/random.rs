@@ -174,7 +174,7 @@ fn run(wiring: &Wiring, traced: bool) -> Simulation {
     } else if wiring.seed > HOSTILE_ABOVE {
         hostile::assert_payload_ends_nothing(wiring, &sim);
     }
-    if wiring.faults.is_empty() {
+    if wiring.faults.is_empty() && !is_found_late(wiring) {
         for (index, connection) in wiring.connections.iter().enumerate() {
             if !is_of_several(connection)
                 && is_simple(connection)
@@ -238,6 +238,12 @@ fn line_time(wiring: &Wiring, bytes: u64) -> Duration {
     let pieces = bytes.div_ceil(wiring.modem.push_limit_bytes as u64);
     let bits = (bytes + pieces * head) * 10;
     Duration::from_micros(bits * 1_000_000 / u64::from(wiring.settings.baud))
+}
+
+/// Whether a module that is left in the mode of several channels has another speed: it is looked for at every speed, for longer
+/// than a client waits.
+fn is_found_late(wiring: &Wiring) -> bool {
+    !wiring.typed_before.is_empty() && wiring.modem.baud != wiring.settings.baud
 }
 
 /// Whether nothing in this connection keeps it from ending in order.

@@ -206,9 +206,7 @@ fn draw_fault(wiring: &Wiring, chance: &mut Chance) -> Fault {
 /// everything and an end of file.
 pub fn assert_payload_ends_nothing(wiring: &Wiring, sim: &Simulation) {
     let is_harmless = |fault: &Fault| matches!(fault, Fault::Say(..) | Fault::Calm);
-    // A module that is left in the mode at another speed is looked for at every speed, for longer than a client waits.
-    let is_found_late = !wiring.typed_before.is_empty() && wiring.modem.baud != wiring.settings.baud;
-    if is_found_late || !wiring.faults.iter().all(|(_, fault)| is_harmless(fault)) {
+    if super::is_found_late(wiring) || !wiring.faults.iter().all(|(_, fault)| is_harmless(fault)) {
         return;
     }
     for (index, connection) in wiring.connections.iter().enumerate() {
