@@ -16,6 +16,9 @@ pub struct Closing {
     confirms_eof: bool,
     /// How often it was refused.
     tries: u32,
+    /// The channel that is to close it, once its opener's close was refused: the module may have opened it by another, in an
+    /// earlier try.
+    by: Option<usize>,
     /// Its open was given up without a result: until then, the module may still be at it, and end it by itself.
     opening_until: Option<Instant>,
     /// An earlier run has left the number open in this set as well: that is closed next.
@@ -83,7 +86,7 @@ pub enum Checked {
 
 impl Closing {
     fn new(timeout_seconds: u16, confirms_eof: bool, also_open: Option<CommandSet>) -> Self {
-        Closing { timeout_seconds, confirms_eof, tries: 0, opening_until: None, also_open }
+        Closing { timeout_seconds, confirms_eof, tries: 0, by: None, opening_until: None, also_open }
     }
 
     /// Whether the client waits to learn how its stream ended.
@@ -173,7 +176,11 @@ impl Socket {
     /// Whether it was opened by this channel, or the one that it was opened by takes no commands: some modules close a
     /// socket only by that. `speaking`: the channels on which URCs can be on their way.
     pub(super) fn is_best_closed_by(&self, port: usize, speaking: u32) -> bool {
-        self.opened_by.is_none_or(|by| by == port || speaking & (1 << by) == 0)
+        let by = match &self.phase {
+            Phase::Closing(Closing { by: Some(by), .. }) => Some(*by),
+            _ => self.opened_by,
+        };
+        by.is_none_or(|by| by == port || speaking & (1 << by) == 0)
     }
 
     /// AT+QSSLCLOSE was answered on this channel; `timed`: it named a time. `speaking`: the channels on which URCs can be
@@ -212,9 +219,12 @@ impl Socket {
             Phase::Closing(closing) if is_refused => {
                 let was_eof = std::mem::take(&mut closing.confirms_eof);
                 closing.tries += 1;
-                let closing = *closing;
                 // Its answer now settles whether that was about something else.
                 let other_form = timed && closing.command(form).1.is_none();
+                if !other_form {
+                    closing.by = (port + 1..32).chain(0..port).find(|next| speaking & (1 << next) != 0);
+                }
+                let closing = *closing;
                 let doublings = closing.tries.min(CLOSE_PAUSES_MAX);
                 let again_at = (!other_form).then(|| now + REPEAT_PAUSE * 2_u32.pow(doublings) / 2);
                 self.phase = Phase::Checking {

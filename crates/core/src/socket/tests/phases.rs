@@ -261,6 +261,22 @@ fn a_module_may_refuse_to_close_what_it_is_still_opening() {
     }
 }
 
+/// A module that closes a connection only by the channel that opened it had opened it in an earlier try, by another channel
+/// than the last.
+#[test]
+fn a_close_that_its_opener_is_refused_is_tried_by_every_channel_in_turn() {
+    let now = now();
+    let mut socket = socket("closing", now);
+    let mut by = Vec::new();
+    for _ in 0..4 {
+        let port = (0..3).find(|port| socket.is_best_closed_by(*port, 0b111)).expect("there is one");
+        by.push(port);
+        socket.close_answered(port, true, false, form(), 0b111, now);
+        socket.check_answered(port, true, 0b111, now);
+    }
+    assert_eq!(by, [0, 1, 2, 0]);
+}
+
 /// The client was once told that its end is uncertain before the other form was tried.
 #[test]
 fn an_end_is_judged_when_both_forms_of_a_close_are_refused() {
