@@ -9,7 +9,7 @@ use super::schedule::is_urc_port;
 use super::{
     Action, Channel, ChannelState, Command, CommandOutcome, CommandStage, Cut, FILLER, Failure, InFlight,
     Kind, Modem, ModemEvent, OpenFailure, Origin, REOPEN_PAUSE, RebootSign, Refusal, ResyncEffect, Rung,
-    SetupStep, Sharing, Socket, SocketId, UserAnswer, Without, settings,
+    SetupStep, Sharing, Socket, SocketId, UserAnswer, UserCommand, Without, settings,
 };
 use crate::at::{AccessMode, Expects};
 use crate::counted;
@@ -208,11 +208,7 @@ impl Modem {
                     self.context_answered(index, &refused, &[], now);
                 }
             }
-            Origin::User(id) => {
-                self.setup.changed_from_outside(&in_flight.command);
-                let answer = UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() };
-                self.events.push_back(ModemEvent::Answered(id, answer));
-            }
+            Origin::User(id) => self.user_unanswered(id, &in_flight.command),
             Origin::Session => {
                 self.set_up(Some(port), now, |setup, given| setup.not_answered(given, cut, now));
             }
@@ -257,6 +253,13 @@ impl Modem {
                 }
             }
         }
+    }
+
+    /// A command from outside has no answer, and may have been carried out.
+    fn user_unanswered(&mut self, id: UserCommand, command: &Command) {
+        self.setup.changed_from_outside(command);
+        let answer = UserAnswer { outcome: None, lines: Vec::new(), file: Vec::new() };
+        self.events.push_back(ModemEvent::Answered(id, answer));
     }
 
     /// The answer to the question whether the data session is active is lost.
@@ -329,6 +332,9 @@ impl Modem {
             }
             if let Some(in_flight) = self.channels[port].rebooted(now) {
                 self.change_given_up(port, &in_flight.command);
+                if let Origin::User(id) = in_flight.origin {
+                    self.user_unanswered(id, &in_flight.command);
+                }
                 if let Some(id) = in_flight.command.socket() {
                     self.sockets[id.index()].command_unanswered(&in_flight.command, port);
                 }

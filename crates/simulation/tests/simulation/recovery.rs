@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use qssl_core::Kind;
+use qssl_core::at::Command;
 use qssl_core::settings::{Mode, Recovery, Wait};
 use qssl_modem_emulator::network::simulated::Behaviour;
 use qssl_modem_emulator::{PortName, Registration, Sim};
 
 use qssl_simulation::by_hand::ByHand;
-use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Wiring, seconds};
+use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
 const SILENT_FROM: Duration = seconds(10);
@@ -197,4 +198,21 @@ fn the_reset_command_is_run_for_a_modem_that_stays_away() {
     assert!((60..=64).contains(&times[0]) && (179..=188).contains(&times[1]), "{times:?}");
     assert_eq!(away(seconds(60), seconds(40)), [] as [u64; 0], "it came back by itself");
     assert_eq!(away(seconds(0), seconds(290)), [] as [u64; 0], "never is wanted");
+}
+
+/// Who had asked waited without end.
+#[test]
+fn a_command_from_outside_that_a_reboot_interrupts_has_no_answer() {
+    for silent in [false, true] {
+        let wiring = Wiring::new().modem(|modem| {
+            modem.command_latency = millis(300);
+            modem.quirks.boots_silently = silent;
+        });
+        let mut sim = wiring.fault(millis(20_100), Fault::Reboot).start();
+        sim.run_for(seconds(20));
+        let now = sim.now;
+        sim.relay.command(Command::line("AT+CSQ"), now).expect("none waits");
+        sim.run_for(seconds(40));
+        assert_eq!(sim.answers, [None], "silent: {silent}");
+    }
 }
