@@ -581,9 +581,11 @@ impl Client {
     }
 
     /// Its socket is open.
-    pub fn opened(&mut self) {
+    pub fn opened(&mut self, now: Instant) {
         if let ClientState::Opening(attached) = self.state {
             self.state = ClientState::Open(attached);
+            // While it waited for that, it was not idle.
+            self.last_byte = now;
         }
     }
 

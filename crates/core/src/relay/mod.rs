@@ -724,7 +724,7 @@ impl Relay {
                     return self.opened_ahead(socket, now);
                 };
                 let Some(client) = self.clients[id.0].as_mut() else { return };
-                client.opened();
+                client.opened(now);
                 self.actions.push_back(Action::ClientOpened(id));
                 account_of(&mut self.accounts, client.tunnel()).opened(client.tunnel());
                 let seconds = client.age(now).as_secs_f64();

@@ -347,7 +347,7 @@ impl Relay {
         let Some(client) = self.clients[id.0].as_mut().filter(|_| found == Found::Open(socket)) else {
             return;
         };
-        client.opened();
+        client.opened(now);
         self.actions.push_back(Action::ClientOpened(id));
         account_of(&mut self.accounts, client.tunnel()).counters.served_warm += 1;
         log::info!("{}: socket {socket} was open already (--warm)", client.between());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use qssl_core::settings::{Mode, OpenOn};
-use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Says};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Opening, Says};
 
 use qssl_simulation::wiring::{Connection, Leaves, Sends, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
@@ -48,6 +48,19 @@ fn only_a_connection_on_which_nothing_moves_is_idle() {
         sim.run_for(seconds(300));
         assert_eq!(sim.outcome(0), None, "it goes on");
         assert_reset_at(&sim, 1, seconds(30));
+    }
+}
+
+/// A handshake takes up to 15 s on real modules. With a shorter limit every client was reset as soon as it was served.
+#[test]
+fn a_client_that_waits_for_its_connection_is_not_idle() {
+    for mode in MODES {
+        let client = Connection::new(mode).opening(Opening::Opens(seconds(12)));
+        let client = client.far_end(Behaviour::source(1_000, 1));
+        let mut sim = Wiring::new().connect(client.limits(|limits| limits.idle_timeout = seconds(5))).start();
+        sim.run_to_the_end(seconds(60));
+        assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{mode:?}");
+        sim.assert_complete(0);
     }
 }
 

@@ -18,7 +18,7 @@ fn client(state: &str, now: Instant) -> Client {
     if state == "opening" {
         return client;
     }
-    client.opened();
+    client.opened(now);
     if state == "open" {
         return client;
     }
@@ -313,7 +313,7 @@ fn what_becomes_of_each_datagram_of_a_session_is_counted_once() {
     let now = now();
     let mut client = session(now);
     client.attached_to(socket(), now);
-    client.opened();
+    client.opened(now);
     for has_room in [true, true, true, false] {
         let dropped = client.datagram_received(b"abc", 1_460, |_| has_room, now);
         client.count(dropped.into());
@@ -350,7 +350,7 @@ fn a_session_that_is_over_is_closed_when_its_last_datagram_is_delivered() {
     let ends = |rest: Queue| {
         let mut client = session(now);
         client.attached_to(socket(), now);
-        client.opened();
+        client.opened(now);
         let effect = client.stream_ended(SocketEnd::Eof, rest, 7, now);
         (client, effect)
     };
@@ -368,7 +368,7 @@ fn a_session_ends_when_it_is_idle_and_soon_when_the_process_is_to_end_and_nothin
     let now = now();
     let mut client = session(now);
     client.attached_to(socket(), now);
-    client.opened();
+    client.opened(now);
     for (is_draining, limit, after) in [(false, Limit::Idle, 60), (true, Limit::ShuttingDown, 1)] {
         let view = View { is_draining, hides_relief: false, open_due_since: None };
         let due = now + Duration::from_secs(after);
