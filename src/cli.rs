@@ -920,6 +920,13 @@ pub struct ProcessOptions {
     /// Record what servers send in FILE, raw
     #[arg(short = 'R', long, value_name = "FILE", env = "QSSL_TUNNEL_RECORD_DOWN", hide_env = true, value_hint = ValueHint::FilePath)]
     pub record_down: Option<PathBuf>,
+
+    /// Do without the sandbox that the process enters after its start, where the kernel has Landlock
+    ///
+    /// In it the process can open ports, files in the directories of its configuration, certificates, keys and state,
+    /// and make its sockets, but nothing else. There is none with --reset-command, which starts other programs.
+    #[arg(long, env = "QSSL_TUNNEL_NO_SANDBOX", hide_env = true, value_parser = BoolishValueParser::new())]
+    pub no_sandbox: bool,
 }
 
 /// Logging.

@@ -14,7 +14,10 @@ use crate::event_loop::{self, DaemonOptions};
 /// # Errors
 /// The options are wrong, or the event loop cannot be set up.
 pub fn listen(args: &ListenArgs, environment: &Environment) -> anyhow::Result<ExitStatus> {
-    serve(config::from_listen(args, environment)?, DaemonOptions::default())
+    serve(
+        config::from_listen(args, environment)?,
+        DaemonOptions { sandbox: true, ..DaemonOptions::default() },
+    )
 }
 
 /// Connects standard input and output to the server, through the tunnel of a running daemon or directly through a
@@ -26,7 +29,7 @@ pub fn connect(args: &ConnectArgs, environment: &Environment) -> anyhow::Result<
     let checked = config::from_connect(args, environment)?;
     match connect::through_daemon(args, checked.verbosity)? {
         Some(status) => Ok(status),
-        None => serve(checked, DaemonOptions::default()),
+        None => serve(checked, DaemonOptions { sandbox: true, ..DaemonOptions::default() }),
     }
 }
 
@@ -48,12 +51,14 @@ pub fn run(args: RunArgs, environment: &Environment) -> anyhow::Result<ExitStatu
         default_control_path: control::usual_paths().into_iter().next(),
         default_state_directory: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
         runtime_directory: control::runtime_directory(),
+        sandbox: true,
+        files: checked.files.clone(),
     };
     serve(checked, options)
 }
 
 fn serve(checked: Checked, options: DaemonOptions) -> anyhow::Result<ExitStatus> {
-    let Checked { configuration, verbosity, warnings } = checked;
+    let Checked { configuration, verbosity, warnings, .. } = checked;
     logging::start(verbosity);
     for warning in warnings {
         log::warn!("{warning}");

@@ -22,7 +22,7 @@ use crate::cli::{
     ClientOptions, ConnectArgs, DoctorArgs, DynamicOptions, ListenArgs, LoggingOptions, ModemOptions,
     ProcessOptions, RunArgs, StreamOptions, TlsOptions,
 };
-use crate::config::trust::{Certificate, PrivateKey, TrustStore, Validity};
+use crate::config::trust::{Certificate, PrivateKey, STORES, TrustStore, Validity};
 
 /// The configuration of `listen`: one tunnel.
 ///
@@ -153,7 +153,7 @@ fn of_command_line(
     let mut checks = Checks::new(environment, Style::CommandLine);
     let configuration = make(&mut checks).map_err(Complaint::on_command_line)?;
     let verbosity = checks.verbosity(logging).map_err(Complaint::on_command_line)?;
-    Ok(Checked { configuration, verbosity, warnings: checks.warnings })
+    Ok(Checked { configuration, verbosity, warnings: checks.warnings, files: Vec::new() })
 }
 
 /// The time limit of an answer. It cannot be switched off.
@@ -190,7 +190,9 @@ fn read_file(args: &RunArgs, environment: &Environment, wait: Wait) -> Result<Ch
     let bytes = secret::read_limited(path, LARGEST_CONFIG_BYTES)
         .map_err(|why| ConfigError(format!("{name}: {why}")))?;
     let text = String::from_utf8(bytes).map_err(|_| ConfigError(format!("{name}: not text in UTF-8")))?;
-    of_text(&name, &text, args, environment, wait)
+    let mut checked = of_text(&name, &text, args, environment, wait)?;
+    checked.files.push(path.to_owned());
+    Ok(checked)
 }
 
 /// The configuration from `text`, the content of the file called `name`. The options in `args` for modem,
@@ -233,7 +235,28 @@ fn of_text(
         .leave_room(&configuration.modem, &tunnels)
         .map_err(|(index, complaint)| complaint.at(&file.tunnels[index]))?;
     let configuration = Configuration { tunnels, process, ..configuration };
-    Ok(Checked { configuration, verbosity, warnings: checks.warnings })
+    let files = files(&modem, &file, environment);
+    Ok(Checked { configuration, verbosity, warnings: checks.warnings, files })
+}
+
+/// The files that are named, and the trust stores.
+fn files(modem: &ModemOptions, file: &FileOptions, environment: &Environment) -> Vec<PathBuf> {
+    let tunnels = || file.tunnels.iter().map(|tunnel| &tunnel.options);
+    let mut files: Vec<PathBuf> = STORES.iter().map(PathBuf::from).collect();
+    files.extend(environment.ssl_cert_file.clone());
+    let of_modem = [&modem.sim_pin_file, &modem.apn_password_file];
+    files.extend(of_modem.into_iter().flatten().cloned());
+    files.extend(tunnels().filter_map(|tunnel| tunnel.dynamic.proxy_user_file.clone()));
+    let profiles = file.tls.values().map(|profile| &profile.options);
+    for tls in profiles.chain(tunnels().map(|tunnel| &tunnel.tls)) {
+        let named = [&tls.cert, &tls.key, &tls.key_password_file, &tls.psk_key_file];
+        files.extend(named.into_iter().flatten().cloned());
+        files.extend(tls.ca.iter().filter_map(|source| match source {
+            CaSource::File(path) => Some(path.clone()),
+            CaSource::Named(_) | CaSource::Whole => None,
+        }));
+    }
+    files
 }
 
 /// An option that is wrong, and the reason.
@@ -503,6 +526,7 @@ impl<'a> Checks<'a> {
             hex_dump: options.hex_dump,
             record_up: options.record_up.clone(),
             record_down: options.record_down.clone(),
+            no_sandbox: options.no_sandbox,
             control: options.control.clone().unwrap_or_default(),
             state_directory: options.state_directory.clone(),
             monthly_budget: options.monthly_budget,
@@ -1059,6 +1083,7 @@ fn process_over(args: &ProcessOptions, file: &ProcessOptions) -> ProcessOptions 
         hex_dump: args.hex_dump || file.hex_dump,
         record_up: args.record_up.or(file.record_up),
         record_down: args.record_down.or(file.record_down),
+        no_sandbox: args.no_sandbox || file.no_sandbox,
         control: args.control.or(file.control),
         state_directory: args.state_directory.or(file.state_directory),
         monthly_budget: args.monthly_budget.or(file.monthly_budget),

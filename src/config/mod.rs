@@ -60,6 +60,8 @@ pub struct Checked {
     pub verbosity: Verbosity,
     /// Warnings to log at start, one line each.
     pub warnings: Vec<String>,
+    /// What `run` reads: the file, and those that it names.
+    pub files: Vec<PathBuf>,
 }
 
 /// What the checks need to know about the host. It is an argument, so that they can be tested.
@@ -272,6 +274,8 @@ pub struct Process {
     pub record_up: Option<PathBuf>,
     /// `-R`: record what servers sent.
     pub record_down: Option<PathBuf>,
+    /// `--no-sandbox`: stay outside of it.
+    pub no_sandbox: bool,
 }
 
 /// `--control`

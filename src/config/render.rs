@@ -182,6 +182,7 @@ fn process(out: &mut Document, process: &Process) {
         out.string("monthly-budget", &budget.to_string());
     }
     out.switch("hex-dump", process.hex_dump);
+    out.switch("no-sandbox", process.no_sandbox);
     for (key, path) in [
         ("state-directory", &process.state_directory),
         ("record-up", &process.record_up),

@@ -7,5 +7,6 @@ pub(crate) mod data_usage;
 pub mod exit_status;
 pub(crate) mod logging;
 pub(crate) mod notify;
+pub(crate) mod sandbox;
 pub(crate) mod sim_pin;
 pub mod status;

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::radio::Radio;
 use super::{EventLoop, Source, unix_seconds};
-use crate::config::{self, Checked, ConfigError, Process};
+use crate::config::{self, Checked, ConfigError, Device, Process};
 use crate::daemon::capture::Capture;
 use crate::daemon::control::server::Server;
 use crate::daemon::data_usage::{self, DataUsage};
 use crate::daemon::notify::Notifier;
+use crate::daemon::sandbox::{self, Sandbox};
 use crate::daemon::sim_pin;
 use crate::daemon::status::{self, Status};
 use crate::terminal::in_full;
@@ -30,6 +31,10 @@ pub struct DaemonOptions {
     pub default_state_directory: Option<PathBuf>,
     /// A directory in memory that outlives a killed process; `None`: that of the control socket.
     pub runtime_directory: Option<PathBuf>,
+    /// Whether the process enters a sandbox if nothing speaks against it.
+    pub sandbox: bool,
+    /// The files that `reload` reads.
+    pub files: Vec<PathBuf>,
 }
 
 /// Reads the configuration again.
@@ -51,6 +56,8 @@ pub(super) struct Daemon {
     /// When a reload that the core could not take is tried again.
     pub reload_at: Option<Instant>,
     state_directory: Option<PathBuf>,
+    /// Whether it is in a sandbox.
+    pub is_confined: bool,
     /// Resyncs and reboots up to the last turn: when there are more, the flight recorder is written.
     recoveries: u64,
     recorded_at: Option<Instant>,
@@ -67,7 +74,9 @@ impl EventLoop {
         let notifier = Notifier::from_env();
         let control = self.make_control_socket(process, options.default_control_path.as_deref())?;
         let mut data_usage = DataUsage::open(state_directory.as_deref(), process.monthly_budget);
-        if let Some(path) = interim_path(options.runtime_directory, control.as_ref()) {
+        let interim = interim_path(options.runtime_directory, control.as_ref());
+        let interim_directory = interim.as_deref().map(sandbox::directory);
+        if let Some(path) = interim {
             data_usage.keep_interim(path, self.now);
         }
         let daemon = Daemon {
@@ -83,6 +92,7 @@ impl EventLoop {
             reload: options.reload,
             reload_at: None,
             state_directory,
+            is_confined: false,
             recoveries: 0,
             recorded_at: None,
         };
@@ -93,7 +103,38 @@ impl EventLoop {
             self.relay.handle(Input::ForbidPin, self.now);
         }
         self.daemon = Some(daemon);
+        if options.sandbox {
+            self.enter_sandbox(&options.files, interim_directory);
+        }
         Ok(())
+    }
+
+    /// Gives up whatever is not needed from now on. Where that cannot be done, the process goes on without it.
+    fn enter_sandbox(&mut self, files: &[PathBuf], interim_directory: Option<PathBuf>) {
+        let configuration = &self.configuration;
+        let has_emulator = configuration.devices.iter().any(|device| matches!(device, Device::Emulator(_)));
+        let Some(daemon) = &mut self.daemon else { return };
+        // The embedded modem reads files and connects to servers.
+        if configuration.process.no_sandbox || has_emulator {
+            return;
+        }
+        if configuration.reset_command.is_some() {
+            return log::info!("no sandbox: --reset-command starts other programs");
+        }
+        let mut sandbox = Sandbox::new(configuration, files);
+        // Without a state directory, the flight recorder is written there.
+        sandbox.write.push(daemon.state_directory.clone().unwrap_or_else(std::env::temp_dir));
+        sandbox.write.extend(interim_directory);
+        sandbox.sockets.extend(daemon.control.as_ref().map(|control| sandbox::directory(control.path())));
+        sandbox.listens_anew = daemon.reload.is_some();
+        match sandbox.enter() {
+            Ok(true) => {
+                log::debug!("in a sandbox");
+                daemon.is_confined = true;
+            }
+            Ok(false) => log::debug!("no sandbox: the kernel has no Landlock"),
+            Err(error) => log::debug!("no sandbox: {error}"),
+        }
     }
 
     /// Keeps that the SIM has refused the PIN: neither this process nor the next may try it again.

@@ -34,14 +34,32 @@ impl EventLoop {
                 Ok(Reload::Done) => checked.warnings.iter().for_each(|warning| log::warn!("{warning}")),
                 Ok(Reload::Later) if is_repeated => {}
                 Ok(Reload::Later) => log::info!("the modem is busy: the new configuration waits for it"),
-                Err(why) => log::error!("{why}; the old configuration stays [{}]", Kind::Usage),
+                Err(why) => self.refuse(&why),
             },
-            Err(error) => log::error!("{error}; the old configuration stays [{}]", Kind::Usage),
+            Err(error) => self.refuse(&error.to_string()),
         }
         self.say_ready();
     }
 
+    fn refuse(&self, why: &str) {
+        let is_denied = why.to_ascii_lowercase().contains("permission denied");
+        let hint = match is_denied && self.is_confined() {
+            true => {
+                " (the sandbox allows what the configuration named at the start: restart, or use --no-sandbox)"
+            }
+            false => "",
+        };
+        log::error!("{why}{hint}; the old configuration stays [{}]", Kind::Usage);
+    }
+
+    fn is_confined(&self) -> bool {
+        self.daemon.as_ref().is_some_and(|daemon| daemon.is_confined)
+    }
+
     fn reconfigure(&mut self, new: Configuration) -> Result<Reload, String> {
+        if new.reset_command.is_some() && self.is_confined() {
+            return Err("reset-command: the sandbox runs no other program: restart".to_owned());
+        }
         // Which of the new tunnels each listening socket goes to; the others are closed.
         let heirs: Vec<Option<usize>> = self.listeners.iter().map(|slot| self.heir(slot, &new)).collect();
         // New addresses first: one that cannot be bound fails while nothing has changed.
@@ -178,6 +196,7 @@ impl EventLoop {
             ("control", self.configuration.process.control != new.process.control),
             ("state-directory", self.configuration.process.state_directory != new.process.state_directory),
             ("hex-dump", self.configuration.process.hex_dump != new.process.hex_dump),
+            ("no-sandbox", self.configuration.process.no_sandbox != new.process.no_sandbox),
             ("record-up", self.configuration.process.record_up != new.process.record_up),
             ("record-down", self.configuration.process.record_down != new.process.record_down),
         ];

@@ -1,19 +1,24 @@
 //! Goal of this test: a socket that systemd passes is served (here by the real systemd-socket-activate), and its
-//! file is not removed. A daemon that cannot serve it leaves no waiting client that would start it again.
+//! file is not removed. A daemon that cannot serve it leaves no waiting client that would start it again, and no client
+//! is refused while a daemon is restarted.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-use std::os::fd::AsRawFd as _;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::IntoRawFd as _;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use qssl_modem_emulator::test_server::Behaviour;
 use rustix::process::Signal;
 
 use crate::daemon::tunnel;
 use qssl_test_common::harness::{
-    Ended, Running, Site, connect, free_address, program, read_to_end, run, temporary_directory,
+    Ended, PATIENCE, Running, Site, connect, free_address, program, read_to_end, run, temporary_directory,
     tunnel_command,
 };
 
@@ -75,19 +80,73 @@ fn clients_are_turned_away_while_the_configuration_is_wrong() {
     let socket = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let address = socket.local_addr().expect("it is bound");
     let mut waiting = connect(address);
-    let inherited = rustix::io::dup(&socket).expect("a descriptor is free");
-    let mut command = Command::new("bash");
-    command.env_clear().env("PATH", "/usr/bin:/bin").arg("-c");
-    let descriptor = inherited.as_raw_fd();
-    command.arg(format!("exec 3<&{descriptor} env LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web \"$@\""));
-    command.args(["bash", env!("CARGO_BIN_EXE_qssl-tunnel"), "run", "--config"]).arg(&configuration);
-    let running = Running::start(&mut command);
+    let running = Running::start(&mut with_socket(&socket, &configuration));
     assert_eq!(read_to_end(&mut waiting).2, Ended::Reset);
     running.ends_with(2);
 
     let _next = connect(address);
     socket.accept().expect("the next client waits for the next start");
 }
+
+/// The socket outlives each process, so a client that comes between two of them waits for the next.
+#[test]
+fn no_client_is_refused_while_the_service_is_restarted() {
+    let site = Site::new(Behaviour::Echo, "");
+    let directory = temporary_directory();
+    let configuration = directory.path().join("run.toml");
+    let head = format!("[modem]\ndevice = \"{}\"\n[process]\ncontrol = \"none\"\n", site.modem.device(0));
+    let section = tunnel("web", "").replace("127.0.0.1:0", "systemd:web");
+    fs::write(&configuration, head + &section).expect("the directory is ours");
+    let socket = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let address = socket.local_addr().expect("it is bound");
+
+    let answered = AtomicUsize::new(0);
+    let next = |count: &AtomicUsize| count.fetch_add(1, Ordering::SeqCst);
+    let (begun, restarts) = (AtomicUsize::new(0), 3);
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while next(&begun) < CLIENTS {
+                    let mut client = TcpStream::connect(address).expect("it is not refused");
+                    client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+                    client.write_all(b"hello").expect("the tunnel reads");
+                    let mut echo = [0; 5];
+                    client.read_exact(&mut echo).expect("the server echoes");
+                    assert_eq!(&echo, b"hello");
+                    next(&answered);
+                }
+            });
+        }
+        for restart in 1..=restarts {
+            let running = Running::start(&mut with_socket(&socket, &configuration));
+            let some = CLIENTS * restart / (restarts + 1);
+            while answered.load(Ordering::SeqCst) < some {
+                thread::park_timeout(PAUSE);
+            }
+            running.signal(Signal::TERM);
+            running.ends_with(0);
+        }
+        let _last = Running::start(&mut with_socket(&socket, &configuration));
+        while answered.load(Ordering::SeqCst) < CLIENTS {
+            thread::park_timeout(PAUSE);
+        }
+    });
+}
+
+/// As systemd starts it.
+fn with_socket(socket: &TcpListener, configuration: &Path) -> Command {
+    let inherited = rustix::io::dup(socket).expect("a descriptor is free").into_raw_fd();
+    let mut command = Command::new("bash");
+    command.env_clear().env("PATH", "/usr/bin:/bin").arg("-c");
+    command.arg(format!("exec 3<&{inherited} env LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web \"$@\""));
+    command.args(["bash", env!("CARGO_BIN_EXE_qssl-tunnel"), "run", "--config"]).arg(configuration);
+    command
+}
+
+/// Clients in all, and at once: no more than the modem has sockets, so that none waits for one.
+const CLIENTS: usize = 1_000;
+const AT_ONCE: usize = 10;
+const PAUSE: Duration = Duration::from_millis(5);
 
 #[test]
 fn a_service_that_was_started_without_its_socket_says_what_to_start() {

@@ -19,6 +19,7 @@ mod outages;
 mod recorder;
 mod reload;
 mod replay;
+mod sandbox;
 mod status;
 mod traffic;
 mod warm;

@@ -9,7 +9,7 @@ use std::thread;
 use qssl_modem_emulator::test_server::Behaviour;
 
 use crate::daemon::{Daemon, SOCKS_GREETED, SOCKS_GREETING, SOCKS_REQUEST, proxy, socks_reply, tunnel};
-use qssl_test_common::harness::{EG800Q, Ended, Site, connect, echo, read_to_end, temporary_directory};
+use qssl_test_common::harness::{EG800Q, Ended, Site, connect, echo, read_to_end};
 
 #[test]
 fn tunnels_come_and_go_and_connections_stay() {
@@ -60,9 +60,6 @@ fn a_changed_tunnel_serves_new_clients_under_new_settings_at_the_same_address() 
 #[test]
 fn a_client_that_is_not_connected_yet_is_never_connected_to_what_it_did_not_ask_for() {
     let site = Site::new(Behaviour::Echo, "");
-    let users = temporary_directory();
-    fs::write(users.path().join("users"), "user:secret\n").expect("the directory is ours");
-    let users = format!("proxy-user-file = \"{}\"", users.path().join("users").display());
     let plain = proxy("web", "").replace("dynamic-tls = true", "");
     let plain: String =
         plain.lines().filter(|line| !line.starts_with("ca =")).map(|line| format!("{line}\n")).collect();
@@ -71,7 +68,7 @@ fn a_client_that_is_not_connected_yet_is_never_connected_to_what_it_did_not_ask_
         (proxy("web", "idle-timeout = 99"), 0, Some(0)),
         (proxy("web", "allow-target = [\"server.test:443\", \"*:80\"]"), 0, Some(0)),
         (proxy("web", "allow-target = \"*.example:443\""), 1, Some(2)),
-        (proxy("web", &users), 1, None),
+        (proxy("web", "proxy-user-file = \"USERS\""), 1, None),
         (plain, 1, None),
         (tunnel("web", ""), 1, None),
         (String::new(), 1, None),
@@ -92,6 +89,9 @@ fn a_client_that_is_not_connected_yet_is_never_connected_to_what_it_did_not_ask_
         let (mut waiting, mut greeted) = (greet(), greet());
         waiting.write_all(SOCKS_REQUEST).expect("it is read");
         daemon.wait_until("it waits", |status| status.counts().waiting_clients == 1);
+        let users = daemon.path("users");
+        fs::write(&users, "user:secret\n").expect("the directory is ours");
+        let after = after.replace("USERS", &users.display().to_string());
         daemon.rewrite(&(other + &after), "");
         daemon.reload("configuration reloaded");
         drop(served);

@@ -41,7 +41,7 @@ use report::{Form, Report};
 /// # Errors
 /// The options are wrong, or the report cannot be written.
 pub fn run(args: &DoctorArgs, environment: &Environment) -> anyhow::Result<ExitStatus> {
-    let Checked { configuration, verbosity, warnings } = config::from_doctor(args, environment)?;
+    let Checked { configuration, verbosity, warnings, .. } = config::from_doctor(args, environment)?;
     if verbosity > Verbosity::Normal {
         // Otherwise everything is in the report.
         logging::start(verbosity);
