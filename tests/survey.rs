@@ -504,3 +504,131 @@ fn a_running_daemon_is_asked_and_its_connections_go_on() {
     assert!(refused.status == 2 && refused.stderr.contains("stop the daemon"), "{}", refused.stderr);
     harness::echo(&mut client, b"after");
 }
+
+#[test]
+fn a_module_that_lists_odd_ranges_is_surveyed_to_the_end() {
+    let directory = temporary_directory();
+    let file = directory.path().join("odd.toml");
+    let odd = "schema = 1\nname = \"X\"\nfollows = \"ec20\"\n[answers]\n\
+         \"AT+QSSLOPEN=?\" = { value = [\"+QSSLOPEN: (1-16),(0-4294967295),(0-4294967295),<a>,<p>[,(0-2)]\"], source = \"capture x\" }\n\
+         \"AT+QSSLSEND=?\" = { value = [\"+QSSLSEND: (0-11),(1-10)\"], source = \"capture x\" }\n";
+    fs::write(&file, odd).expect("the directory is ours");
+    let site = Site::new(Behaviour::EchoUntilTold, &format!("--module {}", file.display()));
+    let before = state(&site.modem);
+    let output = directory.path().join("report.toml");
+    survey_with_server(&site.modem, &output, &["--budget", "80kB"]).expect_success();
+    assert_eq!(state(&site.modem), before);
+}
+
+#[test]
+fn values_that_the_module_shows_in_quotes_are_put_back() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let site =
+        Site::new(Behaviour::EchoUntilTold, "--module eg800q --quirk setting_values_quoted --clock host");
+    let before = state(&site.modem);
+    survey_with_server(&site.modem, &output, &["--ca", harness::certificate_file()]).expect_success();
+    assert_eq!(state(&site.modem), before);
+}
+
+/// Starts a survey with connections, and waits for this text in its log.
+fn survey_up_to(modem: &Modem, output: &Path, text: &str) -> Running {
+    let (device, target) = (modem.device(0), format!("{NAME}:443"));
+    let output = output.to_str().expect("text");
+    let running =
+        Running::start(&mut tunnel_command(&["survey", &target, "-vvv", "-o", output, "-d", &device]));
+    running.wait_for(text);
+    running
+}
+
+/// The lines that a user reads without a log.
+fn told(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| line.starts_with("qssl-tunnel: ")).collect()
+}
+
+#[test]
+fn a_close_that_is_refused_is_sent_again_and_a_socket_that_stays_open_is_told() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let site = Site::new(Behaviour::EchoUntilTold, "--family ec20");
+    let before = state(&site.modem);
+    site.modem.embedded.with_modem(|modem, _, _| modem.refuse_next_closes(2));
+    let finished = survey_with_server(&site.modem, &output, &[]);
+    finished.expect_success();
+    assert_eq!(state(&site.modem), before);
+    let running = survey_up_to(&site.modem, &output, "AT+QSSLSEND=11,20");
+    site.modem.embedded.with_modem(|modem, _, _| modem.refuse_next_closes(1_000));
+    let (status, text) = running.wait();
+    let lines = told(&text);
+    assert!(status != 0 && lines.len() == 1, "{status}: {lines:?}");
+    assert!(lines[0].contains("socket 11 is still open") && lines[0].contains("AT+CFUN=1,1"), "{}", lines[0]);
+}
+
+#[test]
+fn a_reboot_of_the_modem_ends_the_survey() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    // A command of the core, and a byte of the port itself.
+    for (options, at) in [
+        ("--family ec20 --boot-time 2s --command-latency 100ms", "AT+QFLDS=\"RAM\""),
+        ("--family ec20 --boot-time 2s --send-latency 300ms", "AT+QSSLSEND=11,20"),
+    ] {
+        let site = Site::new(Behaviour::EchoUntilTold, options);
+        let running = survey_up_to(&site.modem, &output, at);
+        site.modem.embedded.with_modem(|modem, _, now| modem.reboot(now));
+        let (status, text) = running.wait();
+        let lines = told(&text);
+        assert!(
+            status != 0 && lines.len() == 1 && lines[0].contains("the modem rebooted"),
+            "{at}: {lines:?}"
+        );
+    }
+}
+
+#[test]
+fn a_connection_that_ends_is_not_measured_any_further() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    for (at, what) in
+        [("AT+QSSLSEND=11,1460", "the connection ended"), ("\"server.example\",443,2", "transparent")]
+    {
+        let site = Site::new(Behaviour::EchoUntilTold, "--family ec20");
+        let before = state(&site.modem);
+        let running = survey_up_to(&site.modem, &output, at);
+        site.modem.embedded.with_modem(|modem, _, now| modem.close_socket(11, now));
+        let (status, text) = running.wait();
+        let lines = told(&text);
+        assert!(status != 0 && lines.len() == 1 && lines[0].contains(what), "{at}: {lines:?}");
+        assert_eq!(state(&site.modem), before, "{at}");
+    }
+}
+
+// Nothing is told between the two commands, so it waits for a time.
+#[allow(clippy::disallowed_methods)]
+#[test]
+fn a_survey_that_is_stopped_on_the_way_into_the_multiplexer_leaves_it() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let modem = Modem::with_options("--family eg800q");
+    let (device, path) = (modem.device(0), output.to_str().expect("text"));
+    // From the last lines before AT+CMUX=0 to the way out.
+    for after in [480, 540, 600, 660, 720] {
+        let running = Running::start(&mut tunnel_command(&["survey", "-vvv", "-o", path, "-d", &device]));
+        running.wait_for("zzAT");
+        std::thread::sleep(std::time::Duration::from_millis(after));
+        running.signal(Signal::INT);
+        let (status, text) = running.wait();
+        assert!(status == 130 || text.contains(" values of "), "{text}");
+        assert_eq!(ask(&modem, &["AT+QSSLCFG=\"seclevel\",5"]).len(), 1, "{after}: it takes commands");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_told_before_anything_is_measured() {
+    let directory = temporary_directory();
+    for output in [directory.path().to_owned(), directory.path().join("none/report.toml")] {
+        let path = output.to_str().expect("text");
+        let finished = run(&mut tunnel_command(&["survey", "-o", path, "-d", "/dev/none"]));
+        assert!(finished.status != 0 && finished.stderr.contains("cannot write "), "{}", finished.stderr);
+    }
+}

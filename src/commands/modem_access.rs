@@ -305,6 +305,14 @@ impl Conversation {
         }
     }
 
+    /// How often the modem has rebooted; 0 through a daemon, which does not tell.
+    pub fn reboots(&self) -> u64 {
+        match &self.way {
+            Way::Port { modem, .. } => modem.reboots(),
+            Way::Daemon(_) => 0,
+        }
+    }
+
     /// Discards the results that came so far: they belong to earlier opens.
     pub fn forget_opens(&mut self) {
         if let Way::Port { modem, .. } = &mut self.way {

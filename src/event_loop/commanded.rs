@@ -102,6 +102,11 @@ impl Commanded {
         ports.map(|port| port.name().to_owned()).collect()
     }
 
+    /// How often the modem has rebooted.
+    pub fn reboots(&self) -> u64 {
+        self.event_loop.relay.modem().counters().reboots
+    }
+
     /// Discards the results that came so far: they belong to earlier opens.
     pub fn forget_opens(&mut self) {
         if let Some(outside) = &mut self.event_loop.outside {

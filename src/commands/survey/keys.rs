@@ -117,7 +117,7 @@ impl Survey {
     /// The codes of cipher suites that the module accepts. The one that was set is put back.
     fn accepted_ciphers(&mut self, context: SslContextId) -> Result<Vec<u16>, Failure> {
         let Some(before) = self.setting("ciphersuite", context)? else { return Ok(Vec::new()) };
-        let set = |code: &str| Command::line(format!("AT+QSSLCFG=\"ciphersuite\",{context},{code}"));
+        let set = |code: &str| Self::setting_command("ciphersuite", context, code);
         self.undo.push(set(&before));
         let mut accepted = Vec::new();
         for (code, _) in CIPHERS {

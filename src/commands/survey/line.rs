@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Survey;
-use super::wire::{CLOSE_DOWN, State, has};
+use super::wire::{CLOSE_DOWN, OPEN_CHANNEL, PAUSE, State, has};
 use qssl_core::at::Command;
 use qssl_core::modem::Failure;
 
@@ -84,6 +84,9 @@ impl Survey {
         for _ in 0..3 {
             back = back || has(&self.exchange("AT", ANSWER_LIMIT)?, b"OK\r\n");
         }
+        if !back {
+            self.set_state(State::Frames);
+        }
         if opened {
             self.habit("mux_begins_silently", !is_answered, "AT+CMUX=0");
             if back {
@@ -100,11 +103,7 @@ impl Survey {
     }
 }
 
-/// SABM on channel 0 (3GPP TS 27.010 5.3).
-const OPEN_CHANNEL: &[u8] = b"\xF9\x03\x3F\x01\x1C\xF9";
 /// UA on channel 0 with F set, and with F clear.
 const CHANNEL_OPENED: [&[u8]; 2] = [b"\xF9\x03\x73", b"\xF9\x03\x63"];
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
-/// Some modules lose what comes right after the OK to AT+CMUX.
-const PAUSE: Duration = Duration::from_millis(200);

@@ -37,7 +37,7 @@ use qssl_core::Kind;
 use qssl_core::at::answers::{
     Answer as _, Clock, ListedFile, SocketState, SocketStatus, Storage, TlsSetting,
 };
-use qssl_core::at::{Command, PdpContextId, SslContextId};
+use qssl_core::at::{Command, CommandSet, PdpContextId, SslContextId};
 use qssl_core::modem::{CommandOutcome, Failure, Profile, QUESTIONS, UserAnswer};
 use qssl_core::settings::Scheme;
 use ranges::groups;
@@ -61,6 +61,9 @@ pub fn run(args: &SurveyArgs, environment: &Environment) -> anyhow::Result<ExitS
         .as_ref()
         .map(|path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display())));
     let authority = authority.transpose()?;
+    for path in [&args.output, &transcript_path(&args.output)] {
+        check_writable(path).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     let access = Access::new(args.control.as_deref(), &args.modem);
     let conversation = Conversation::open(&checked.configuration, &access)?;
     if args.to.is_some() && conversation.is_shared() {
@@ -87,6 +90,8 @@ pub fn run(args: &SurveyArgs, environment: &Environment) -> anyhow::Result<ExitS
         spare: None,
         undo: Vec::new(),
         refused: Vec::new(),
+        reboots: 0,
+        has_rebooted: false,
         progress: Progress { done: 0, all },
     };
     survey.transcript.server = args.to.as_ref().map(|server| server.target.host.to_string());
@@ -101,7 +106,9 @@ pub fn run(args: &SurveyArgs, environment: &Environment) -> anyhow::Result<ExitS
     let is_cut_off = matches!(&connected, Err(Failure { kind: Kind::Signal(_), .. }));
     let outcome = survey.with_refused(measured.clone().and(connected));
     if measured.is_err() || is_cut_off {
-        return Ok(outcome.map(|()| ExitStatus::Done)?);
+        let unwritten =
+            |Failure { kind, message }| Failure::new(kind, format!("{message}; no file was written"));
+        return Ok(outcome.map(|()| ExitStatus::Done).map_err(unwritten)?);
     }
     survey.compare_habits();
     let path = &args.output;
@@ -112,6 +119,9 @@ pub fn run(args: &SurveyArgs, environment: &Environment) -> anyhow::Result<ExitS
         .with_context(|| format!("cannot write {}", transcript.display()))?;
     let mut out = io::stdout().lock();
     survey.comparison.show(&mut out)?;
+    for remark in survey.module.remarks.iter().filter(|remark| remark.contains("left out")) {
+        writeln!(out, "{remark}")?;
+    }
     let values = survey.module.count();
     let name = printable(&survey.module.name);
     writeln!(
@@ -121,6 +131,18 @@ pub fn run(args: &SurveyArgs, environment: &Environment) -> anyhow::Result<ExitS
         transcript.display()
     )?;
     Ok(outcome.map(|()| ExitStatus::Done)?)
+}
+
+/// Whether the file can be written. It is not changed, and none is left where there was none.
+fn check_writable(path: &Path) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    match options.write(true).create_new(true).open(path) {
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::OpenOptions::new().append(true).open(path).map(|_| ())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Beside the module file: report.txt for report.toml.
@@ -156,6 +178,10 @@ struct Survey {
     undo: Vec<Command>,
     /// What could not be put back.
     refused: Vec<String>,
+    /// How often the modem has rebooted, as the core counts it.
+    reboots: u64,
+    /// It rebooted during the survey: it has lost most of what was changed.
+    has_rebooted: bool,
     progress: Progress,
 }
 
@@ -186,6 +212,7 @@ impl Survey {
     fn measure(&mut self) -> Result<(), Failure> {
         self.progress.step("identity");
         self.conversation.wait_until_ready()?;
+        self.reboots = self.conversation.reboots();
         self.identity()?;
         self.progress.step("what the module lists");
         self.tests()?;
@@ -213,6 +240,13 @@ impl Survey {
         let begin = Instant::now();
         let answer = self.conversation.insist(command.clone())?;
         self.transcript.add(&command, &answer, begin.elapsed());
+        let reboots = self.conversation.reboots();
+        if reboots > self.reboots {
+            self.reboots = reboots;
+            self.has_rebooted = true;
+            let message = "the modem rebooted during the survey: what follows was left out";
+            return Err(Failure::new(Kind::ModemLost, message));
+        }
         Ok(answer)
     }
 
@@ -294,8 +328,18 @@ impl Survey {
         match name {
             "QSSLOPEN" if groups.len() >= 3 => {
                 self.add_limit("pdp_contexts", greatest(0), 1..=24, &question);
-                self.add_limit("ssl_contexts", greatest(1).map(|last| last + 1), 1..=6, &question);
-                self.add_limit("sockets", greatest(2).map(|last| last + 1), 1..=12, &question);
+                self.add_limit(
+                    "ssl_contexts",
+                    greatest(1).and_then(|last| last.checked_add(1)),
+                    1..=6,
+                    &question,
+                );
+                self.add_limit(
+                    "sockets",
+                    greatest(2).and_then(|last| last.checked_add(1)),
+                    1..=12,
+                    &question,
+                );
                 if let Some(modes) = groups.get(3) {
                     let names: Vec<String> = ["buffer", "push", "transparent"]
                         .iter()
@@ -364,7 +408,8 @@ impl Survey {
             let question = "AT+QFLDS=\"UFS\"";
             self.module.add("limits", "storage_bytes", total.to_string(), question);
             let listed = self.say("AT+QFLST=\"*\"")?;
-            let files: u64 = ListedFile::all(&listed.lines).map(|file| file.bytes).sum();
+            let bytes = ListedFile::all(&listed.lines).map(|file| file.bytes);
+            let files = bytes.fold(0, u64::saturating_add);
             let occupied = total.saturating_sub(free_bytes).saturating_sub(files);
             let question = "AT+QFLDS=\"UFS\" without the files that AT+QFLST lists";
             self.module.add("limits", "storage_occupied_bytes", occupied.to_string(), question);
@@ -411,6 +456,13 @@ impl Survey {
         let answer = self.say(format!("AT+QSSLCFG=\"{key}\",{context}"))?;
         let value = TlsSetting::first(&answer.lines).and_then(|setting| setting.value.map(str::to_owned));
         Ok(value.filter(|_| is_ok(&answer)))
+    }
+
+    /// Sets a TLS setting to a value as the module writes it. Some write numbers in quotes, and take them only without.
+    fn setting_command(key: &str, context: SslContextId, value: &str) -> Command {
+        let is_path = ["cacert", "clientcert", "clientkey"].contains(&key);
+        let value = if is_path { value } else { value.trim().trim_matches('"') };
+        Command::line(format!("AT+QSSLCFG=\"{key}\",{context},{value}"))
     }
 
     fn clock(&mut self) -> Result<(), Failure> {
@@ -466,7 +518,8 @@ impl Survey {
         let mut remark = format!("latencies.command includes {includes}");
         if let Some(context) = self.spare
             && let Some(value) = self.setting("seclevel", context)?
-            && let Some(times) = self.times(&format!("AT+QSSLCFG=\"seclevel\",{context},{value}"))?
+            && let Some(times) =
+                self.times(&Self::setting_command("seclevel", context, &value).to_string())?
         {
             remark.push_str(&format!(
                 "; a TLS setting took {}, and the slowest {} more",
@@ -503,13 +556,44 @@ impl Survey {
             return outcome;
         }
         let refused = format!(
-            "could not be put back: {}; a reboot of the modem (AT+CFUN=1,1) clears TLS settings",
+            "could not be put back: {}; a reboot of the modem (AT+CFUN=1,1) clears TLS settings and closes sockets",
             self.refused.join(", ")
         );
         Err(match outcome {
             Ok(()) => Failure::new(Kind::Failed, refused),
             Err(Failure { kind, message }) => Failure::new(kind, format!("{message}; {refused}")),
         })
+    }
+
+    /// Closes a connection. Some modules refuse to close a socket that is free, so a refusal is only told if the socket is
+    /// still open.
+    fn close(&mut self, command: &Command) -> Result<UserAnswer, Failure> {
+        let Command::Close { set, socket, .. } = *command else { return self.insist(command.clone()) };
+        let states = match set {
+            CommandSet::Ssl => "AT+QSSLSTATE",
+            CommandSet::Ip => "AT+QISTATE",
+        };
+        let mut answer = self.insist(command.clone())?;
+        for _ in 1..CLOSES {
+            if is_ok(&answer) {
+                return Ok(answer);
+            }
+            let listed = self.say(states)?;
+            let is_open = |it: SocketStatus<'_>| it.id == socket && it.state != SocketState::Free;
+            if is_ok(&listed) && !SocketStatus::all(&listed.lines).any(is_open) {
+                return Ok(answer);
+            }
+            self.conversation.pause(CLOSE_PAUSE)?;
+            answer = self.insist(command.clone())?;
+        }
+        if !is_ok(&answer) {
+            let shown = command.to_string();
+            let open = format!("socket {socket} is still open ({shown} is refused)");
+            if !self.refused.contains(&open) {
+                self.refused.push(open);
+            }
+        }
+        Ok(answer)
     }
 
     /// Undoes every change, the last first.
@@ -523,11 +607,19 @@ impl Survey {
             && let Some(command) = self.undo.pop()
         {
             let shown = command.to_string();
-            match self.insist(command) {
-                Ok(answer) if is_ok(&answer) => {}
+            let is_close = matches!(command, Command::Close { .. });
+            match self.close(&command) {
+                Ok(answer) if is_ok(&answer) || is_close => {}
+                // The reboot has put it back.
+                _ if self.has_rebooted => {}
                 Ok(answer) => {
                     let why = answer.outcome.map_or("no answer".to_owned(), |outcome| outcome.to_string());
                     self.refused.push(format!("{shown} ({why})"));
+                }
+                Err(failure) if failure.kind == Kind::PortUnavailable => {
+                    let count = self.undo.len() - first + 1;
+                    self.refused.push(format!("{count} changes, the last {shown} ({failure})"));
+                    self.undo.truncate(first);
                 }
                 Err(failure) => self.refused.push(format!("{shown} ({failure})")),
             }
@@ -618,6 +710,10 @@ const TESTS: [&str; 42] = [
     "QSCLK",
     "CGDCONT",
 ];
+
+/// How often a close is sent until it is accepted, and how long after the last refusal.
+const CLOSES: usize = 3;
+const CLOSE_PAUSE: Duration = Duration::from_millis(500);
 
 /// How often a command is sent to measure its latency.
 const TIMED: usize = 40;

@@ -39,6 +39,12 @@ impl ModuleFile {
         self.values.push(Value { table, key, value, spread: None, question });
     }
 
+    /// Adds a value that was measured, in place of one that the module lists.
+    pub fn correct(&mut self, table: &'static str, key: &str, value: impl Into<String>, question: &str) {
+        self.values.retain(|value| (value.table, value.key.as_str()) != (table, key));
+        self.add(table, key, value, question);
+    }
+
     /// Adds a latency.
     pub fn add_latency(&mut self, key: &str, median: &str, spread: &str, question: &str) {
         self.add("latencies", key, text(median), question);
@@ -178,7 +184,13 @@ pub fn masked(text: &str) -> String {
         if is_address(word) {
             masked.extend(word.chars().map(|c| if c.is_ascii_hexdigit() { 'x' } else { c }));
         } else {
-            mask_numbers(word, &mut masked);
+            // An address may have a label before it, and a port after it.
+            for part in word.split_inclusive(':') {
+                match part.trim_end_matches(['.', ':']).parse::<Ipv4Addr>() {
+                    Ok(_) => masked.extend(part.chars().map(|c| if c.is_ascii_digit() { 'x' } else { c })),
+                    Err(_) => mask_numbers(part, &mut masked),
+                }
+            }
         }
         let mut others = after.chars();
         masked.extend(others.next());

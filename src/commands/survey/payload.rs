@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::wire::{ECHO_LIMIT, RESULT_LIMIT, SendEnd, State, has, last_line};
+use super::wire::{ECHO_LIMIT, NO_CARRIER, RESULT_LIMIT, SendEnd, State, has, last_line};
 use super::{Survey, Times};
 use qssl_core::Kind;
 use qssl_core::at::answers::{Answer as _, SocketState, SocketStatus};
@@ -69,8 +69,8 @@ impl Survey {
         let close = self.close_of(socket);
         self.undo.push(close.clone());
         self.on_wire(work)?;
+        self.close(&close)?;
         self.undo.pop();
-        self.insist(close)?;
         Ok(())
     }
 
@@ -208,9 +208,9 @@ impl Survey {
     /// How long the prompt takes, and the result, for short and long sends.
     fn send_latencies(&mut self, socket: SocketId) -> Result<(), Failure> {
         let (mut prompts, mut short, mut long) = (Vec::new(), Vec::new(), Vec::new());
-        for (count, bytes, results) in
-            [(SHORT_SENDS, SHORT_BYTES, &mut short), (LONG_SENDS, self.send_max(), &mut long)]
-        {
+        let most = self.send_max();
+        let few_bytes = most.min(SHORT_BYTES);
+        for (count, bytes, results) in [(SHORT_SENDS, few_bytes, &mut short), (LONG_SENDS, most, &mut long)] {
             let payload = lines(bytes);
             for _ in 0..count {
                 if !self.affords(bytes) {
@@ -229,11 +229,11 @@ impl Survey {
         self.latency_row("SEND OK after", short.clone());
         self.add_latency("prompt", prompts, "AT+QSSLSEND until its prompt");
         let (Some(few), Some(many)) = (Times::of(short.clone()), Times::of(long)) else { return Ok(()) };
-        let more = (self.send_max() - SHORT_BYTES) as u32;
+        let more = (most - few_bytes) as u32;
         let per_byte = many.median.saturating_sub(few.median) / more.max(1);
         let name = "from the last byte to SEND OK, of short and long sends";
         for time in &mut short {
-            *time = time.saturating_sub(per_byte * SHORT_BYTES as u32);
+            *time = time.saturating_sub(per_byte * few_bytes as u32);
         }
         self.add_latency("send", short, name);
         let value = format!("\"{:.4}ms\"", per_byte.as_secs_f64() * 1_000.0);
@@ -269,13 +269,12 @@ impl Survey {
             self.forget_heard();
         }
         if let Some(longest) = longest {
-            if longest <= MANUAL_SEND_BYTES {
-                self.module.add(
-                    "limits",
-                    "send_bytes",
-                    longest.to_string(),
-                    "AT+QSSLSEND of several lengths",
-                );
+            if longest < listed {
+                let question = "AT+QSSLSEND of several lengths";
+                self.module.correct("limits", "send_bytes", longest.to_string(), question);
+            } else if longest <= MANUAL_SEND_BYTES {
+                let question = "AT+QSSLSEND of several lengths";
+                self.module.add("limits", "send_bytes", longest.to_string(), question);
             }
             let measured =
                 if longest > MANUAL_SEND_BYTES { "longer is taken".into() } else { longest.to_string() };
@@ -284,7 +283,7 @@ impl Survey {
         }
         // More than one read can return.
         let sends = 3;
-        let bytes = listed.min(MANUAL_SEND_BYTES);
+        let bytes = longest.unwrap_or(listed).min(listed).min(MANUAL_SEND_BYTES);
         if !self.affords(sends * bytes) {
             return Ok(());
         }
@@ -376,6 +375,9 @@ impl Survey {
             taken += if failed { 0 } else { piece.len() };
         }
         self.forget_heard();
+        if taken == 0 {
+            return Ok(());
+        }
         let back = self.fetch_all(socket, taken)?;
         let is_whole = back == piece.repeat(taken / piece.len());
         let goes_on = !failed || self.send(socket, &piece)?.end == SendEnd::Ok;
@@ -402,11 +404,10 @@ impl Survey {
             format!("AT+QSSLOPEN={},{context},{socket},\"{}\",{},2", self.pdp, target.host, target.port);
         let close = self.close_of(socket);
         self.undo.push(close.clone());
-        let opened = self.on_wire(|survey| survey.stream(socket, &line))?;
-        self.undo.pop();
-        if opened {
-            self.insist(close)?;
+        if self.on_wire(|survey| survey.stream(socket, &line))? {
+            self.close(&close)?;
         }
+        self.undo.pop();
         Ok(())
     }
 
@@ -438,9 +439,24 @@ impl Survey {
             self.write(piece)?;
             // No more is under way than a line without flow control can lose.
             back += piece.len();
-            self.hear(RESULT_LIMIT, |heard| (heard.len() >= back).then_some(()))?;
+            let is_back = |heard: &[u8]| (heard.len() >= back || has(heard, NO_CARRIER)).then_some(());
+            if self.hear(ECHO_LIMIT, is_back)?.is_none() || !payload.starts_with(self.heard()) {
+                break;
+            }
         }
         let is_whole = self.heard() == payload;
+        if !is_whole {
+            // Nothing more is written as payload: what comes after the end of data mode is taken for commands.
+            let heard = self.heard().len();
+            self.hear(Duration::from_millis(500), |heard| has(heard, NO_CARRIER).then_some(()))?;
+            if has(self.heard(), NO_CARRIER) {
+                self.set_state(State::Commands);
+            }
+            let message = format!(
+                "the transparent connection ended, or lost payload, after {heard} bytes: what follows was left out"
+            );
+            return Err(Failure::new(Kind::Failed, message));
+        }
         self.throughput("transparent", begin.elapsed(), is_whole, payload.len());
         self.forget_heard();
         let carrier_within = self.carrier();
@@ -470,7 +486,12 @@ impl Survey {
         if returned {
             let line = lines(LINE_BYTES);
             self.write(&line)?;
-            self.hear(ECHO_LIMIT, |heard| (heard.len() >= line.len()).then_some(()))?;
+            let is_back = |heard: &[u8]| (heard.len() >= line.len() || has(heard, NO_CARRIER)).then_some(());
+            self.hear(ECHO_LIMIT, is_back)?;
+            if has(self.heard(), NO_CARRIER) {
+                self.set_state(State::Commands);
+                return Ok(true);
+            }
             if !self.drop_dtr()? && self.escape()?.is_none() {
                 return Ok(true);
             }
@@ -528,6 +549,7 @@ impl Survey {
             return Ok(false);
         }
         self.forget_heard();
+        self.may_end();
         self.send(socket, format!("{word}\n").as_bytes())?;
         if word == "rst" {
             // What the server has not read when it ends makes its system send RST.

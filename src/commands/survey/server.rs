@@ -23,12 +23,11 @@ impl Survey {
         };
         self.session()?;
         for (key, wanted) in SETTINGS {
-            let set = |value: &str| Command::line(format!("AT+QSSLCFG=\"{key}\",{context},{value}"));
             if let Some(before) = self.setting(key, context)?
-                && before != wanted
+                && before.trim_matches('"') != wanted
             {
-                self.undo.push(set(&before));
-                self.insist(set(wanted))?;
+                self.undo.push(Self::setting_command(key, context, &before));
+                self.insist(Self::setting_command(key, context, wanted))?;
             }
         }
         let (mut opens, mut closes) = (Vec::new(), Vec::new());
@@ -39,6 +38,8 @@ impl Survey {
             let begin = Instant::now();
             let code = self.open(socket, Security::Tls(context), target, AccessMode::Buffer)?;
             if code != 0 {
+                // Some modules keep the socket of an open that failed.
+                self.close(&self.close_of(socket))?;
                 let message =
                     format!("{}:{} cannot be reached: {}", target.host, target.port, ResultCode(code));
                 return Err(Failure::new(Kind::ConnectFailed, message));
@@ -50,10 +51,10 @@ impl Survey {
                 self.open_socket_habits(socket, context, target)?;
             }
             let begin = Instant::now();
-            self.undo.pop();
-            if is_ok(&self.insist(close)?) {
+            if is_ok(&self.close(&close)?) {
                 closes.push(begin.elapsed());
             }
+            self.undo.pop();
         }
         let name = "AT+QSSLOPEN until its result, the server's time included";
         self.add_latency("open", opens, name);
@@ -116,7 +117,7 @@ impl Survey {
             CommandSet::Ip => Command::Close { set, socket, timeout_seconds: Some(0) },
         };
         // It is sent again at the end if the survey is cut off here.
-        self.undo.push(close);
+        self.undo.push(close.clone());
         let open = Command::Open {
             socket,
             pdp: self.pdp,
@@ -128,17 +129,20 @@ impl Survey {
         };
         let answer = self.insist(open)?;
         let code = match answer.outcome {
-            Some(CommandOutcome::Ok) => self
-                .conversation
-                .await_open(set, socket.index() as u8, OPEN_LIMIT)?
-                .unwrap_or(ResultCode::TIMED_OUT.0),
+            Some(CommandOutcome::Ok) => {
+                self.conversation.await_open(set, socket.index() as u8, OPEN_LIMIT)?
+            }
             _ => {
                 let reason = self.say("AT+QIGETERROR")?;
-                LastError::reason(&reason.lines).map_or(UNKNOWN_ERROR, |code| code.0)
+                Some(LastError::reason(&reason.lines).map_or(UNKNOWN_ERROR, |code| code.0))
             }
         };
+        if code.is_none() {
+            // It may still be opening.
+            self.close(&close)?;
+        }
         self.undo.pop();
-        Ok(code)
+        Ok(code.unwrap_or(ResultCode::TIMED_OUT.0))
     }
 
     pub(super) fn close_of(&self, socket: SocketId) -> Command {
@@ -222,8 +226,7 @@ impl Survey {
             if is_ok(&listed) {
                 self.habit("plain_sockets_unlisted", !is_listed, "AT+QISTATE with an open socket");
             }
-            let close = Command::Close { set: CommandSet::Ip, socket, timeout_seconds: Some(0) };
-            self.insist(close)?;
+            self.close(&Command::Close { set: CommandSet::Ip, socket, timeout_seconds: Some(0) })?;
         }
         Ok(())
     }
@@ -241,7 +244,7 @@ impl Survey {
         let closed = Target { port: CLOSED_PORT, ..target.clone() };
         let code = self.open(socket, Security::Tls(context), &closed, AccessMode::Buffer)?;
         if code == 0 || code == ResultCode::TIMED_OUT.0 {
-            self.insist(self.close_of(socket))?;
+            self.close(&self.close_of(socket))?;
             return Ok(());
         }
         let reason = self.say("AT+QIGETERROR")?;
@@ -259,7 +262,7 @@ impl Survey {
                 SocketStatus::all(&states.lines).any(|it| it.id == socket && it.state != SocketState::Free);
             self.habit("failed_open_keeps_socket", is_kept, "AT+QSSLSTATE after an open that failed");
             if is_kept {
-                self.insist(self.close_of(socket))?;
+                self.close(&self.close_of(socket))?;
             }
         }
         Ok(())

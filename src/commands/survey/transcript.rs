@@ -39,7 +39,7 @@ impl Transcript {
             Command::Line(Line { secret: true, .. }) => {
                 self.text.push_str("# what was answered is left out\n")
             }
-            _ => answer.lines.iter().filter(|line| !line.is_empty()).for_each(|line| self.line("< ", line)),
+            _ => self.answer(&command.to_string(), answer.lines.iter().map(String::as_str)),
         }
         match &answer.outcome {
             Some(outcome) => self.line("< ", &outcome.to_string()),
@@ -52,7 +52,27 @@ impl Transcript {
         self.line("> ", line);
         self.text.push_str(&format!("@ +{:.3}s\n", time.as_secs_f64()));
         let answer = String::from_utf8_lossy(answer);
-        answer.lines().filter(|line| !line.trim().is_empty()).for_each(|line| self.line("< ", line));
+        self.answer(line, answer.lines());
+    }
+
+    /// Adds what was heard after a command. Messages that a tunnel does not know may be personal, such as an SMS with its
+    /// text in the lines after it.
+    fn answer<'a>(&mut self, command: &str, lines: impl Iterator<Item = &'a str>) {
+        let name = command.trim_start_matches("AT+");
+        let name = &name[..name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len())];
+        let mut is_known = true;
+        for line in lines.filter(|line| !line.trim().is_empty()) {
+            let message = line.strip_prefix('+').and_then(|line| line.split_once(':'));
+            match message {
+                Some((told, _)) => is_known = told == name || MESSAGES.contains(&told),
+                None if ENDS.contains(&line.trim()) => is_known = true,
+                None => {}
+            }
+            match is_known {
+                true => self.line("< ", line),
+                false => self.remark("a line that is no answer is left out"),
+            }
+        }
     }
 
     /// Adds a send.
@@ -80,7 +100,7 @@ impl Transcript {
 
     fn line(&mut self, direction: &str, text: &str) {
         let text = match &self.server {
-            Some(server) => text.replace(server.as_str(), "server.example"),
+            Some(server) => without(text, server),
             None => text.to_owned(),
         };
         let text = format!("{direction}{}", printable(&masked(&text)));
@@ -95,9 +115,51 @@ impl Transcript {
     }
 }
 
+/// What a tunnel knows besides the answer to its command.
+const MESSAGES: [&str; 6] = ["QSSLURC", "QIURC", "QSSLOPEN", "QIOPEN", "CME ERROR", "CMS ERROR"];
+const ENDS: [&str; 6] = ["OK", "ERROR", "CONNECT", "NO CARRIER", "SEND OK", "SEND FAIL"];
+
+/// The text without this name, where it is a word of its own.
+fn without(text: &str, name: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        shown.push_str(if word.eq_ignore_ascii_case(name) { "server.example" } else { word });
+        let mut others = after.chars();
+        shown.extend(others.next());
+        rest = others.as_str();
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_that_are_no_answer_are_left_out() {
+        let mut transcript = Transcript::default();
+        let heard = b"\r\n+CMT: \"01512345\",,\r\nHello Mrs Miller\r\n\r\n+QSSLSTATE: 11,\"10.1.2.3:443\"\r\n\r\nOK\r\n";
+        transcript.exchange("AT+QSSLSTATE=11", heard, Duration::ZERO);
+        let left_out = "# a line that is no answer is left out\n";
+        assert_eq!(
+            transcript.text(),
+            format!(
+                "> AT+QSSLSTATE=11\n@ +0.000s\n{left_out}{left_out}< +QSSLSTATE: 11,\"xx.x.x.x:443\"\n< OK\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_short_name_of_a_server_is_left_out_only_as_a_word() {
+        assert_eq!(
+            without("AT+CREG=\"vm\",VM,avm,vm.x", "vm"),
+            "AT+CREG=\"server.example\",server.example,avm,vm.x"
+        );
+    }
 
     #[test]
     fn names_numbers_and_secrets_are_left_out() {

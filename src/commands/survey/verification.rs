@@ -114,7 +114,7 @@ impl Survey {
             ("ignorelocaltime", "0".to_owned()),
             ("checkhost", "1".to_owned()),
         ] {
-            let set = |value: &str| Command::line(format!("AT+QSSLCFG=\"{key}\",{context},{value}"));
+            let set = |value: &str| Self::setting_command(key, context, value);
             if is_set
                 && self.profile.has_key(key)
                 && let Some(before) = self.setting(key, context)?
@@ -135,8 +135,8 @@ impl Survey {
                 Some((AtText::new(address).ok()?, status.remote_port?))
             });
             // Also after a failure: the number may still be in use, and that a free one is refused does no harm.
+            self.close(&close)?;
             self.undo.pop();
-            self.insist(close)?;
             tried = Some(Tried { code, address });
         }
         self.put_back_from(first);

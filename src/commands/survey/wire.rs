@@ -12,6 +12,14 @@ use qssl_core::modem::Failure;
 pub struct Wire {
     heard: Vec<u8>,
     state: State,
+    /// The end of what came, to find messages that came in two parts.
+    recent: Vec<u8>,
+    /// Why the measurement cannot go on.
+    ended: Option<(Kind, &'static str)>,
+    /// How often in succession payload did not come back.
+    lost: u32,
+    /// The server was told to end the connection.
+    may_end: bool,
 }
 
 /// What the modem takes bytes for.
@@ -81,14 +89,31 @@ impl Survey {
             State::Data => {
                 self.escape()?;
             }
-            State::Frames => {
-                self.write(CLOSE_DOWN)?;
-                self.hear_silence(Duration::from_millis(500))?;
-            }
+            State::Frames => self.leave_frames()?,
         }
         self.wire.state = State::Commands;
         self.hear_silence(LAST_WORDS)?;
         self.wire.heard.clear();
+        Ok(())
+    }
+
+    /// Leaves the multiplexer wherever the way into it was cut off. CLD is only taken on an open channel.
+    fn leave_frames(&mut self) -> Result<(), Failure> {
+        self.hear_silence(PAUSE)?;
+        for turn in 0..FRAME_TURNS {
+            self.write(OPEN_CHANNEL)?;
+            self.hear_silence(PAUSE)?;
+            self.write(CLOSE_DOWN)?;
+            self.hear_silence(PAUSE)?;
+            // The first ends the line that the frames have made where the modem takes commands.
+            self.exchange("AT", FRAME_LIMIT)?;
+            if has(&self.exchange("AT", FRAME_LIMIT)?, b"OK\r\n") {
+                return Ok(());
+            }
+            log::debug!("the multiplexer has not ended: turn {}", turn + 1);
+        }
+        let left = "the modem takes no commands after AT+CMUX=0: switch it off and on";
+        self.refused.push(left.to_owned());
         Ok(())
     }
 
@@ -114,7 +139,32 @@ impl Survey {
         let line = self.conversation.line();
         let bytes = line.ok_or_else(|| Failure::new(Kind::Failed, "the daemon has the port"))?.read(until)?;
         self.wire.heard.extend(&bytes);
+        self.wire.recent.extend(&bytes);
+        for (message, kind, what) in ENDS {
+            let is_expected = self.wire.may_end && kind == Kind::Failed;
+            if !is_expected && has(&self.wire.recent, message) {
+                self.wire.ended = Some((kind, what));
+                self.has_rebooted |= kind == Kind::ModemLost;
+            }
+        }
+        let kept = self.wire.recent.len().min(RECENT_BYTES);
+        self.wire.recent.drain(..self.wire.recent.len() - kept);
         Ok(!bytes.is_empty())
+    }
+
+    /// Fails if the connection of a measurement has ended.
+    pub(super) fn still_connected(&self) -> Result<(), Failure> {
+        match self.wire.ended {
+            None => Ok(()),
+            Some((kind, what)) => {
+                Err(Failure::new(kind, format!("{what} during a measurement: what follows was left out")))
+            }
+        }
+    }
+
+    /// The connection may end from here on: the server is told to.
+    pub(super) fn may_end(&mut self) {
+        self.wire.may_end = true;
     }
 
     /// Reads until `find` finds something in what was heard; `None`: it did not come in time.
@@ -155,6 +205,7 @@ impl Survey {
 
     /// Sends this payload to a socket.
     pub(super) fn send(&mut self, socket: SocketId, payload: &[u8]) -> Result<Sent, Failure> {
+        self.still_connected()?;
         let from = self.wire.heard.len();
         let command = format!("AT+QSSLSEND={socket},{}", payload.len());
         let begin = Instant::now();
@@ -205,6 +256,7 @@ impl Survey {
         while all.len() < count && Instant::now() < until {
             let Some(fetched) = self.fetch(socket, self.profile.receive_max)? else { break };
             match fetched.bytes.is_empty() {
+                true if self.wire.ended.is_some() => break,
                 true => {
                     self.read(Instant::now() + POLL)?;
                 }
@@ -212,6 +264,11 @@ impl Survey {
             }
             all.extend(fetched.bytes);
         }
+        self.wire.lost = if all.len() < count { self.wire.lost + 1 } else { 0 };
+        if self.wire.lost >= LOST_MAX {
+            self.wire.ended = Some((Kind::Failed, "payload no longer came back"));
+        }
+        self.still_connected()?;
         Ok(all)
     }
 
@@ -224,6 +281,7 @@ impl Survey {
     ) -> Result<(Vec<u8>, Vec<u8>), Failure> {
         let head = format!("+QSSLURC: \"recv\",{socket},");
         self.hear(limit, |heard| (pushed(heard, &head).0.len() >= count).then_some(()))?;
+        self.still_connected()?;
         let (payload, end) = pushed(&self.wire.heard, &head);
         let rest = self.wire.heard.split_off(end);
         self.wire.heard.clear();
@@ -233,13 +291,17 @@ impl Survey {
 
     /// Leaves data mode by `+++`; how long its answer takes, `None` if it is not answered.
     pub(super) fn escape(&mut self) -> Result<Option<Duration>, Failure> {
-        self.hear_silence(GUARD)?;
+        let before = self.hear_silence(GUARD)?;
+        if has(&before, NO_CARRIER) {
+            self.wire.state = State::Commands;
+            return Ok(None);
+        }
         self.transcript.remark("+++ after a silence");
         let begin = Instant::now();
         self.write(b"+++")?;
         let answered = self.hear(GUARD * 3, |heard| has(heard, b"OK\r\n").then_some(()))?;
         let time = begin.elapsed();
-        if answered.is_some() {
+        if answered.is_some() || has(&self.wire.heard, NO_CARRIER) {
             self.wire.state = State::Commands;
         }
         self.wire.heard.clear();
@@ -286,8 +348,7 @@ fn fetched(bytes: &[u8]) -> Option<Option<Fetched>> {
     let Some(begin) = position(bytes, HEAD) else { return last_line(bytes).map(|_| None) };
     let after = &bytes[begin + HEAD.len()..];
     let (count, start) = number(after)?;
-    let body = after.get(start..start + count)?;
-    let rest = &after[start + count..];
+    let (body, rest) = after[start..].split_at_checked(count)?;
     let end = position(rest, b"OK\r\n")?;
     Some(Some(Fetched { bytes: body.to_vec(), tail: rest[..end].to_vec() }))
 }
@@ -298,7 +359,7 @@ fn pushed(bytes: &[u8], head: &str) -> (Vec<u8>, usize) {
     while let Some(begin) = position(&bytes[end..], head.as_bytes()) {
         let after = &bytes[end + begin + head.len()..];
         let Some((count, start)) = number(after) else { break };
-        let Some(body) = after.get(start..start + count) else { break };
+        let Some((body, _)) = after[start..].split_at_checked(count) else { break };
         payload.extend(body);
         end += begin + head.len() + start + count;
     }
@@ -312,11 +373,34 @@ fn number(bytes: &[u8]) -> Option<(usize, usize)> {
     Some((text.split(',').next()?.trim().parse().ok()?, end + 2))
 }
 
+/// What ends data mode when the connection has ended.
+pub const NO_CARRIER: &[u8] = b"\r\nNO CARRIER\r\n";
+
+/// The messages that end a measurement.
+const ENDS: [(&[u8], Kind, &str); 3] = [
+    (b"+QSSLURC: \"closed\",", Kind::Failed, "the connection ended"),
+    (b"+QIURC: \"pdpdeact\",", Kind::NoDataSession, "the data session ended"),
+    (b"\r\nRDY\r\n", Kind::ModemLost, "the modem rebooted"),
+];
+const RECENT_BYTES: usize = 32;
+
+/// How often in succession payload may be lost.
+const LOST_MAX: u32 = 2;
+
 /// What ends an answer.
 const LAST: [&str; 6] = ["OK", "ERROR", "CONNECT", "NO CARRIER", "SEND OK", "SEND FAIL"];
 
+/// SABM on channel 0 (3GPP TS 27.010 5.3).
+pub const OPEN_CHANNEL: &[u8] = b"\xF9\x03\x3F\x01\x1C\xF9";
+
 /// CLD on channel 0 (3GPP TS 27.010 5.4.6.3.3), with P/F clear, which every module takes.
 pub const CLOSE_DOWN: &[u8] = b"\xF9\x03\xEF\x05\xC3\x01\xF2\xF9";
+
+/// Some modules lose what comes right after the OK to AT+CMUX.
+pub const PAUSE: Duration = Duration::from_millis(200);
+/// How often the way out of the multiplexer is tried, and how long an answer may take then.
+const FRAME_TURNS: usize = 3;
+const FRAME_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long an answer may take.
 pub const RESULT_LIMIT: Duration = Duration::from_secs(20);
@@ -353,5 +437,8 @@ mod tests {
         let head = "+QSSLURC: \"recv\",3,";
         let text = b"\r\n+QSSLURC: \"recv\",3,2\r\nab\r\nOK\r\n\r\n+QSSLURC: \"recv\",3,3\r\ncd";
         assert_eq!(pushed(text, head), (b"ab".to_vec(), 26));
+        let endless = format!("\r\n+QSSLRECV: {0}\r\nab\r\nOK\r\n\r\n{head}{0}\r\nab", usize::MAX);
+        assert!(fetched(endless.as_bytes()).is_none());
+        assert_eq!(pushed(endless.as_bytes(), head), (Vec::new(), 0));
     }
 }
