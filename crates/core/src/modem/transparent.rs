@@ -7,7 +7,7 @@ use super::{
     count_received,
 };
 use crate::at::{Command, IdSet, SOCKET_COUNT, SocketId};
-use crate::channel::stream::{Exit, Pace, Reason, Stream, StreamEffect, without_ends_of_all};
+use crate::channel::stream::{Exit, Pace, Reason, Stream, StreamEffect};
 use crate::error::Kind;
 use crate::settings::Mode;
 
@@ -433,14 +433,12 @@ impl Modem {
                 }
             }
         }
-        if is_believed {
-            let mut words = ended.words;
-            // Where the end is in doubt, so are the words after it, and the payload of one client must not end what others
-            // have on the same line. The modem's own `RDY` would be in no frame; whether the session is active is asked.
-            if is_shared && !ended.certain {
-                without_ends_of_all(&mut words);
-            }
-            self.receive_words(port, &words, now);
+        match is_believed {
+            // Where the end is in doubt, so is everything after it, and the payload of one client must not end what others
+            // have on the same line.
+            true if is_shared && !ended.certain => self.open_anew(port, now),
+            true => self.receive_words(port, &ended.words, now),
+            false => {}
         }
     }
 

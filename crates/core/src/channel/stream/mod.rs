@@ -22,7 +22,6 @@ pub use leaving::Exit;
 use leaving::{Leaving, Manner};
 use outgoing::Outgoing;
 pub use pace::Pace;
-pub use words::without_ends_of_all;
 
 use crate::at::SocketId;
 

@@ -64,20 +64,6 @@ pub fn ends(words: &[u8], of: &[&[u8]]) -> Vec<usize> {
     Lines::of(words).filter(|(_, line)| is_end(line)).map(|(at, _)| at.saturating_sub(2)).collect()
 }
 
-/// Leaves out the lines that end every connection: that the module boots or goes down, or has lost its data session.
-pub fn without_ends_of_all(words: &mut Vec<u8>) {
-    let ends_all = |line: &[u8]| {
-        let boots = ENDS[1..].iter().map(|words| &words[2..words.len() - 2]);
-        line.starts_with(b"+QIURC: \"pdpdeact\"")
-            || boots.into_iter().any(|words| line.trim_ascii_end() == words)
-    };
-    let lines = Lines::of(words).filter(|(_, line)| ends_all(line));
-    let places: Vec<_> = lines.map(|(at, line)| at..at + line.len()).collect();
-    for place in places.into_iter().rev() {
-        words.drain(place);
-    }
-}
-
 /// Whether this is an unsolicited line, or the beginning of one.
 pub fn is_unsolicited(line: &[u8]) -> bool {
     let ended = line.ends_with(b"\r") || line.ends_with(b"\n");
