@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::server::LONGEST_READ;
 use super::wire::{ECHO_LIMIT, NO_CARRIER, RESULT_LIMIT, SendEnd, State, has, last_line};
 use super::{Survey, Times};
 use qssl_core::Kind;
@@ -292,7 +293,7 @@ impl Survey {
         }
         self.hear(Duration::from_millis(1_000), |_| None::<()>)?;
         self.forget_heard();
-        let most = self.module.number("limits", "read_bytes").unwrap_or(MANUAL_READ_BYTES);
+        let most = self.module.number("limits", "read_bytes").unwrap_or(LONGEST_READ);
         let fetched = self.fetch(socket, most)?.map_or(0, |it| it.bytes.len());
         self.fetch_all(socket, (sends * bytes).saturating_sub(fetched))?;
         if fetched > 0 {
@@ -627,8 +628,6 @@ const SHORT_BYTES: usize = 20;
 const LONG_SENDS: usize = 10;
 /// The most of one AT+QSSLSEND (both manuals).
 const MANUAL_SEND_BYTES: usize = 1_460;
-/// The most of one AT+QSSLRECV (both manuals).
-const MANUAL_READ_BYTES: usize = 1_500;
 const THROUGHPUT_BYTES: usize = 20_000;
 /// How much is sent without reading, at most.
 const LOAD_BYTES: usize = 60_000;

@@ -284,7 +284,7 @@ const CONNECTION_BYTES: u64 = 10_000;
 const CLOSED_PORT: u16 = 1;
 
 /// The manuals' most bytes of one AT+QSSLRECV.
-const LONGEST_READ: usize = 1_500;
+pub const LONGEST_READ: usize = 1_500;
 
 const OPEN_LIMIT: Duration = Duration::from_secs(60);
 
