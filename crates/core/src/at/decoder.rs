@@ -190,11 +190,14 @@ enum DecoderState {
         framing: usize,
     },
     /// What began like a message after a pause, kept in the same way: payload of just this length, or a message after lost
-    /// bytes.
+    /// bytes; or `boot`, what a module says that has booted.
     LateMessage {
         left: usize,
         framing: usize,
+        boot: Option<Urc>,
     },
+    /// No payload followed it.
+    Booted(Urc),
     /// What of that turned out to be payload, up to `end`.
     SettledPayload {
         framing: usize,
@@ -282,6 +285,7 @@ impl Decoder {
             | DecoderState::AfterPayload { .. }
             | DecoderState::SettledPayload { .. }
             | DecoderState::Overread { .. }
+            | DecoderState::Booted(_)
             | DecoderState::ForeignText(..)
             | DecoderState::Discarding => 0,
         }
@@ -310,21 +314,25 @@ impl Decoder {
     fn late_payload_framing(&self) -> Option<usize> {
         let (left, framing, most) = match self.state {
             DecoderState::LatePayload { left, framing } => (left, framing, BOOT_CHANCE_BYTES),
-            DecoderState::LateMessage { left, framing } => (left, framing, usize::MAX),
+            DecoderState::LateMessage { left, framing, boot: None } => (left, framing, usize::MAX),
+            DecoderState::LateMessage { left, framing, .. } if !is_of_a_boot(&self.line) => {
+                (left, framing, usize::MAX)
+            }
             _ => return None,
         };
         let is_whole = left > 0 && self.line.len() == framing + left && self.line.len() <= most;
         is_whole.then_some(framing)
     }
 
-    /// No more has come, so it is payload, which [`Decoder::decode`] returns without further input. Returns whether
-    /// there was any.
+    /// No more has come, so it is payload, or a module has booted; [`Decoder::decode`] returns it without further input.
+    /// Returns whether there was any.
     pub(crate) fn settle_late_payload(&mut self) -> bool {
-        let framing = self.late_payload_framing();
-        if let Some(framing) = framing {
-            self.state = DecoderState::SettledPayload { framing, end: self.line.len() };
-        }
-        framing.is_some()
+        self.state = match (self.late_payload_framing(), self.state) {
+            (Some(framing), _) => DecoderState::SettledPayload { framing, end: self.line.len() },
+            (None, DecoderState::LateMessage { boot: Some(urc), .. }) => DecoderState::Booted(urc),
+            (None, _) => return false,
+        };
+        true
     }
 
     fn late_payload(&mut self, left: usize, framing: &[u8]) -> DecoderState {
@@ -391,6 +399,7 @@ impl Decoder {
             | DecoderState::LateMessage { .. }
             | DecoderState::SettledPayload { .. }
             | DecoderState::Overread { .. }
+            | DecoderState::Booted(_)
             | DecoderState::Discarding => true,
             DecoderState::ForeignText(text, _) => !text.may_be_over(),
             // Nothing need follow.
@@ -571,13 +580,19 @@ impl Decoder {
                         // A module sends payload without a pause: how long it is shows which of the two this is.
                         Boot::Another if count <= left => {
                             *input = rest;
-                            self.state = DecoderState::LateMessage { left, framing };
+                            self.state = DecoderState::LateMessage { left, framing, boot: None };
                             continue;
                         }
                         Boot::No => boot_echo(&self.line[framing..], &self.echoes[0], left),
                         boot => boot,
                     };
                     match boot {
+                        // Payload can look like that: what follows shows it.
+                        Boot::Said(urc) if count < left => {
+                            *input = rest;
+                            self.state = DecoderState::LateMessage { left, framing, boot: Some(urc) };
+                            continue;
+                        }
                         Boot::Said(urc) => {
                             *input = rest;
                             self.state = DecoderState::Line;
@@ -618,7 +633,7 @@ impl Decoder {
                     let bytes = &self.line[framing..framing + count];
                     return Some(Message::Payload { bytes, left: left - count });
                 }
-                DecoderState::LateMessage { left, framing } => {
+                DecoderState::LateMessage { left, framing, boot } => {
                     let end = framing + left;
                     let missing = end - self.line.len();
                     if missing > 0 {
@@ -632,6 +647,12 @@ impl Decoder {
                     }
                     // Where nothing follows, `settle_late_payload` ends the wait for it.
                     let &next = input.first()?;
+                    if let Some(urc) = boot
+                        && (next != b'\r' || is_of_a_boot(&self.line))
+                    {
+                        self.state = DecoderState::Booted(urc);
+                        continue;
+                    }
                     if next != b'\r' {
                         self.line_done = true;
                         self.state = DecoderState::Discarding;
@@ -646,6 +667,12 @@ impl Decoder {
                         false => DecoderState::Overread { from: end },
                     };
                     return Some(Message::Payload { bytes: &self.line[framing..end], left: 0 });
+                }
+                DecoderState::Booted(urc) => {
+                    // What was kept with it is of no use after a reboot.
+                    self.line_done = true;
+                    self.state = DecoderState::Discarding;
+                    return Some(Message::Urc(urc));
                 }
                 DecoderState::Overread { from } => {
                     self.line.drain(..from);
@@ -801,6 +828,22 @@ fn boot_words(bytes: &[u8]) -> Boot {
         b": " if letters > 0 => Boot::Another,
         _ => Boot::No,
     }
+}
+
+/// Whether a module can say this after it has booted: lines of text with a line end on each side, or the beginning of such.
+/// It has no result for a command from before, and no sockets.
+fn is_of_a_boot(mut bytes: &[u8]) -> bool {
+    while !b"\r\n".starts_with(bytes) {
+        let Some(line) = bytes.strip_prefix(b"\r\n") else { return false };
+        let (text, end) = line.split_at(line.iter().take_while(|byte| matches!(byte, 0x20..=0x7E)).count());
+        let Some(rest) = end.strip_prefix(b"\r\n") else { return b"\r\n".starts_with(end) };
+        let is_of_a_socket = HEADS.iter().any(|head| text.starts_with(head.as_bytes()));
+        if is_of_a_socket || matches!(message(text).0, Message::Final(_)) {
+            return false;
+        }
+        bytes = rest;
+    }
+    true
 }
 
 /// A module that has booted echoes what is sent to it. `left`: how much payload is still to come.
@@ -1028,8 +1071,42 @@ mod tests {
                 }
             }
         }
+        decoder.settle_late_payload();
+        while let Some(message) = decoder.decode(&mut &b""[..]) {
+            match message {
+                Message::Payload { bytes, .. } => payload.extend_from_slice(bytes),
+                other => all.push(format!("{other:?}")),
+            }
+        }
         all.push(format!("payload {}", payload.escape_ascii()));
         all
+    }
+
+    /// Payload with `RDY` on a line of its own after a pause was taken for a reboot, and every connection reset.
+    #[test]
+    fn what_a_booted_module_says_is_payload_if_the_rest_of_the_payload_follows() {
+        let pushed = |length: usize| format!("\r\n+QSSLURC: \"recv\",4,{length}\r\n01234567");
+        for payload in
+            ["\r\nRDY\r\nand more", "\r\nRDY\r\n\n", "\r\nAPP RDY\r\n\r\n\u{1}\r\n", "\r\nRDY\r\n\r\nOK\r\n"]
+        {
+            let begun = pushed(8 + payload.len());
+            let after = format!("{payload}\r\nOK\r\n");
+            for step in 1..after.len() {
+                let all = decode_with_pause(begun.as_bytes(), after.as_bytes(), step);
+                let whole = format!("payload 01234567{}", payload.as_bytes().escape_ascii());
+                assert_eq!(all[1..], ["Final(Ok)".to_owned(), whole], "{step}");
+            }
+        }
+        // What a module says after `RDY` can be as long as the rest of the payload.
+        let said = "\r\nRDY\r\n\r\n+CFUN: 1\r\n\r\n+CPIN: READY\r\n";
+        for left in 7..said.len() + 8 {
+            for step in 1..said.len() {
+                let all = decode_with_pause(pushed(8 + left).as_bytes(), said.as_bytes(), step);
+                let ready = all.iter().filter(|it| *it == "Urc(Ready)").count();
+                assert!(ready >= 1, "{left} {step} {all:?}");
+                assert_eq!(all.last().map(String::as_str), Some("payload 01234567"), "{left} {step}");
+            }
+        }
     }
 
     #[test]
@@ -1043,7 +1120,7 @@ mod tests {
                 let goes_on = [rest, b"\r\nRDY?\r\n01234567\r\nOK\r\n"].concat();
                 let all = decode_with_pause(before, &goes_on, step);
                 assert_eq!(all, [pushed, "Final(Ok)", "payload \\r\\nRDY?\\r\\n01234567"], "{pause} {step}");
-                let all = decode_with_pause(before, b"\r\nRDY\r\n", step);
+                let all = decode_with_pause(before, b"\r\nRDY\r\n\r\n+CFUN: 1\r\n", step);
                 assert!(all.contains(&"Urc(Ready)".to_owned()), "{pause} {step}: {all:?}");
                 assert_eq!(all.last().map(String::as_str), Some("payload "), "{pause} {step}");
             }
