@@ -72,6 +72,7 @@ impl Modem {
             self.can_be_transparent(*port)
                 && !is_needed_for_urcs(*port)
                 && self.send_ok_may_follow(*port).is_none()
+                && !self.sockets.iter().any(|socket| socket.end_may_need(*port))
         })
     }
 

@@ -183,6 +183,13 @@ impl Socket {
         by.is_none_or(|by| by == port || speaking & (1 << by) == 0)
     }
 
+    /// Whether this channel may have to close it before its client learns how it ended: some modules close a socket only by
+    /// the one that opened it.
+    pub fn end_may_need(&self, port: usize) -> bool {
+        let Phase::Closing(closing) = &self.phase else { return false };
+        closing.confirms_eof && self.opened_by == Some(port)
+    }
+
     /// AT+QSSLCLOSE was answered on this channel; `timed`: it named a time. `speaking`: the channels on which URCs can be
     /// on their way.
     pub fn close_answered(

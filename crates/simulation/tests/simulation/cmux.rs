@@ -288,6 +288,24 @@ fn what_other_clients_are_sent_is_no_payload_of_a_stream_that_has_ended() {
     }
 }
 
+/// The channel that had opened the connection was the next client's stream already, and no other could close it.
+#[test]
+fn the_channel_of_a_stream_that_has_ended_takes_no_other_until_it_is_closed() {
+    let wiring = wiring().modem(|modem| {
+        modem.quirks.mux_close_by_opener_only = true;
+        modem.close_latency = millis(450);
+    });
+    let wiring = (0..9).fold(wiring, |wiring, at| {
+        wiring.connect(download(Mode::Transparent, 3_000).at(millis(5_000 + 10 * at)))
+    });
+    let mut sim = wiring.start();
+    sim.run_to_the_end(seconds(200));
+    for index in 0..9 {
+        assert_eq!(sim.outcome(index), Some(Outcome::Eof), "connection {index}");
+        sim.assert_complete(index);
+    }
+}
+
 #[test]
 fn the_first_channel_is_no_stream_even_if_all_clients_want_one() {
     let stream = |at| {
