@@ -68,12 +68,13 @@ impl Modem {
             return None;
         }
         let is_needed_for_urcs = |port| commanding > 1 && self.carries_urcs_of(sockets, port);
-        takers.rev().find(|port| {
+        let last = takers.rev().find(|port| {
             self.can_be_transparent(*port)
                 && !is_needed_for_urcs(*port)
                 && self.send_ok_may_follow(*port).is_none()
-                && !self.sockets.iter().any(|socket| socket.end_may_need(*port))
-        })
+        });
+        // The first is no stream because of that: it is waited for.
+        last.filter(|port| !self.sockets.iter().any(|socket| socket.end_may_need(*port)))
     }
 
     /// Whether `SEND OK` may still follow a SEND FAIL on this port, and until when at the most: in a stream it would be
