@@ -11,6 +11,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,14 +43,12 @@ const ECHOES: u8 = 3;
 
 #[test]
 fn the_kernel_as_module() {
-    let image = image();
     // Its frames may be set to carry 1,500 bytes, but it takes none of more than 1,499.
     for frame_bytes in [127, 512, 1_499] {
         let folder = folder();
         let path = folder.path().join("line");
         let listener = UnixListener::bind(&path).expect("the folder is ours");
         let machine = Guest::start(
-            &image,
             &format!("role=module frame_size={frame_bytes} echoes={ECHOES}"),
             &[format!("path={}", path.display())],
         );
@@ -68,7 +67,6 @@ fn the_kernel_as_module() {
 
 #[test]
 fn the_kernel_as_host() {
-    let image = image();
     let options = ServerOptions {
         behaviour: Behaviour::Silent,
         identity: Some(identity().clone()),
@@ -79,7 +77,6 @@ fn the_kernel_as_host() {
     let site = Site::new(Behaviour::Echo, &map);
     let [PortLocation::Tcp(port)] = site.modem.embedded.locations() else { panic!("it has one port") };
     let machine = Guest::start(
-        &image,
         &format!("role=host frame_size=512 streams=2 mib={MIB} opens={OPENS}"),
         &[format!("host={},port={},nodelay=on", port.ip(), port.port())],
     );
@@ -92,7 +89,6 @@ fn the_kernel_as_host() {
 /// carrier and take no DTR.
 #[test]
 fn the_program_and_the_kernel_as_module() {
-    let image = image();
     let ports = "--tcp 127.0.0.1:0 ".repeat(4);
     let site = Site::new(
         Behaviour::Echo,
@@ -104,7 +100,7 @@ fn the_program_and_the_kernel_as_module() {
         let PortLocation::Tcp(port) = location else { panic!("it has TCP ports") };
         sockets.push(format!("host={},port={},nodelay=on", port.ip(), port.port()));
     }
-    let machine = Guest::start(&image, "role=modem", &sockets);
+    let machine = Guest::start("role=modem", &sockets);
     machine.wait_for("ready");
     let since = Instant::now();
     let tunnel = Tunnel::verified(&[&format!("tcp://{line}")], &["--cmux", "on", "--mode", "push"]);
@@ -134,13 +130,13 @@ fn the_program_and_the_kernel_as_module() {
     tunnel.ends_with(0);
 }
 
-/// Kernel and initrd, made if they do not exist.
-fn image() -> PathBuf {
+/// Kernel and initrd, made if they do not exist, once for all tests.
+static IMAGE: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("line_discipline");
     let output = run(Command::new(top().join("tests/line_discipline/image")).arg(&folder));
     assert!(output.status.success(), "{:?}", said(&output));
     folder
-}
+});
 
 /// The kernel in its machine.
 struct Guest {
@@ -150,7 +146,7 @@ struct Guest {
 
 impl Guest {
     /// Starts a machine whose process 1 gets `variables`, and whose serial lines are these sockets.
-    fn start(image: &Path, variables: &str, sockets: &[String]) -> Guest {
+    fn start(variables: &str, sockets: &[String]) -> Guest {
         // Not KVM, which may exist inside other virtual machines and not work.
         let machine = ["-accel", "tcg", "-m", "128", "-serial", "stdio", "-device", "virtio-serial-pci"];
         let lines = sockets.iter().enumerate().flat_map(|(index, socket)| {
@@ -159,7 +155,7 @@ impl Guest {
             ["-chardev".to_owned(), chardev, "-device".to_owned(), device]
         });
         let arguments = machine.map(str::to_owned).into_iter().chain(lines);
-        let mut machine = Machine::start(image, &format!("quiet {variables}"), arguments);
+        let mut machine = Machine::start(&IMAGE, &format!("quiet {variables}"), arguments);
         Guest { lines: machine.lines(), _machine: machine }
     }
 
