@@ -127,9 +127,9 @@ fn secrets_are_read_from_their_files_and_shown_nowhere() {
     fs::remove_dir_all(&folder).expect("it was just made");
     let configuration = checked.expect("a configuration").configuration;
 
-    let pdp_password = configuration.modem.pdp.password.as_ref().expect("a password");
+    let pdp_password = configuration.modem().settings.pdp.password.as_ref().expect("a password");
     assert_eq!(pdp_password.0.as_str(), "open sesame");
-    assert_eq!(configuration.modem.sim_pin.as_ref().expect("a PIN").0.as_str(), "2468");
+    assert_eq!(configuration.modem().settings.sim_pin.as_ref().expect("a PIN").0.as_str(), "2468");
     let tls = configuration.tunnels[0].settings.tls().expect("TLS");
     assert_eq!(tls.psk.as_ref().expect("a pre-shared key").key.0.as_str(), "c0ffee00c0ffee");
 
@@ -154,8 +154,8 @@ fn the_command_line_goes_before_modem_and_process_of_the_file() {
         + TUNNEL;
     let args = ["-d", "/dev/ttyUSB5", "--retry-for", "1min", "-vv", "--shutdown-timeout", "5"];
     let checked = read(&text, &args).expect("a configuration");
-    let modem = &checked.configuration.modem;
-    assert_eq!(checked.configuration.devices, [Device::Path("/dev/ttyUSB5".into())]);
+    let modem = &checked.configuration.modem().settings;
+    assert_eq!(checked.configuration.modem().devices, [Device::Path("/dev/ttyUSB5".into())]);
     assert_eq!(modem.baud, 9600, "what the command line does not say is the file's");
     assert_eq!(modem.wait, Wait::Limited { time: Some(std::time::Duration::from_secs(60)), retries: None });
     assert_eq!(checked.configuration.process.shutdown_timeout.as_secs(), 5);

@@ -179,7 +179,7 @@ fn configuration(
     let Checked { mut configuration, .. } = config::from_text("demo", &text, &args, environment)?;
     let pem = Pem { source: "the demo's certificate authority".to_owned(), bytes: authority };
     // `insecure` only stood in for an authority that is in no file. From here on, the server is authenticated.
-    configuration.tunnels[0].settings.transport =
+    std::sync::Arc::make_mut(&mut configuration.tunnels[0].settings).transport =
         Transport::Tls(Tls::new(Authentication::Authorities(vec![pem])));
     Ok(configuration)
 }

@@ -129,7 +129,8 @@ impl Conversation {
             let name = format!("through the daemon at {}", path.display());
             return Ok(Conversation { way: Way::Daemon(client), name });
         }
-        let name = configuration.devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let name =
+            configuration.modem().devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let configuration =
             Configuration { tunnels: Vec::new(), process: Process::default(), ..configuration.clone() };
         let modem = Box::new(Commanded::new(configuration).map_err(internal)?);

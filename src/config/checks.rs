@@ -15,8 +15,9 @@ use super::certificate_items::{self, names_of};
 use super::file::{FileOptions, Section};
 use super::{
     ApnAuth, Authentication, Checked, ClientCertificate, Cmux, ConfigError, Configuration, Credentials,
-    Device, Dynamic, Environment, Limits, Listen, Mode, OpenOn, Pdp, Pem, Process, Psk, Recovery, Scheme,
-    Secret, Server, Tls, TlsVersion, Transport, Tunnel, Verbosity, Wait, Warm, file, secret,
+    DEFAULT_MODEM_NAME, Device, Dynamic, Environment, Limits, Listen, Mode, Modem, OpenOn, Pdp, Pem, Process,
+    Psk, Recovery, Scheme, Secret, Server, Tls, TlsVersion, Transport, Tunnel, Verbosity, Wait, Warm, file,
+    secret,
 };
 use crate::cli::{
     ClientOptions, ConnectArgs, DoctorArgs, DynamicOptions, ListenArgs, LoggingOptions, ModemOptions,
@@ -33,7 +34,7 @@ pub fn from_listen(args: &ListenArgs, environment: &Environment) -> Result<Check
         no_collisions(&args.listen, &[])?;
         takes_what_is_carried(&args.listen, args.to.as_ref())?;
         let dynamic = checks.dynamic(&args.dynamic, args.to.as_ref(), &args.listen, &args.clients)?;
-        let settings = settings::Tunnel {
+        let settings = Arc::new(settings::Tunnel {
             name: tunnel_name(&args.listen),
             target: args.to.as_ref().map(|server| server.target.clone()),
             mode: args.stream.mode.unwrap_or_default(),
@@ -42,7 +43,7 @@ pub fn from_listen(args: &ListenArgs, environment: &Environment) -> Result<Check
                 None => checks.dynamic_transport(&args.dynamic, &args.tls, None)?,
             },
             limits: checks.limits(args.to.as_ref(), &args.stream, &args.clients)?,
-        };
+        });
         let allow = args.clients.allow.clone();
         let tunnel = Tunnel { listen: args.listen.clone(), allow, dynamic, settings };
         checks.configuration(&args.modem, Wait::Forever, vec![tunnel], checks.process(&args.process)?)
@@ -61,14 +62,14 @@ pub fn from_connect(args: &ConnectArgs, environment: &Environment) -> Result<Che
             return Err(Complaint::new("to", reason));
         }
         let limits = checks.limits(Some(&args.to), &args.stream, &ClientOptions::default())?;
-        let settings = settings::Tunnel {
+        let settings = Arc::new(settings::Tunnel {
             name: tunnel_name(&[Listen::Stdio]),
             target: Some(args.to.target.clone()),
             mode: args.stream.mode.unwrap_or_default(),
             transport: checks.transport(&args.to, &args.tls, None)?,
             // There are no other clients to wait for; only the options about waiting for the modem apply.
             limits: Limits { stall_timeout: Duration::ZERO, queue_timeout: Duration::ZERO, ..limits },
-        };
+        });
         let tunnel = Tunnel { listen: vec![Listen::Stdio], allow: Vec::new(), dynamic: None, settings };
         checks.configuration(&args.modem, Wait::Not, vec![tunnel], checks.process(&args.process)?)
     })
@@ -99,7 +100,7 @@ pub fn from_doctor(args: &DoctorArgs, environment: &Environment) -> Result<Check
     let tunnels = std::mem::take(&mut checked.configuration.tunnels);
     let found = tunnels.into_iter().find(is_meant).map(|mut tunnel| {
         if let Some(limit) = args.connect_timeout {
-            tunnel.settings.limits.connect_timeout = limit;
+            Arc::make_mut(&mut tunnel.settings).limits.connect_timeout = limit;
         }
         tunnel
     });
@@ -115,13 +116,13 @@ fn doctor_command_line(args: &DoctorArgs, environment: &Environment) -> Result<C
     let stream = StreamOptions { connect_timeout: args.connect_timeout, ..StreamOptions::default() };
     of_command_line(&args.logging, environment, |checks| {
         let tunnel = |to: &Server| {
-            let settings = settings::Tunnel {
+            let settings = Arc::new(settings::Tunnel {
                 name: to.to_string(),
                 target: Some(to.target.clone()),
                 mode: Mode::Buffer,
                 transport: checks.transport(to, &args.tls, None)?,
                 limits: checks.limits(Some(to), &stream, &ClientOptions::default())?,
-            };
+            });
             Ok(Tunnel { listen: Vec::new(), allow: Vec::new(), dynamic: None, settings })
         };
         let tunnels = args.to.as_ref().map(tunnel).transpose()?.into_iter().collect();
@@ -232,7 +233,7 @@ fn of_text(
         .map_err(|complaint| complaint.over(checks.verbosity(&args.logging).err(), &file.process))?;
     let tunnels = checks.tunnels(&file)?;
     checks
-        .leave_room(&configuration.modem, &tunnels)
+        .leave_room(&configuration.modem().settings, &tunnels)
         .map_err(|(index, complaint)| complaint.at(&file.tunnels[index]))?;
     let configuration = Configuration { tunnels, process, ..configuration };
     let files = files(&modem, &file, environment);
@@ -377,7 +378,9 @@ impl<'a> Checks<'a> {
         let reset_command = options.reset_command.clone();
         let modem = self.modem(options, default_wait)?;
         self.leave_room(&modem, &tunnels).map_err(|(_, complaint)| complaint)?;
-        Ok(Configuration { devices, reset_command, modem, tunnels, process })
+        let name = DEFAULT_MODEM_NAME.to_owned();
+        let modem = Modem { name, devices, reset_command, settings: modem };
+        Ok(Configuration { modems: vec![modem], tunnels, process })
     }
 
     fn modem(&self, options: &ModemOptions, default_wait: Wait) -> Result<settings::Modem, Complaint> {
@@ -927,13 +930,13 @@ impl<'a> Checks<'a> {
                 }
             }
         };
-        let settings = settings::Tunnel {
+        let settings = Arc::new(settings::Tunnel {
             limits: self.limits(server.as_ref(), &options.stream, &options.clients)?,
             mode: options.stream.mode.unwrap_or_default(),
             name,
             target: server.map(|server| server.target),
             transport,
-        };
+        });
         Ok(Tunnel { listen, allow: options.clients.allow.clone(), dynamic, settings })
     }
 }
@@ -1233,9 +1236,13 @@ mod tests {
         ] {
             let args = [args, &["--insecure", "-d", "/dev/ttyS1", "--cmux", "auto"]].concat();
             let mut configuration = checked(&args).expect("it is right").configuration;
-            assert_eq!(configuration.settings().modem.cmux, wanted, "{args:?}");
+            assert_eq!(configuration.settings(configuration.modem()).modem.cmux, wanted, "{args:?}");
             configuration.tunnels.clear();
-            assert_eq!(configuration.settings().modem.cmux, Cmux::Leave, "commands alone need none");
+            assert_eq!(
+                configuration.settings(configuration.modem()).modem.cmux,
+                Cmux::Leave,
+                "commands alone need none"
+            );
         }
     }
 
@@ -1418,14 +1425,14 @@ mod tests {
     fn connect_waits_for_nothing_unless_told_to() {
         let wait = |args: &[&str]| {
             let args = [&["connect", "example.org:443", "--ca", ROOT], args].concat();
-            checked(&args).expect("a configuration").configuration.modem.wait
+            checked(&args).expect("a configuration").configuration.modem().settings.wait
         };
         let minute = Some(Duration::from_secs(60));
         assert_eq!(wait(&[]), Wait::Not);
         assert_eq!(wait(&["--retry-for", "1min"]), Wait::Limited { time: minute, retries: None });
         assert_eq!(wait(&["--max-retries", "3"]), Wait::Limited { time: None, retries: Some(3) });
         assert_eq!(wait(&["--retry-for", "0"]), Wait::Forever);
-        assert_eq!(listen(&[]).expect("a configuration").configuration.modem.wait, Wait::Forever);
+        assert_eq!(listen(&[]).expect("a configuration").configuration.modem().settings.wait, Wait::Forever);
         let connect = checked(&["connect", "a:1", "--ca", ROOT]).expect("a configuration").configuration;
         assert_eq!(connect.tunnels[0].listen, [Listen::Stdio]);
         assert_eq!(connect.tunnels[0].settings.limits.stall_timeout, Duration::ZERO);

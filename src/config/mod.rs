@@ -96,26 +96,57 @@ pub enum Verbosity {
 /// A complete, checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {
-    /// `--device`: the ports of this one modem, in the order given; at least one.
-    pub devices: Vec<Device>,
-    /// `--reset-command`: run when everything else has failed and `recovery` allows a reboot.
-    pub reset_command: Option<String>,
-    /// The modem and its data session.
-    pub modem: settings::Modem,
+    /// The modems: at least one.
+    pub modems: Vec<Modem>,
     /// The tunnels: at least one, except for commands that need only the modem.
     pub tunnels: Vec<Tunnel>,
     /// Options of the process as a whole.
     pub process: Process,
 }
 
+/// A modem, and how it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Modem {
+    /// Its name in logs and status.
+    pub name: String,
+    /// `--device`: its ports, in the order given; at least one.
+    pub devices: Vec<Device>,
+    /// `--reset-command`: run when everything else has failed and `recovery` allows a reboot.
+    pub reset_command: Option<String>,
+    /// The modem and its data session.
+    pub settings: settings::Modem,
+}
+
+impl Modem {
+    /// A modem without options, on these devices.
+    pub fn on(devices: Vec<Device>) -> Modem {
+        let name = DEFAULT_MODEM_NAME.to_owned();
+        Modem { name, devices, reset_command: None, settings: settings::Modem::default() }
+    }
+}
+
+/// The most modems of a configuration.
+pub const MODEMS_MAX: usize = 32;
+
+/// The most ports of a modem.
+pub const PORTS_MAX: usize = 32;
+
+/// The name of a modem that was given none.
+pub const DEFAULT_MODEM_NAME: &str = "modem";
+
 impl Configuration {
+    /// The modem of a command that has one.
+    pub fn modem(&self) -> &Modem {
+        &self.modems[0]
+    }
+
     /// How clients of the tunnel with this name choose their targets, if they do.
     pub fn dynamic(&self, name: &str) -> Option<&Arc<Dynamic>> {
         self.tunnels.iter().find(|tunnel| tunnel.settings.name == name)?.dynamic.as_ref()
     }
 
-    /// The part that the core takes.
-    pub fn settings(&self) -> Settings {
+    /// The part that the core of this modem takes.
+    pub fn settings(&self, modem: &Modem) -> Settings {
         let port = |device: &Device| settings::Port {
             has_candidates: device.has_candidates(),
             identity: match device {
@@ -127,7 +158,7 @@ impl Configuration {
         let is_single = self.tunnels.iter().any(|tunnel| tunnel.listen.contains(&Listen::Stdio));
         let has_streams =
             self.tunnels.iter().any(|tunnel| tunnel.settings.mode == settings::Mode::Transparent);
-        let cmux = match self.modem.cmux {
+        let cmux = match modem.settings.cmux {
             settings::Cmux::Off => settings::Cmux::Off,
             // A few commands need no channels, and the next program would have to find the module in that mode.
             _ if self.tunnels.is_empty() => settings::Cmux::Leave,
@@ -135,11 +166,11 @@ impl Configuration {
             settings::Cmux::Auto if is_single && !has_streams => settings::Cmux::Leave,
             cmux => cmux,
         };
-        let has_reset_command = self.reset_command.is_some();
+        let has_reset_command = modem.reset_command.is_some();
         Settings {
-            ports: self.devices.iter().map(port).collect(),
-            modem: settings::Modem { has_reset_command, cmux, ..self.modem.clone() },
-            tunnels: self.tunnels.iter().map(|tunnel| Arc::new(tunnel.settings.clone())).collect(),
+            ports: modem.devices.iter().map(port).collect(),
+            modem: settings::Modem { has_reset_command, cmux, ..modem.settings.clone() },
+            tunnels: self.tunnels.iter().map(|tunnel| tunnel.settings.clone()).collect(),
             shutdown_timeout: self.process.shutdown_timeout,
             is_single,
         }
@@ -161,7 +192,7 @@ pub struct Tunnel {
     /// `--dynamic`: how clients name their targets, where the tunnel has none.
     pub dynamic: Option<Arc<Dynamic>>,
     /// The target, and how it is reached.
-    pub settings: settings::Tunnel,
+    pub settings: Arc<settings::Tunnel>,
 }
 
 /// How clients name their targets, and which they may.

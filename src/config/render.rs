@@ -5,7 +5,7 @@ use std::fmt::Write;
 use qssl_core::settings::{self, Cipher};
 
 use super::choice::Choice;
-use super::{Authentication, Cmux, Configuration, Control, Process, Tls, Tunnel, Wait};
+use super::{Authentication, Cmux, Configuration, Control, Modem, Process, Tls, Tunnel, Wait};
 use super::{certificate_items, duration, ranges};
 use crate::terminal::is_printable;
 
@@ -14,7 +14,9 @@ impl Configuration {
     /// only shown to be present.
     pub fn render(&self) -> String {
         let mut out = Document::default();
-        modem(&mut out, self);
+        for modem in &self.modems {
+            self::modem(&mut out, modem);
+        }
         for tunnel in &self.tunnels {
             self::tunnel(&mut out, tunnel);
         }
@@ -23,10 +25,10 @@ impl Configuration {
     }
 }
 
-fn modem(out: &mut Document, configuration: &Configuration) {
-    let modem = &configuration.modem;
+fn modem(out: &mut Document, configured: &Modem) {
+    let modem = &configured.settings;
     out.section("[modem]");
-    out.list("device", configuration.devices.iter().map(|device| device.to_string()));
+    out.list("device", configured.devices.iter().map(|device| device.to_string()));
     out.number("baud", modem.baud);
     if let Some(flow_control) = modem.flow_control {
         out.choice("flow-control", flow_control);
@@ -55,7 +57,7 @@ fn modem(out: &mut Document, configuration: &Configuration) {
         out.string("ntp", server.as_str());
     }
     out.choice("recovery", modem.recovery);
-    if let Some(command) = &configuration.reset_command {
+    if let Some(command) = &configured.reset_command {
         out.string("reset-command", command);
         out.string("reset-after", &duration::format(modem.reset_after));
     }

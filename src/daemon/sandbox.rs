@@ -43,7 +43,7 @@ impl Sandbox {
             // The accounts of socket files.
             sandbox.read.extend(ACCOUNTS.iter().chain(LIBRARIES).map(PathBuf::from));
         }
-        for device in &configuration.devices {
+        for device in configuration.modems.iter().flat_map(|modem| &modem.devices) {
             match device {
                 Device::Path(path) => sandbox.ttys.push(directory(path)),
                 Device::Glob(pattern) => {
@@ -153,6 +153,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::config::Modem;
     use crate::daemon::data_usage;
 
     #[test]
@@ -224,9 +225,10 @@ mod tests {
     fn it_has_what_the_configuration_names() {
         let parse = |device: &str| device.parse::<Device>().unwrap();
         let mut configuration = Configuration {
-            devices: vec![parse("/dev/ttyUSB2"), parse("/run/modem/tty*"), parse("tcp://192.0.2.1:2217")],
-            reset_command: None,
-            modem: Default::default(),
+            modems: vec![
+                Modem::on(vec![parse("/dev/ttyUSB2"), parse("/run/modem/tty*")]),
+                Modem::on(vec![parse("tcp://192.0.2.1:2217")]),
+            ],
             tunnels: Vec::new(),
             process: Default::default(),
         };
@@ -235,7 +237,7 @@ mod tests {
             Sandbox { ttys: vec!["/run/modem/".into()], servers: vec![2217], ..Sandbox::default() };
         assert_eq!(sandbox, expected);
 
-        configuration.devices = vec![parse("tcp://modem.example:2217"), parse("./ttyUSB2")];
+        configuration.modems = vec![Modem::on(vec![parse("tcp://modem.example:2217"), parse("./ttyUSB2")])];
         let sandbox = Sandbox::new(&configuration, &["run.toml".into()]);
         assert_eq!((sandbox.ttys, sandbox.servers), (vec![".".into()], vec![2217, DNS_PORT]));
         assert!(sandbox.read.contains(&".".into()) && sandbox.read.contains(&"/etc".into()));

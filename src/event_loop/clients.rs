@@ -10,7 +10,7 @@ use anyhow::Context as _;
 
 use super::daemon::Daemon;
 use super::greetings::Requested;
-use super::{EventLoop, Source, unix_seconds};
+use super::{EventLoop, ModemUnit, Source, unix_seconds};
 use crate::clients::listener::{AcceptError, Listener};
 use crate::clients::peer::Peer;
 use crate::clients::stream::{ClientStream, DatagramPeer, Stdio};
@@ -26,6 +26,7 @@ pub(super) struct ListenerSlot {
     pub listener: Listener,
     /// What it was made from.
     pub listen: Listen,
+    /// What its clients are for; each modem has it by its name.
     pub tunnel: Arc<Tunnel>,
     /// `--allow` of its tunnel.
     pub allow: Vec<Cidr>,
@@ -43,16 +44,11 @@ pub(super) struct ListenerSlot {
 
 impl ListenerSlot {
     /// Clients may be waiting already.
-    pub(super) fn new(
-        listener: Listener,
-        listen: Listen,
-        tunnel: Arc<Tunnel>,
-        wanted: &config::Tunnel,
-    ) -> Self {
+    pub(super) fn new(listener: Listener, listen: Listen, wanted: &config::Tunnel) -> Self {
         ListenerSlot {
             listener,
             listen,
-            tunnel,
+            tunnel: wanted.settings.clone(),
             allow: wanted.allow.clone(),
             dynamic: wanted.dynamic.clone(),
             ready: true,
@@ -102,13 +98,15 @@ impl ClientSlot {
 
 impl EventLoop {
     pub(super) fn listen(&mut self) -> anyhow::Result<()> {
-        let tunnels: Vec<Arc<Tunnel>> = self.relay.tunnels().to_vec();
-        for (wanted, tunnel) in self.configuration.tunnels.clone().iter().zip(&tunnels) {
+        for wanted in &self.configuration.tunnels.clone() {
+            let tunnel = &wanted.settings;
             let first = self.listeners.len();
             for listen in &wanted.listen {
                 if *listen == Listen::Stdio {
                     let stdio = Stdio::take().context("cannot use standard input and output")?;
-                    self.add_client(tunnel, ClientStream::Stdio(stdio), Peer::Stdio);
+                    if let Some(modem) = self.modem_for(tunnel) {
+                        self.add_client(modem, tunnel, ClientStream::Stdio(stdio), Peer::Stdio);
+                    }
                     continue;
                 }
                 let bound = Listener::bind(listen, tunnel.carries_datagrams())?;
@@ -119,7 +117,7 @@ impl EventLoop {
                     let token = Source::Listener(self.listeners.len()).token();
                     listener.register(self.poll.registry(), token).context("cannot wait for clients")?;
                     let listen = listen.clone();
-                    let slot = ListenerSlot::new(listener, listen, tunnel.clone(), wanted);
+                    let slot = ListenerSlot::new(listener, listen, wanted);
                     self.listeners.push(slot);
                 }
             }
@@ -138,7 +136,11 @@ impl EventLoop {
             return self.read_datagrams(index, &socket);
         }
         let slot = &self.listeners[index];
-        if !slot.ready || slot.paused_until.is_some() || !self.wants_clients(&slot.tunnel) {
+        if !slot.ready || slot.paused_until.is_some() {
+            return false;
+        }
+        let Some(modem) = self.modem_for(&slot.tunnel) else { return false };
+        if !self.wants_clients(modem, &slot.tunnel) {
             return false;
         }
         let slot = &mut self.listeners[index];
@@ -158,13 +160,13 @@ impl EventLoop {
                 }
                 if let Some(why) = self.refusal(index, &peer) {
                     log::warn!("{peer} {why}; reset");
-                    self.relay.clients_refused(&tunnel, 1);
+                    self.count_refused(&tunnel, 1);
                     stream.abort();
                     return true;
                 }
                 match self.listeners[index].dynamic.clone() {
                     Some(dynamic) => self.greet(&tunnel, &dynamic, stream, peer),
-                    None => self.add_client(&tunnel, stream, peer),
+                    None => self.add_client(modem, &tunnel, stream, peer),
                 }
                 true
             }
@@ -173,8 +175,9 @@ impl EventLoop {
                     slot.exhausted_since = Some(self.now);
                     log::warn!("{error}");
                 }
-                self.relay.clients_refused(&tunnel, slot.newly_waiting());
                 slot.paused_until = Some(self.now + ACCEPT_PAUSE);
+                let waiting = slot.newly_waiting();
+                self.count_refused(&tunnel, waiting);
                 false
             }
             Err(error) => {
@@ -225,58 +228,91 @@ impl EventLoop {
             Some(ClientStream::Datagrams(peer)) => peer.address == from && Rc::ptr_eq(&peer.socket, socket),
             _ => false,
         };
-        let id = match self.clients.iter().position(is_its) {
-            Some(index) => ClientId(index),
+        let known = |unit: &ModemUnit| unit.clients.iter().position(is_its);
+        let found = self.modems.iter().enumerate().find_map(|(modem, unit)| Some((modem, known(unit)?)));
+        let (modem, id) = match found {
+            Some((modem, index)) => (modem, ClientId(index)),
             None => {
                 let Some(slot) = self.listeners.get(index) else { return };
                 let (tunnel, peer) = (slot.tunnel.clone(), Peer::at(from));
                 if let Some(why) = self.refusal(index, &peer) {
                     log::warn!("{peer} {why}; its datagram is dropped");
-                    return self.relay.datagram_refused(&tunnel);
+                    return self.count_refused_datagram(&tunnel);
                 }
-                if !self.wants_clients(&tunnel) {
-                    return self.relay.datagram_refused(&tunnel);
-                }
-                let id = self.relay.client_accepted(&tunnel, peer.to_string(), self.now);
-                if self.relay.client(id).is_none() {
+                let chosen = self.modem_for(&tunnel).filter(|modem| self.wants_clients(*modem, &tunnel));
+                let Some((modem, of_modem)) = chosen.and_then(|modem| self.of_modem(modem, &tunnel)) else {
+                    return self.count_refused_datagram(&tunnel);
+                };
+                let relay = &mut self.modems[modem].relay;
+                let id = relay.client_accepted(&of_modem, peer.to_string(), self.now);
+                if relay.client(id).is_none() {
                     // It found no room (--when-full reset).
-                    return self.relay.datagram_refused(&tunnel);
+                    return relay.datagram_refused(&of_modem);
                 }
                 let stream = DatagramPeer { socket: socket.clone(), address: from };
-                self.add_slot(id, ClientStream::Datagrams(stream), &peer, None);
-                id
+                self.add_slot(modem, id, ClientStream::Datagrams(stream), &peer, None);
+                (modem, id)
             }
         };
-        capture(&mut self.daemon, &self.relay, id, Way::Up, &self.buffer[..bytes]);
-        self.relay.client_received(id, &self.buffer[..bytes], self.now);
+        let relay = &mut self.modems[modem].relay;
+        capture(&mut self.daemon, relay, id, Way::Up, &self.buffer[..bytes]);
+        relay.client_received(id, &self.buffer[..bytes], self.now);
     }
 
-    pub(super) fn add_client(&mut self, tunnel: &Arc<Tunnel>, stream: ClientStream, peer: Peer) {
-        let id = self.relay.client_accepted(tunnel, peer.to_string(), self.now);
-        self.add_slot(id, stream, &peer, None);
+    fn add_client(&mut self, modem: usize, tunnel: &Tunnel, stream: ClientStream, peer: Peer) {
+        let Some((modem, tunnel)) = self.of_modem(modem, tunnel) else { return stream.abort() };
+        let id = self.modems[modem].relay.client_accepted(&tunnel, peer.to_string(), self.now);
+        self.add_slot(modem, id, stream, &peer, None);
+    }
+
+    /// The modem that a new client of this tunnel goes to; `None`: none is left.
+    pub(super) fn modem_for(&self, tunnel: &Tunnel) -> Option<usize> {
+        (0..self.modems.len())
+            .find(|modem| self.modems[*modem].status().is_none() && self.of_modem(*modem, tunnel).is_some())
+    }
+
+    /// The tunnel as this modem has it.
+    pub(super) fn of_modem(&self, modem: usize, tunnel: &Tunnel) -> Option<(usize, Arc<Tunnel>)> {
+        let mut known = self.modems[modem].relay.tunnels().iter();
+        known.find(|known| known.name == tunnel.name).map(|known| (modem, known.clone()))
+    }
+
+    /// So many clients of this tunnel are turned away.
+    pub(super) fn count_refused(&mut self, tunnel: &Tunnel, count: usize) {
+        if let Some((modem, tunnel)) = (0..self.modems.len()).find_map(|modem| self.of_modem(modem, tunnel)) {
+            self.modems[modem].relay.clients_refused(&tunnel, count);
+        }
+    }
+
+    fn count_refused_datagram(&mut self, tunnel: &Tunnel) {
+        if let Some((modem, tunnel)) = (0..self.modems.len()).find_map(|modem| self.of_modem(modem, tunnel)) {
+            self.modems[modem].relay.datagram_refused(&tunnel);
+        }
     }
 
     /// Waits for what a client of the core does.
     pub(super) fn add_slot(
         &mut self,
+        modem: usize,
         id: ClientId,
         mut stream: ClientStream,
         peer: &Peer,
         requested: Option<Requested>,
     ) {
-        let token = Source::Client(id.0).token();
+        let token = Source::Client(modem, id.0).token();
+        let unit = &mut self.modems[modem];
         let always = match stream.register(self.poll.registry(), token) {
             Ok(always) => always,
             Err(error) => {
                 log::warn!("{peer}: cannot wait for it: {error}");
-                self.relay.handle(Input::Client(id, ClientInput::Lost), self.now);
+                unit.relay.handle(Input::Client(id, ClientInput::Lost), self.now);
                 return;
             }
         };
-        if self.clients.len() <= id.0 {
-            self.clients.resize_with(id.0 + 1, || None);
+        if unit.clients.len() <= id.0 {
+            unit.clients.resize_with(id.0 + 1, || None);
         }
-        self.clients[id.0] = Some(ClientSlot {
+        unit.clients[id.0] = Some(ClientSlot {
             stream,
             // What was ready before it was registered gets an event as well: epoll reports the present state.
             readable: always.read,
@@ -287,8 +323,8 @@ impl EventLoop {
         });
     }
 
-    pub(super) fn drop_client(&mut self, index: usize) -> Option<ClientSlot> {
-        let mut slot = self.clients.get_mut(index)?.take()?;
+    pub(super) fn drop_client(&mut self, modem: usize, index: usize) -> Option<ClientSlot> {
+        let mut slot = self.modems[modem].clients.get_mut(index)?.take()?;
         // Closing removes it from epoll in any case.
         let _ = slot.stream.deregister(self.poll.registry());
         Some(slot)
@@ -297,17 +333,24 @@ impl EventLoop {
     /// A socket to which datagrams came is closed: its sessions end in order.
     pub(super) fn end_sessions(&mut self, listener: &Listener) {
         let Some(closed) = listener.datagrams() else { return };
-        for index in 0..self.clients.len() {
-            let stream = self.clients[index].as_ref().map(|slot| &slot.stream);
-            if matches!(stream, Some(ClientStream::Datagrams(peer)) if Rc::ptr_eq(&peer.socket, closed)) {
-                self.drop_client(index);
-                self.relay.handle(Input::Client(ClientId(index), ClientInput::Gone), self.now);
+        let is_its = |slot: &Option<ClientSlot>| match slot.as_ref().map(|slot| &slot.stream) {
+            Some(ClientStream::Datagrams(peer)) => Rc::ptr_eq(&peer.socket, closed),
+            _ => false,
+        };
+        for modem in 0..self.modems.len() {
+            for index in 0..self.modems[modem].clients.len() {
+                if is_its(&self.modems[modem].clients[index]) {
+                    self.drop_client(modem, index);
+                    let gone = Input::Client(ClientId(index), ClientInput::Gone);
+                    self.modems[modem].relay.handle(gone, self.now);
+                }
             }
         }
     }
 
-    pub(super) fn write_client(&mut self, index: usize) -> bool {
-        let Some(slot) = &mut self.clients[index] else { return false };
+    pub(super) fn write_client(&mut self, modem: usize, index: usize) -> bool {
+        let unit = &mut self.modems[modem];
+        let Some(slot) = &mut unit.clients[index] else { return false };
         if !slot.writable {
             return false;
         }
@@ -323,53 +366,55 @@ impl EventLoop {
                         slot.writable = slot.always_writable;
                         false
                     }
-                    Err(_) => self.client_lost(index),
+                    Err(_) => self.client_lost(modem, index),
                 };
             }
         }
-        let output = self.relay.client_output(ClientId(index));
+        let output = unit.relay.client_output(ClientId(index));
         if output.is_empty() {
             return false;
         }
         match slot.stream.write(output) {
             Ok(count) => {
-                capture(&mut self.daemon, &self.relay, ClientId(index), Way::Down, &output[..count]);
+                capture(&mut self.daemon, &unit.relay, ClientId(index), Way::Down, &output[..count]);
                 self.moved_bytes += count;
-                self.relay.client_written(ClientId(index), count, self.now);
+                unit.relay.client_written(ClientId(index), count, self.now);
                 true
             }
             Err(error) if matches!(slot.stream, ClientStream::Datagrams(_)) => {
                 log::debug!("a datagram is dropped: {error}");
-                self.relay.handle(Input::Client(ClientId(index), ClientInput::NotDelivered), self.now);
+                unit.relay.handle(Input::Client(ClientId(index), ClientInput::NotDelivered), self.now);
                 true
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 slot.writable = slot.always_writable;
                 false
             }
-            Err(_) => self.client_lost(index),
+            Err(_) => self.client_lost(modem, index),
         }
     }
 
-    pub(super) fn read_client(&mut self, index: usize) -> bool {
-        let Some(slot) = &mut self.clients[index] else { return false };
+    pub(super) fn read_client(&mut self, modem: usize, index: usize) -> bool {
+        let unit = &mut self.modems[modem];
+        let Some(slot) = &mut unit.clients[index] else { return false };
         if let Some(requested) = &mut slot.requested {
-            let wanted = self.relay.wants_client_bytes(ClientId(index));
+            let wanted = unit.relay.wants_client_bytes(ClientId(index));
             let early = requested.take_early(wanted);
             if requested.is_over() {
                 slot.requested = None;
             }
             if !early.is_empty() {
-                capture(&mut self.daemon, &self.relay, ClientId(index), Way::Up, &early);
-                self.relay.client_received(ClientId(index), &early, self.now);
+                capture(&mut self.daemon, &unit.relay, ClientId(index), Way::Up, &early);
+                unit.relay.client_received(ClientId(index), &early, self.now);
                 return true;
             }
         }
-        let Some(slot) = &mut self.clients[index] else { return false };
+        let unit = &mut self.modems[modem];
+        let Some(slot) = &mut unit.clients[index] else { return false };
         if !slot.readable || slot.requested.as_ref().is_some_and(Requested::has_early) {
             return false;
         }
-        let wanted = self.relay.wants_client_bytes(ClientId(index)).min(self.buffer.len());
+        let wanted = unit.relay.wants_client_bytes(ClientId(index)).min(self.buffer.len());
         if wanted == 0 {
             return false;
         }
@@ -377,26 +422,26 @@ impl EventLoop {
             Ok(0) => {
                 slot.readable = false;
                 slot.always_readable = false;
-                self.relay.handle(Input::Client(ClientId(index), ClientInput::Finished), self.now);
+                unit.relay.handle(Input::Client(ClientId(index), ClientInput::Finished), self.now);
                 true
             }
             Ok(count) => {
-                capture(&mut self.daemon, &self.relay, ClientId(index), Way::Up, &self.buffer[..count]);
+                capture(&mut self.daemon, &unit.relay, ClientId(index), Way::Up, &self.buffer[..count]);
                 self.moved_bytes += count;
-                self.relay.client_received(ClientId(index), &self.buffer[..count], self.now);
+                unit.relay.client_received(ClientId(index), &self.buffer[..count], self.now);
                 true
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 slot.readable = slot.always_readable;
                 false
             }
-            Err(_) => self.client_lost(index),
+            Err(_) => self.client_lost(modem, index),
         }
     }
 
-    pub(super) fn client_lost(&mut self, index: usize) -> bool {
-        self.drop_client(index);
-        self.relay.handle(Input::Client(ClientId(index), ClientInput::Lost), self.now);
+    pub(super) fn client_lost(&mut self, modem: usize, index: usize) -> bool {
+        self.drop_client(modem, index);
+        self.modems[modem].relay.handle(Input::Client(ClientId(index), ClientInput::Lost), self.now);
         true
     }
 }

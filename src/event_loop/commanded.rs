@@ -36,7 +36,7 @@ impl Commanded {
     /// # Errors
     /// The port cannot be opened, the modem is silent, or a signal came.
     pub fn wait_until_ready(&mut self) -> anyhow::Result<Result<(), Failure>> {
-        self.wait(None, |event_loop| event_loop.relay.modem().takes_commands().then_some(()))
+        self.wait(None, |event_loop| event_loop.modems[0].relay.modem().takes_commands().then_some(()))
             .map(|ready| ready.map(|_| ()))
     }
 
@@ -54,12 +54,12 @@ impl Commanded {
         }
         let now = Instant::now();
         self.event_loop.now = now;
-        let Some(id) = self.event_loop.relay.command(command, now) else {
+        let Some(id) = self.event_loop.modems[0].relay.command(command, now) else {
             let message = "too many commands wait for the modem";
             return Ok(Err(Failure::new(Kind::Failed, message)));
         };
         let answer = self.wait(None, |event_loop| {
-            if let Some((done, all)) = event_loop.relay.modem().upload_progress() {
+            if let Some((done, all)) = event_loop.modems[0].relay.modem().upload_progress() {
                 progress(done, all);
             }
             let outside = event_loop.outside.as_mut()?;
@@ -98,13 +98,13 @@ impl Commanded {
 
     /// The ports that are open.
     pub fn port_names(&self) -> Vec<String> {
-        let ports = self.event_loop.ports.iter().filter_map(|slot| slot.port.as_ref());
+        let ports = self.event_loop.modems[0].ports.iter().filter_map(|slot| slot.port.as_ref());
         ports.map(|port| port.name().to_owned()).collect()
     }
 
     /// How often the modem has rebooted.
     pub fn reboots(&self) -> u64 {
-        self.event_loop.relay.modem().counters().reboots
+        self.event_loop.modems[0].relay.modem().counters().reboots
     }
 
     /// Discards the results that came so far: they belong to earlier opens.
@@ -116,7 +116,11 @@ impl Commanded {
 
     /// The first open port, past the core: no command is under way, so the core has nothing to write.
     pub fn port(&mut self) -> Option<&mut Port> {
-        self.event_loop.ports.iter_mut().filter(|slot| slot.connected).find_map(|slot| slot.port.as_mut())
+        self.event_loop.modems[0]
+            .ports
+            .iter_mut()
+            .filter(|slot| slot.connected)
+            .find_map(|slot| slot.port.as_mut())
     }
 
     /// Writes these bytes to the first port as they are.
@@ -190,9 +194,9 @@ impl Commanded {
     }
 
     fn lost(&mut self, error: &io::Error) -> Failure {
-        if let Some(index) = self.event_loop.ports.iter().position(|slot| slot.connected) {
+        if let Some(index) = self.event_loop.modems[0].ports.iter().position(|slot| slot.connected) {
             self.event_loop.now = Instant::now();
-            self.event_loop.port_lost(index, error);
+            self.event_loop.port_lost(0, index, error);
         }
         gone(&error.to_string())
     }

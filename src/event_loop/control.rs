@@ -7,7 +7,6 @@ use crate::daemon::control::server::{Server, Turn, Waits};
 use crate::daemon::control::{
     self, FILE_LIMIT_BYTES, PortTranscript, Reply, Request, StoredFile, TURN_LIMIT, policy,
 };
-use crate::daemon::status;
 use crate::terminal::printable;
 use qssl_core::Input;
 use qssl_core::at::{AtText, Command};
@@ -53,8 +52,8 @@ impl EventLoop {
                 continue;
             }
             match waits {
-                Waits::Command { id, .. } => {
-                    self.cancel(id);
+                Waits::Command { modem, id, .. } => {
+                    self.cancel(modem, id);
                     let message = "the command was not sent in time: other commands take long; try again";
                     self.reply(connection, &Reply::error("timeout", message));
                 }
@@ -68,31 +67,30 @@ impl EventLoop {
     }
 
     /// The modem has answered a command from outside.
-    pub(super) fn control_answered(&mut self, id: UserCommand, answer: UserAnswer) {
+    pub(super) fn control_answered(&mut self, modem: usize, id: UserCommand, answer: UserAnswer) {
         let Some(daemon) = &mut self.daemon else { return };
-        daemon.commands.retain(|other| *other != id);
-        if daemon.radio.answered(id, &answer, self.now) {
-            if !daemon.radio.is_being_asked() {
+        daemon.commands.retain(|other| *other != (modem, id));
+        if self.modems[modem].radio.answered(id, &answer, self.now) {
+            if !self.modems.iter().any(|unit| unit.radio.is_being_asked()) {
                 self.reply_statuses();
             }
             return;
         }
-        let asks =
-            |(_, waits): &(usize, Waits)| matches!(waits, Waits::Command { id: asked, .. } if *asked == id);
+        let asks = |(_, waits): &(usize, Waits)| command_of(*waits) == Some((modem, id));
         let Some((connection, _)) = self.server().and_then(|server| server.waiting().find(asks)) else {
             return;
         };
-        let reply = self.answer_in_words(answer);
+        let reply = self.answer_in_words(modem, answer);
         self.reply(connection, &reply);
     }
 
     /// The result of an open that no tunnel has started.
-    pub(super) fn control_opened(&mut self, id: u8, result: u16) {
+    pub(super) fn control_opened(&mut self, modem: usize, id: u8, result: u16) {
         let Some(server) = self.server() else { return };
-        server.opened(id, result);
+        server.opened(modem, id, result);
         let waiting: Vec<usize> = server
             .waiting()
-            .filter(|(_, waits)| matches!(waits, Waits::Open { .. }))
+            .filter(|(_, waits)| matches!(waits, Waits::Open { modem: of, .. } if *of == modem))
             .map(|(connection, _)| connection)
             .collect();
         for connection in waiting {
@@ -101,22 +99,23 @@ impl EventLoop {
     }
 
     fn request(&mut self, connection: usize, request: Request) {
+        let modem = 0;
         match request {
             Request::Status => self.status_wanted(connection),
             Request::At { command, force, timeout_seconds } => {
-                self.command_wanted(connection, command, force, timeout_seconds);
+                self.command_wanted(connection, modem, command, force, timeout_seconds);
             }
             Request::AwaitOpen { timeout_seconds } => {
                 let until =
                     self.now + Duration::from_secs(timeout_seconds.clamp(1, LONGEST_TIMEOUT_SECONDS).into());
                 if let Some(server) = self.server() {
-                    server.wait(connection, Waits::Open { until });
+                    server.wait(connection, Waits::Open { modem, until });
                 }
                 self.reply_opened(connection);
             }
             Request::Upload { name, content } => match (AtText::new(name), control::from_hex(&content)) {
                 (Ok(name), Some(content)) if !content.is_empty() && content.len() <= FILE_LIMIT_BYTES => {
-                    self.say(connection, Command::Upload { name, content });
+                    self.say(connection, modem, Command::Upload { name, content });
                 }
                 (Ok(_), Some(_)) => {
                     let message = format!("a file has 1-{FILE_LIMIT_BYTES} bytes");
@@ -132,7 +131,7 @@ impl EventLoop {
             },
             Request::Download { name, size } => match AtText::new(name) {
                 Ok(name) if size <= FILE_LIMIT_BYTES => {
-                    self.say(connection, Command::Download { name, size })
+                    self.say(connection, modem, Command::Download { name, size })
                 }
                 Ok(_) => {
                     let message = format!("a file has at most {FILE_LIMIT_BYTES} bytes");
@@ -145,7 +144,7 @@ impl EventLoop {
                 self.reply(connection, &Reply::StoredFiles { files });
             }
             Request::Kill { client } => {
-                let reply = match self.relay.kill(client, self.now) {
+                let reply = match self.modems.iter_mut().any(|unit| unit.relay.kill(client, self.now)) {
                     true => Reply::Done,
                     false => Reply::error(
                         "refused",
@@ -156,15 +155,22 @@ impl EventLoop {
             }
             Request::Transcript { payload } => {
                 if let Some(wanted) = payload {
-                    self.relay.handle(Input::RecordPayload(wanted), self.now);
+                    self.modems[modem].relay.handle(Input::RecordPayload(wanted), self.now);
                 }
-                let reply = Reply::Transcript { ports: self.transcripts("on request") };
+                let reply = Reply::Transcript { ports: self.transcripts(modem, "on request") };
                 self.reply(connection, &reply);
             }
         }
     }
 
-    fn command_wanted(&mut self, connection: usize, line: String, force: bool, timeout_seconds: Option<u16>) {
+    fn command_wanted(
+        &mut self,
+        connection: usize,
+        modem: usize,
+        line: String,
+        force: bool,
+        timeout_seconds: Option<u16>,
+    ) {
         if let Err(why) = policy::check_line(&line) {
             return self.reply(connection, &Reply::error("bad-request", format!("the command {why}")));
         }
@@ -177,33 +183,36 @@ impl EventLoop {
         if policy::opens(&line)
             && let Some(server) = self.server()
         {
-            server.expect_open(connection);
+            server.expect_open(connection, modem);
         }
         self.say(
             connection,
+            modem,
             Command::Line(qssl_core::at::Line { text: line, patience: Some(patience), secret }),
         );
     }
 
     /// Queues a command; its answer is the reply.
-    fn say(&mut self, connection: usize, command: Command) {
-        if self.relay.modem().is_all_data() {
+    fn say(&mut self, connection: usize, modem: usize, command: Command) {
+        let unit = &mut self.modems[modem];
+        if unit.relay.modem().is_all_data() {
             let message = "busy: transparent (every port of the modem carries a connection)";
             return self.reply(connection, &Reply::error("busy", message));
         }
-        if !self.ports.iter().any(|slot| slot.connected) {
+        if !unit.is_connected() {
             let message = "the modem's port is not open; see the daemon's log for the reason";
             return self.reply(connection, &Reply::error("port-unavailable", message));
         }
-        let until = self.now + TURN_LIMIT + command.patience(self.configuration.modem.command_timeout);
+        let usual = self.configuration.modems[modem].settings.command_timeout;
+        let until = self.now + TURN_LIMIT + command.patience(usual);
         // The command may be sent before this returns, but its answer comes only when bytes have been read.
-        match self.relay.command(command, self.now) {
+        match unit.relay.command(command, self.now) {
             Some(id) => {
                 if let Some(daemon) = &mut self.daemon {
-                    daemon.commands.push(id);
+                    daemon.commands.push((modem, id));
                 }
                 if let Some(server) = self.server() {
-                    server.wait(connection, Waits::Command { id, until });
+                    server.wait(connection, Waits::Command { modem, id, until });
                 }
             }
             None => {
@@ -215,18 +224,11 @@ impl EventLoop {
 
     fn status_wanted(&mut self, connection: usize) {
         let now = self.now;
-        let can_ask = self.relay.modem().takes_commands() && !self.relay.modem().is_all_data();
-        let Some(daemon) = &mut self.daemon else { return };
-        if daemon.radio.is_fresh(now) || !can_ask {
-            return self.reply_status(connection);
+        for unit in &mut self.modems {
+            unit.ask_about_network(now);
         }
-        if !daemon.radio.is_being_asked() {
-            for line in status::NETWORK_QUESTIONS {
-                let asked = self.relay.command(Command::line(line), now);
-                if let (Some(id), Some(daemon)) = (asked, &mut self.daemon) {
-                    daemon.radio.is_asked(id);
-                }
-            }
+        if !self.modems.iter().any(|unit| unit.radio.is_being_asked()) {
+            return self.reply_status(connection);
         }
         if let Some(server) = self.server() {
             server.wait(connection, Waits::Status { until: now + STATUS_LIMIT });
@@ -256,9 +258,9 @@ impl EventLoop {
         }
     }
 
-    fn answer_in_words(&self, answer: UserAnswer) -> Reply {
+    fn answer_in_words(&self, modem: usize, answer: UserAnswer) -> Reply {
         let Some(outcome) = answer.outcome else {
-            return match self.ports.iter().any(|slot| slot.connected) {
+            return match self.modems[modem].is_connected() {
                 true => Reply::error("modem-silent", "the modem did not answer"),
                 false => Reply::error("port-unavailable", "the modem's port was lost"),
             };
@@ -266,18 +268,19 @@ impl EventLoop {
         Reply::Answer { outcome, lines: answer.lines, content: control::to_hex(&answer.file) }
     }
 
-    /// The recording of each port, with a first line that names its origin.
-    pub(super) fn transcripts(&self, reason: &str) -> Vec<PortTranscript> {
-        let module = &self.relay.modem().profile().name;
-        let names = self.relay.modem().report().ports.into_iter().map(|port| port.name).enumerate();
+    /// The recording of each port of a modem, with a first line that names its origin.
+    pub(super) fn transcripts(&self, modem: usize, reason: &str) -> Vec<PortTranscript> {
+        let unit = &self.modems[modem];
+        let module = &unit.relay.modem().profile().name;
+        let names = unit.relay.modem().report().ports.into_iter().map(|port| port.name).enumerate();
         names
             .filter_map(|(index, name)| {
                 // A channel that was never open has recorded nothing.
-                let device = || self.ports.get(index).map(|slot| slot.finder.device().to_string());
+                let device = || unit.ports.get(index).map(|slot| slot.finder.device().to_string());
                 let port = if name.is_empty() { device()? } else { name };
                 let version = env!("CARGO_PKG_VERSION");
                 let text =
-                    self.relay.modem().recorder(index).map_or(String::new(), |recorder| recorder.text());
+                    unit.relay.modem().recorder(index).map_or(String::new(), |recorder| recorder.text());
                 let head = format!("# qssl-tunnel {version}, {module} on {port}, {reason}");
                 Some(PortTranscript { text: format!("{}\n{text}", printable(&head)), port })
             })
@@ -288,21 +291,19 @@ impl EventLoop {
     fn forget_the_gone(&mut self) {
         let Some(daemon) = &mut self.daemon else { return };
         let Some(server) = &daemon.control else { return };
-        let wanted = |id: &UserCommand| {
-            server
-                .waiting()
-                .any(|(_, waits)| matches!(waits, Waits::Command { id: waited, .. } if waited == *id))
+        let is_wanted = |command: &(usize, UserCommand)| {
+            server.waiting().any(|(_, waits)| command_of(waits) == Some(*command))
         };
-        let gone: Vec<UserCommand> = daemon.commands.iter().filter(|id| !wanted(id)).copied().collect();
-        for id in gone {
-            self.cancel(id);
+        let gone: Vec<_> = daemon.commands.iter().filter(|command| !is_wanted(command)).copied().collect();
+        for (modem, id) in gone {
+            self.cancel(modem, id);
         }
     }
 
-    fn cancel(&mut self, id: UserCommand) {
-        self.relay.handle(Input::CancelCommand(id), self.now);
+    fn cancel(&mut self, modem: usize, id: UserCommand) {
+        self.modems[modem].relay.handle(Input::CancelCommand(id), self.now);
         if let Some(daemon) = &mut self.daemon {
-            daemon.commands.retain(|other| *other != id);
+            daemon.commands.retain(|other| *other != (modem, id));
         }
     }
 
@@ -315,6 +316,14 @@ impl EventLoop {
         if let Some(server) = self.server() {
             server.reply(connection, reply, now);
         }
+    }
+}
+
+/// The command whose answer is waited for, and its modem.
+fn command_of(waits: Waits) -> Option<(usize, UserCommand)> {
+    match waits {
+        Waits::Command { modem, id, .. } => Some((modem, id)),
+        Waits::Status { .. } | Waits::Open { .. } => None,
     }
 }
 

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::radio::Radio;
 use super::{EventLoop, Source, unix_seconds};
 use crate::config::{self, Checked, ConfigError, Device, Process};
 use crate::daemon::capture::Capture;
@@ -46,21 +45,16 @@ pub(super) struct Daemon {
     /// When the next watchdog message to the service manager is due, if it expects any.
     watchdog_at: Option<Instant>,
     pub control: Option<Server>,
-    /// Commands of control connections that are not answered yet.
-    pub commands: Vec<UserCommand>,
-    pub radio: Radio,
+    /// Commands of control connections that are not answered yet, each with the modem that it is for.
+    pub commands: Vec<(usize, UserCommand)>,
     pub data_usage: DataUsage,
     pub capture: Capture,
-    gauge: Gauge,
     pub reload: Option<Reload>,
     /// When a reload that the core could not take is tried again.
     pub reload_at: Option<Instant>,
     state_directory: Option<PathBuf>,
     /// Whether it is in a sandbox.
     pub is_confined: bool,
-    /// Resyncs and reboots up to the last turn: when there are more, the flight recorder is written.
-    recoveries: u64,
-    recorded_at: Option<Instant>,
 }
 
 impl EventLoop {
@@ -85,22 +79,20 @@ impl EventLoop {
             notifier,
             control,
             commands: Vec::new(),
-            radio: Radio::default(),
             data_usage,
             capture: Capture::new(process)?,
-            gauge: Gauge::default(),
             reload: options.reload,
             reload_at: None,
             state_directory,
             is_confined: false,
-            recoveries: 0,
-            recorded_at: None,
         };
-        let pin = self.configuration.modem.sim_pin.as_ref();
-        // A tunnel without such a directory must not try what the service was refused.
-        let mut directories = daemon.state_directory.iter().cloned().chain(sim_pin::usual_directories());
-        if pin.is_some_and(|pin| directories.any(|it| sim_pin::is_refused(&it, pin.0.as_str()))) {
-            self.relay.handle(Input::ForbidPin, self.now);
+        for (unit, modem) in self.modems.iter_mut().zip(&self.configuration.modems) {
+            let pin = modem.settings.sim_pin.as_ref();
+            // A tunnel without such a directory must not try what the service was refused.
+            let mut directories = daemon.state_directory.iter().cloned().chain(sim_pin::usual_directories());
+            if pin.is_some_and(|pin| directories.any(|it| sim_pin::is_refused(&it, pin.0.as_str()))) {
+                unit.relay.handle(Input::ForbidPin, self.now);
+            }
         }
         self.daemon = Some(daemon);
         if options.sandbox {
@@ -112,13 +104,14 @@ impl EventLoop {
     /// Gives up whatever is not needed from now on. Where that cannot be done, the process goes on without it.
     fn enter_sandbox(&mut self, files: &[PathBuf], interim_directory: Option<PathBuf>) {
         let configuration = &self.configuration;
-        let has_emulator = configuration.devices.iter().any(|device| matches!(device, Device::Emulator(_)));
+        let mut devices = configuration.modems.iter().flat_map(|modem| &modem.devices);
+        let has_emulator = devices.any(|device| matches!(device, Device::Emulator(_)));
         let Some(daemon) = &mut self.daemon else { return };
         // The embedded modem reads files and connects to servers.
         if configuration.process.no_sandbox || has_emulator {
             return;
         }
-        if configuration.reset_command.is_some() {
+        if configuration.modems.iter().any(|modem| modem.reset_command.is_some()) {
             return log::info!("no sandbox: --reset-command starts other programs");
         }
         let mut sandbox = Sandbox::new(configuration, files);
@@ -138,9 +131,13 @@ impl EventLoop {
     }
 
     /// Keeps that the SIM has refused the PIN: neither this process nor the next may try it again.
-    pub(super) fn remember_pin(&self) {
+    pub(super) fn remember_pin(&self, modem: usize) {
         let directory = self.daemon.as_ref().and_then(|daemon| daemon.state_directory.as_deref());
-        let Some((pin, directory)) = self.configuration.modem.sim_pin.as_ref().zip(directory) else { return };
+        let Some((pin, directory)) =
+            self.configuration.modems[modem].settings.sim_pin.as_ref().zip(directory)
+        else {
+            return;
+        };
         if let Err(error) = sim_pin::remember(directory, pin.0.as_str()) {
             log::warn!("{}: cannot keep that the PIN was refused: {error}", directory.display());
         }
@@ -186,32 +183,46 @@ impl EventLoop {
         self.control_due();
         let now = self.now;
         let Some(daemon) = &mut self.daemon else { return };
+        let mut running = self.modems.iter().filter(|unit| unit.status().is_none());
         if daemon.watchdog_at.is_some_and(|at| at <= now) {
             daemon.watchdog_at = daemon.notifier.watchdog_interval().map(|interval| now + interval);
-            if keeps_deadlines(self.relay.next_deadline(), now) {
+            if running.clone().all(|unit| keeps_deadlines(unit.relay.next_deadline(), now)) {
                 daemon.notifier.watchdog();
             }
         }
-        if daemon.notifier.has_manager() {
-            let status = one_line(self.relay.state(), &self.relay.modem().session_in_words());
+        if daemon.notifier.has_manager()
+            && let Some(unit) = running.next()
+        {
+            let status = one_line(unit.relay.state(), &unit.relay.modem().session_in_words());
             daemon.notifier.status(&status);
         }
-        let counters = self.relay.modem().counters();
-        daemon.gauge.note(counters.wire_bytes_out, counters.wire_bytes_in, now);
-        let recoveries = counters.resyncs + counters.reboots;
-        daemon.data_usage.add(self.relay.take_moved(), unix_seconds(), now);
-        daemon.data_usage.write_due(now);
-        if self.relay.opens_ahead() {
-            self.relay.handle(Input::OpenAhead(!daemon.data_usage.is_spent(unix_seconds())), now);
+        for modem in 0..self.modems.len() {
+            self.look_after_modem(modem);
         }
-        if recoveries > std::mem::replace(&mut daemon.recoveries, recoveries)
-            && daemon.recorded_at.is_none_or(|at| now.saturating_duration_since(at) >= RECORD_INTERVAL)
-        {
-            daemon.recorded_at = Some(now);
-            self.write_transcripts("after a failure of the modem", log::Level::Warn);
+        if let Some(daemon) = &mut self.daemon {
+            daemon.data_usage.write_due(now);
         }
         if self.daemon.as_ref().and_then(|daemon| daemon.reload_at).is_some_and(|at| at <= now) {
             self.reload();
+        }
+    }
+
+    /// The same for one modem.
+    fn look_after_modem(&mut self, modem: usize) {
+        let (now, unit) = (self.now, &mut self.modems[modem]);
+        let Some(daemon) = &mut self.daemon else { return };
+        let counters = unit.relay.modem().counters();
+        unit.gauge.note(counters.wire_bytes_out, counters.wire_bytes_in, now);
+        let recoveries = counters.resyncs + counters.reboots;
+        daemon.data_usage.add(unit.relay.take_moved(), unix_seconds(), now);
+        if unit.relay.opens_ahead() {
+            unit.relay.handle(Input::OpenAhead(!daemon.data_usage.is_spent(unix_seconds())), now);
+        }
+        if recoveries > std::mem::replace(&mut unit.recoveries, recoveries)
+            && unit.recorded_at.is_none_or(|at| now.saturating_duration_since(at) >= RECORD_INTERVAL)
+        {
+            unit.recorded_at = Some(now);
+            self.write_transcripts(modem, "after a failure of the modem", log::Level::Warn);
         }
     }
 
@@ -227,10 +238,11 @@ impl EventLoop {
 
     /// Writes what must be kept, at the end.
     pub(super) fn close_daemon(&mut self) {
-        let moved = self.relay.take_moved();
         if let Some(daemon) = &mut self.daemon {
             daemon.notifier.stopping();
-            daemon.data_usage.add(moved, unix_seconds(), self.now);
+            for unit in &mut self.modems {
+                daemon.data_usage.add(unit.relay.take_moved(), unix_seconds(), self.now);
+            }
             daemon.data_usage.write(self.now);
         }
     }
@@ -247,18 +259,20 @@ impl EventLoop {
         for line in status::table(&self.status(), None).lines().filter(|line| !line.is_empty()) {
             log::info!("{line}");
         }
-        self.write_transcripts("on request", log::Level::Info);
+        for modem in 0..self.modems.len() {
+            self.write_transcripts(modem, "on request", log::Level::Info);
+        }
     }
 
     /// Writes the flight recorder into the state directory, or else into the directory for temporary files, with
     /// the process ID in its name. The previous file is kept. `level` is that of the line that reports it.
-    fn write_transcripts(&self, reason: &str, level: log::Level) {
+    fn write_transcripts(&self, modem: usize, reason: &str, level: log::Level) {
         let Some(daemon) = &self.daemon else { return };
         let (directory, name) = match &daemon.state_directory {
             Some(directory) => (directory.clone(), RECORD_NAME.to_owned()),
             None => (std::env::temp_dir(), format!("qssl-tunnel-{}-{RECORD_NAME}", std::process::id())),
         };
-        for (index, port) in self.transcripts(reason).into_iter().enumerate() {
+        for (index, port) in self.transcripts(modem, reason).into_iter().enumerate() {
             let name = if index == 0 { name.clone() } else { format!("{name}.{index}") };
             let path = directory.join(&name);
             // There may be no previous file.
@@ -274,15 +288,16 @@ impl EventLoop {
     pub(super) fn status(&mut self) -> Status {
         let Some(daemon) = &mut self.daemon else { return Status::default() };
         let (now, today) = (self.now, unix_seconds());
+        let unit = &mut self.modems[0];
         // What was moved in this turn counts as well.
-        daemon.data_usage.add(self.relay.take_moved(), today, now);
-        let modem = self.relay.modem();
+        daemon.data_usage.add(unit.relay.take_moved(), today, now);
+        let modem = unit.relay.modem();
         let report = modem.report();
-        let line_baud = self.relay.line_baud();
+        let line_baud = unit.relay.line_baud();
         let bauds: u64 =
             report.ports.iter().filter_map(|port| port.baud).chain(line_baud).map(u64::from).sum();
-        let utilisation = daemon.gauge.utilisation(bauds, now);
-        let ports = report.ports.iter().zip(&self.ports).map(|(port, slot)| status::Port {
+        let utilisation = unit.gauge.utilisation(bauds, now);
+        let ports = report.ports.iter().zip(&unit.ports).map(|(port, slot)| status::Port {
             name: match port.name.is_empty() {
                 true => slot.finder.device().to_string(),
                 false => port.name.clone(),
@@ -294,27 +309,27 @@ impl EventLoop {
             multiplexer: None,
         });
         let mut ports: Vec<status::Port> = ports.collect();
-        if let (Some(multiplexer), [line]) = (self.relay.multiplexer(now), &mut ports[..]) {
-            line.name = self.ports[0].finder.device().to_string();
+        if let (Some(multiplexer), [line]) = (unit.relay.multiplexer(now), &mut ports[..]) {
+            line.name = unit.ports[0].finder.device().to_string();
             line.state = "channels".to_owned();
             line.baud = line_baud;
             line.utilisation = line_baud.and(utilisation);
             line.multiplexer = Some(multiplexer);
         }
         let listeners = |tunnel: &Arc<Tunnel>| {
-            let own = self.listeners.iter().filter(|slot| Arc::ptr_eq(&slot.tunnel, tunnel));
+            let own = self.listeners.iter().filter(|slot| slot.tunnel.name == tunnel.name);
             own.map(|slot| slot.listener.name().to_owned()).collect()
         };
         let allowed = |tunnel: &Arc<Tunnel>| {
-            let mut own = self.listeners.iter().filter(|slot| Arc::ptr_eq(&slot.tunnel, tunnel));
+            let mut own = self.listeners.iter().filter(|slot| slot.tunnel.name == tunnel.name);
             let dynamic = own.find_map(|slot| slot.dynamic.as_ref());
             dynamic.map_or(Vec::new(), |dynamic| dynamic.allowed.iter().map(ToString::to_string).collect())
         };
-        let tunnels = self.relay.tunnel_reports().into_iter().map(|tunnel| {
+        let tunnels = unit.relay.tunnel_reports().into_iter().map(|tunnel| {
             let settings = tunnel.settings;
             let mut counters = tunnel.counters;
             if let Some(datagrams) = &mut counters.datagrams {
-                let own = self.listeners.iter().filter(|slot| Arc::ptr_eq(&slot.tunnel, settings));
+                let own = self.listeners.iter().filter(|slot| slot.tunnel.name == settings.name);
                 datagrams.dropped.unread = own.map(|slot| slot.listener.unread_datagrams()).sum();
             }
             let (today_bytes, month_bytes) = daemon.data_usage.of_tunnel(&settings.name, today);
@@ -333,11 +348,11 @@ impl EventLoop {
             }
         });
         let name = &modem.profile().name;
-        let radio = &daemon.radio;
+        let radio = &unit.radio;
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_seconds: Some(now.saturating_duration_since(daemon.started).as_secs_f64()),
-            state: self.relay.state().into(),
+            state: unit.relay.state().into(),
             modem: status::Modem {
                 module: (name != &qssl_core::modem::Profile::unknown().name).then(|| name.clone()),
                 heard_seconds_ago: radio
@@ -345,16 +360,16 @@ impl EventLoop {
                     .map(|at| now.saturating_duration_since(at).as_secs_f64()),
                 address: report.address,
                 session: Some(report.session),
-                session_seconds: Some(self.relay.session_age(now).as_secs_f64()),
+                session_seconds: Some(unit.relay.session_age(now).as_secs_f64()),
                 ..radio.known.clone()
             },
             ports,
             sockets: report.sockets,
             tunnels: tunnels.collect(),
-            connections: self.relay.connections(now),
+            connections: unit.relay.connections(now),
             counters: Some(status::Counts {
                 modem: modem.counters().clone(),
-                waiting_clients: self.relay.waiting_clients(),
+                waiting_clients: unit.relay.waiting_clients(),
                 waiting_commands: report.waiting_commands,
                 budget: daemon
                     .data_usage
@@ -405,7 +420,7 @@ fn keeps_deadlines(next_deadline: Option<Instant>, now: Instant) -> bool {
 
 /// How busy the ports were in the last minute, from counts of bytes.
 #[derive(Debug, Default)]
-struct Gauge {
+pub(super) struct Gauge {
     /// The time, and the counts of bytes out and in. Samples are at least a second apart, oldest first.
     samples: VecDeque<(Instant, u64, u64)>,
 }
@@ -470,16 +485,19 @@ mod tests {
         let tls = config::Tls::new(config::Authentication::Insecure);
         let settings = settings::Tunnel::new("web", target, tls);
         let configuration = config::Configuration {
-            devices: vec![device],
-            reset_command: None,
-            modem: settings::Modem::default(),
-            tunnels: vec![config::Tunnel { listen: Vec::new(), allow: Vec::new(), dynamic: None, settings }],
+            modems: vec![config::Modem::on(vec![device])],
+            tunnels: vec![config::Tunnel {
+                listen: Vec::new(),
+                allow: Vec::new(),
+                dynamic: None,
+                settings: settings.into(),
+            }],
             process: Process { control: config::Control::Off, ..Process::default() },
         };
         let mut event_loop = EventLoop::new(configuration, &[]).expect("nothing that could be missing");
         event_loop.become_daemon(DaemonOptions::default()).expect("nothing was asked for");
         let mut events = mio::Events::with_capacity(8);
-        while event_loop.relay.modem().counters().wire_bytes_out == 0 {
+        while event_loop.modems[0].relay.modem().counters().wire_bytes_out == 0 {
             event_loop.drain();
             event_loop.turn(&mut events, None).expect("waiting works");
         }
@@ -497,7 +515,7 @@ mod tests {
         let daemon = event_loop.daemon.as_mut().expect("it is one");
         daemon.notifier = Notifier::from_variables(Some(path.as_os_str()), Some("2000000".as_ref()), None)
             .expect("a socket");
-        let asked = event_loop.relay.next_deadline().expect("an answer is waited for");
+        let asked = event_loop.modems[0].relay.next_deadline().expect("an answer is waited for");
 
         // Whether the watchdog message is sent when it is due at this time.
         let fed_at = |event_loop: &mut EventLoop, at: Instant| {
@@ -522,19 +540,19 @@ mod tests {
         let mut at = asked;
         let mut steps = 0;
         while at < asked + Duration::from_secs(3600) {
-            event_loop.relay.handle(Input::Deadline, at);
-            let output = event_loop.relay.port_output(0).len();
-            event_loop.relay.port_written(0, output, at);
-            while let Some(action) = event_loop.relay.poll_action() {
+            event_loop.modems[0].relay.handle(Input::Deadline, at);
+            let output = event_loop.modems[0].relay.port_output(0).len();
+            event_loop.modems[0].relay.port_written(0, output, at);
+            while let Some(action) = event_loop.modems[0].relay.poll_action() {
                 if matches!(action, qssl_core::relay::Action::Modem(qssl_core::modem::Action::OpenPort(0))) {
-                    event_loop.relay.handle(
+                    event_loop.modems[0].relay.handle(
                         Input::Port(0, PortInput::Opened(qssl_core::modem::PortFacts::default())),
                         at,
                     );
                 }
             }
             assert!(fed_at(&mut event_loop, at), "after {:?}", at.duration_since(asked));
-            at = event_loop.relay.next_deadline().expect("there is always a next step").max(at);
+            at = event_loop.modems[0].relay.next_deadline().expect("there is always a next step").max(at);
             steps += 1;
             assert!(steps < 100_000, "it spins");
         }

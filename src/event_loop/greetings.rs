@@ -4,13 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{ClientSlot, EventLoop, Source};
+use super::clients::ClientSlot;
+use super::{EventLoop, Source};
 use crate::clients::peer::Peer;
 use crate::clients::stream::ClientStream;
 use crate::config::{Configuration, Dynamic};
 use qssl_core::at::ResultCode;
 use qssl_core::modem::OpenFailure;
-use qssl_core::relay::{ClientId, NotOpened};
+use qssl_core::relay::{CLIENTS_MAX, ClientId, NotOpened};
 use qssl_core::settings::{Target, Tunnel};
 use qssl_core::{Kind, counted};
 use qssl_proxy::{Handshake, RequestOutcome, Then};
@@ -114,16 +115,27 @@ impl EventLoop {
     }
 
     /// The module has opened the connection that this client has asked for, or not.
-    pub(super) fn request_decided(&mut self, ClientId(index): ClientId, outcome: RequestOutcome) {
-        if let Some(Some(ClientSlot { requested: Some(requested), .. })) = self.clients.get_mut(index) {
+    pub(super) fn request_decided(
+        &mut self,
+        modem: usize,
+        ClientId(index): ClientId,
+        outcome: RequestOutcome,
+    ) {
+        let slot = self.modems[modem].clients.get_mut(index);
+        if let Some(Some(ClientSlot { requested: Some(requested), .. })) = slot {
             requested.decided(outcome);
         }
     }
 
-    /// Whether this tunnel accepts another client. Those that have not named their server yet count as if they had.
-    pub(super) fn wants_clients(&self, tunnel: &Arc<Tunnel>) -> bool {
-        let coming = self.greetings.iter().flatten().map(|greeting| &greeting.tunnel);
-        self.relay.wants_clients_beside(tunnel, coming)
+    /// Whether this modem accepts another client of this tunnel. Those that have not named their server yet count as if they
+    /// had.
+    pub(super) fn wants_clients(&self, modem: usize, tunnel: &Tunnel) -> bool {
+        let relay = &self.modems[modem].relay;
+        let known = |tunnel: &Tunnel| relay.tunnels().iter().find(|known| known.name == tunnel.name);
+        let coming = self.greetings.iter().flatten().filter_map(|greeting| known(&greeting.tunnel));
+        let all = self.modems.iter().map(|unit| unit.relay.client_count()).sum::<usize>();
+        all + self.greetings.iter().flatten().count() < CLIENTS_MAX
+            && known(tunnel).is_some_and(|tunnel| relay.wants_clients_beside(tunnel, coming))
     }
 
     /// When the next client counts as silent.
@@ -182,9 +194,13 @@ impl EventLoop {
         let _ = greeting.stream.deregister(self.poll.registry());
         let early = greeting.handshake.take_early();
         let requested = Requested { handshake: greeting.handshake, early, answer: None };
-        let id =
-            self.relay.client_accepted_for(&greeting.tunnel, target, greeting.peer.to_string(), self.now);
-        self.add_slot(id, greeting.stream, &greeting.peer, Some(requested));
+        let chosen = self.modem_for(&greeting.tunnel);
+        let Some((modem, tunnel)) = chosen.and_then(|modem| self.of_modem(modem, &greeting.tunnel)) else {
+            return greeting.stream.abort();
+        };
+        let relay = &mut self.modems[modem].relay;
+        let id = relay.client_accepted_for(&tunnel, target, greeting.peer.to_string(), self.now);
+        self.add_slot(modem, id, greeting.stream, &greeting.peer, Some(requested));
     }
 
     /// The client is not served. Always `true`: something was done.
@@ -192,7 +208,7 @@ impl EventLoop {
         let Some(mut greeting) = self.greetings[index].take() else { return true };
         let _ = greeting.stream.deregister(self.poll.registry());
         log::warn!("{} is refused: {reason} [{}]", greeting.peer, Kind::Failed);
-        self.relay.clients_refused(&greeting.tunnel, 1);
+        self.count_refused(&greeting.tunnel, 1);
         match answer.is_empty() {
             true => greeting.stream.abort(),
             false => {
@@ -209,9 +225,8 @@ impl EventLoop {
     pub(super) fn move_greetings(&mut self, new: &Configuration) {
         for index in 0..self.greetings.len() {
             let Some(greeting) = &mut self.greetings[index] else { continue };
-            let mut tunnels = self.relay.tunnels().iter().zip(&new.tunnels);
-            let heir = tunnels.find(|(tunnel, _)| tunnel.is_heir_of(&greeting.tunnel));
-            match heir.and_then(|(tunnel, wanted)| Some((tunnel, wanted.dynamic.as_ref()?))) {
+            let heir = new.tunnels.iter().find(|tunnel| tunnel.settings.is_heir_of(&greeting.tunnel));
+            match heir.and_then(|wanted| Some((&wanted.settings, wanted.dynamic.as_ref()?))) {
                 Some((tunnel, dynamic)) if dynamic.greets_like(&greeting.dynamic) => {
                     greeting.tunnel = tunnel.clone();
                     greeting.dynamic = dynamic.clone();
@@ -280,10 +295,8 @@ mod tests {
         let dynamic = Some(Arc::new(Dynamic { protocol: Protocol::Auto, allowed, users: None }));
         let listen = vec![Listen::Tcp(At::Address(([127, 0, 0, 1], 0).into()))];
         let configuration = Configuration {
-            devices: vec!["/nonexistent/modem".parse().expect("a device")],
-            reset_command: None,
-            modem: settings::Modem::default(),
-            tunnels: vec![config::Tunnel { listen, allow: Vec::new(), dynamic, settings }],
+            modems: vec![config::Modem::on(vec!["/nonexistent/modem".parse().expect("a device")])],
+            tunnels: vec![config::Tunnel { listen, allow: Vec::new(), dynamic, settings: settings.into() }],
             process: Process { control: Control::Off, ..Process::default() },
         };
         let mut event_loop = EventLoop::new(configuration, &[]).expect("nothing that could be missing");
@@ -307,7 +320,7 @@ mod tests {
         }
         let end = client.read(&mut answer).expect_err("no end in order");
         assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
-        assert_eq!(event_loop.relay.tunnel_reports()[0].counters.refused, 1);
+        assert_eq!(event_loop.modems[0].relay.tunnel_reports()[0].counters.refused, 1);
     }
 
     #[test]

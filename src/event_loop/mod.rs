@@ -23,6 +23,7 @@ mod greetings;
 mod ports;
 mod radio;
 mod reload;
+mod unit;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Read as _};
@@ -36,22 +37,22 @@ use signal_hook::low_level::signal_name;
 
 use crate::clients::peer::peer_is_gone;
 use crate::clients::stream::ClientStream;
-use crate::config::Configuration;
+use crate::config::{Configuration, MODEMS_MAX, PORTS_MAX};
 use crate::daemon::exit_status::ExitStatus;
 use crate::daemon::logging;
 use crate::ports::Port;
 use crate::terminal::upload_bar::UploadBar;
-use clients::{ClientSlot, ListenerSlot};
+use clients::ListenerSlot;
 use commanded::{OPENED_MAX, Outside};
 use daemon::Daemon;
 use greetings::Greeting;
-use ports::PortSlot;
 use qssl_core::Kind;
 use qssl_core::at::CommandSet;
 use qssl_core::modem::{self, Failure};
-use qssl_core::relay::{Action, CLIENTS_MAX, ClientId, Relay, WAITING_MAX};
+use qssl_core::relay::{Action, CLIENTS_MAX, ClientId, WAITING_MAX};
 use qssl_core::{ClientInput, Input, PortInput};
 use qssl_proxy::RequestOutcome;
+use unit::ModemUnit;
 
 pub use commanded::Commanded;
 pub use daemon::DaemonOptions;
@@ -82,15 +83,12 @@ pub fn run(configuration: Configuration, options: DaemonOptions) -> anyhow::Resu
 
 struct EventLoop {
     poll: Poll,
-    relay: Relay,
     configuration: Configuration,
-    ports: Vec<PortSlot>,
+    /// The modems, in the order of the configuration.
+    modems: Vec<ModemUnit>,
     listeners: Vec<ListenerSlot>,
-    clients: Vec<Option<ClientSlot>>,
     greetings: Vec<Option<Greeting>>,
     signals: Vec<SignalSlot>,
-    #[cfg(feature = "emulator")]
-    emulator: Option<qssl_modem_emulator::driver::Embedded>,
     /// Bytes from ports and clients are read into this buffer.
     buffer: Box<[u8]>,
     now: Instant,
@@ -99,8 +97,6 @@ struct EventLoop {
     /// The budget of the last turn was not enough: the loop must not sleep.
     is_unfinished: bool,
     stopped: Option<Kind>,
-    /// Why the port was given up.
-    port_failure: Option<String>,
     /// Set where [`Commanded`] waits for the answers to its commands.
     outside: Option<Outside>,
     /// What a daemon has besides a modem and clients.
@@ -120,15 +116,12 @@ impl EventLoop {
         let now = Instant::now();
         let poll = Poll::new().context("cannot wait for events")?;
         crate::clients::peer::prepare();
+        let modems = (0..configuration.modems.len()).map(|index| ModemUnit::new(&configuration, index, now));
         let mut event_loop = EventLoop {
-            relay: Relay::new(configuration.settings(), now),
-            ports: Vec::new(),
+            modems: modems.collect::<anyhow::Result<_>>()?,
             listeners: Vec::new(),
-            clients: Vec::new(),
             greetings: Vec::new(),
             signals: Vec::new(),
-            #[cfg(feature = "emulator")]
-            emulator: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             poll,
             configuration,
@@ -136,17 +129,11 @@ impl EventLoop {
             moved_bytes: 0,
             is_unfinished: false,
             stopped: None,
-            port_failure: None,
             outside: None,
             daemon: None,
         };
-        event_loop.relay.set_seed(by_chance());
         event_loop.catch_signals(signals)?;
-        event_loop.start_emulator()?;
         event_loop.listen()?;
-        for device in event_loop.configuration.devices.clone() {
-            event_loop.ports.push(PortSlot::new(device, now));
-        }
         Ok(event_loop)
     }
 
@@ -155,7 +142,7 @@ impl EventLoop {
         let mut bar = None;
         loop {
             self.drain();
-            match self.relay.modem().upload_progress() {
+            match self.modems.iter().find_map(|unit| unit.relay.modem().upload_progress()) {
                 Some((done, all)) => {
                     bar.get_or_insert_with(|| UploadBar::new("certificates")).show(done, all);
                 }
@@ -186,7 +173,9 @@ impl EventLoop {
         }
         self.take_signals();
         if deadline.is_some_and(|deadline| deadline <= self.now) {
-            self.relay.handle(Input::Deadline, self.now);
+            for unit in self.modems.iter_mut().filter(|unit| unit.status().is_none()) {
+                unit.relay.handle(Input::Deadline, self.now);
+            }
             logging::sum_up(self.now);
             for slot in &mut self.listeners {
                 slot.paused_until = slot.paused_until.filter(|until| *until > self.now);
@@ -199,8 +188,19 @@ impl EventLoop {
 
     /// What made the modem unusable, if that is why the loop stopped with this status.
     fn failure(&self, status: Kind) -> Option<Failure> {
-        let of_port = || self.port_failure.as_ref().map(|message| Failure::new(status, message));
-        self.relay.failure().cloned().or_else(of_port)
+        let mut failures = self.modems.iter().filter_map(ModemUnit::failure);
+        failures.find(|failure| failure.kind == status).cloned()
+    }
+
+    /// A modem has ended: when all have, the process ends.
+    fn modem_is_over(&mut self) {
+        let ended: Option<Vec<Kind>> = self.modems.iter().map(ModemUnit::status).collect();
+        let Some(ended) = ended else { return };
+        // Those that were given up say nothing of how the others have ended.
+        let usable = self.modems.iter().filter(|unit| unit.failure().is_none()).filter_map(ModemUnit::status);
+        let is_worse = |status: &Kind| *status != Kind::Done;
+        let worst = usable.clone().find(is_worse).or_else(|| usable.clone().next());
+        self.stopped = worst.or(ended.first().copied());
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -210,22 +210,24 @@ impl EventLoop {
             .into_iter()
             .chain(logging::next_summary())
             .chain(self.greetings_deadline());
-        listeners.chain(self.relay.next_deadline()).chain(others).min()
+        let running = self.modems.iter().filter(|unit| unit.status().is_none());
+        listeners.chain(running.filter_map(|unit| unit.relay.next_deadline())).chain(others).min()
     }
 
     /// Notes what an event reports.
     fn mark(&mut self, event: &mio::event::Event) {
         match Source::of(event.token()) {
-            Source::Port(index) => {
-                let Some(slot) = self.ports.get_mut(index) else { return };
+            Source::Port(modem, index) => {
+                let slot = self.modems.get_mut(modem).and_then(|unit| unit.ports.get_mut(index));
+                let Some(slot) = slot else { return };
                 slot.hung_up |= event.is_read_closed() || event.is_error();
                 slot.readable |= event.is_readable() || slot.hung_up;
                 let connected = slot.connected;
                 if event.is_writable() {
-                    self.port_writable(index);
+                    self.port_writable(modem, index);
                 }
                 if !connected {
-                    self.finish_connecting(index);
+                    self.finish_connecting(modem, index);
                 }
             }
             Source::Signal(index) => {
@@ -255,14 +257,14 @@ impl EventLoop {
                     greeting.readable = true;
                 }
             }
-            Source::Client(index) => {
-                let Some(Some(slot)) = self.clients.get_mut(index) else { return };
+            Source::Client(modem, index) => {
+                let slot = self.modems.get_mut(modem).and_then(|unit| unit.clients.get_mut(index));
+                let Some(Some(slot)) = slot else { return };
                 slot.readable |= event.is_readable() || event.is_read_closed();
                 slot.writable |= event.is_writable();
                 if event.is_error() {
                     // The client may not be read at this time; its reset must be noticed all the same.
-                    self.drop_client(index);
-                    self.relay.handle(Input::Client(ClientId(index), ClientInput::Lost), self.now);
+                    self.client_lost(modem, index);
                 }
             }
         }
@@ -285,10 +287,12 @@ impl EventLoop {
         if self.stopped.is_some() {
             return moved;
         }
-        for index in 0..self.ports.len() {
-            // A command that follows a message from the modem leaves before anything else is done.
-            moved |= self.read_port(index);
-            moved |= self.write_port(index);
+        for modem in 0..self.modems.len() {
+            for index in 0..self.modems[modem].ports.len() {
+                // A command that follows a message from the modem leaves before anything else is done.
+                moved |= self.read_port(modem, index);
+                moved |= self.write_port(modem, index);
+            }
         }
         for index in 0..self.listeners.len() {
             moved |= self.accept(index);
@@ -296,45 +300,53 @@ impl EventLoop {
         for index in 0..self.greetings.len() {
             moved |= self.read_greeting(index);
         }
-        for index in 0..self.clients.len() {
-            moved |= self.write_client(index);
-            moved |= self.read_client(index);
+        for modem in 0..self.modems.len() {
+            for index in 0..self.modems[modem].clients.len() {
+                moved |= self.write_client(modem, index);
+                moved |= self.read_client(modem, index);
+            }
         }
         moved | self.serve_control()
     }
 
     /// Does what the core asks for. Returns whether there was anything.
     fn do_actions(&mut self) -> bool {
+        (0..self.modems.len()).fold(false, |moved, modem| self.do_actions_of(modem) | moved)
+    }
+
+    fn do_actions_of(&mut self, modem: usize) -> bool {
         for count in 0..ROUND_ACTIONS {
-            if self.stopped.is_some() {
+            let unit = &mut self.modems[modem];
+            if unit.status().is_some() {
                 return count > 0;
             }
-            let Some(action) = self.relay.poll_action() else { return count > 0 };
-            self.act(action);
+            let Some(action) = unit.relay.poll_action() else { return count > 0 };
+            self.act(modem, action);
         }
         true
     }
 
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, modem: usize, action: Action) {
+        let unit = &mut self.modems[modem];
         match action {
-            Action::Modem(action) => self.act_on_modem(action),
+            Action::Modem(action) => self.act_on_modem(modem, action),
             Action::FinishClient(ClientId(index)) => {
-                let Some(Some(slot)) = self.clients.get_mut(index) else { return };
+                let Some(Some(slot)) = unit.clients.get_mut(index) else { return };
                 // The client may be gone already; the next read shows that.
                 let _ = slot.stream.shutdown_write();
                 if matches!(slot.stream, ClientStream::Datagrams(_)) {
-                    self.drop_client(index);
+                    self.drop_client(modem, index);
                 }
             }
             Action::CloseClient(ClientId(index)) => {
-                if let Some(mut slot) = self.drop_client(index) {
+                if let Some(mut slot) = self.drop_client(modem, index) {
                     slot.stream.end_in_order();
                 }
             }
-            Action::ClientOpened(id) => self.request_decided(id, RequestOutcome::Open),
-            Action::ClientNotOpened(id, why) => self.request_decided(id, greetings::outcome(&why)),
+            Action::ClientOpened(id) => self.request_decided(modem, id, RequestOutcome::Open),
+            Action::ClientNotOpened(id, why) => self.request_decided(modem, id, greetings::outcome(&why)),
             Action::ResetClient { client: ClientId(index), rest } => {
-                if let Some(mut slot) = self.drop_client(index) {
+                if let Some(mut slot) = self.drop_client(modem, index) {
                     if slot.end_request() {
                         return;
                     }
@@ -346,34 +358,36 @@ impl EventLoop {
                 }
             }
             Action::LookForClient(id) => {
-                let gone = match self.clients.get(id.0) {
+                let gone = match unit.clients.get(id.0) {
                     Some(Some(slot)) => peer_is_gone(&slot.stream),
                     _ => None,
                 };
                 if gone == Some(true) {
-                    self.relay.handle(Input::Client(id, ClientInput::Gone), self.now);
+                    unit.relay.handle(Input::Client(id, ClientInput::Gone), self.now);
                 }
             }
             Action::AskClient(id) => {
-                let queued = self
-                    .clients
-                    .get(id.0)
-                    .and_then(Option::as_ref)
-                    .map_or(0, |slot| slot.stream.send_queue());
-                self.relay.handle(Input::Client(id, ClientInput::Queue(queued)), self.now);
+                let slot = unit.clients.get(id.0).and_then(Option::as_ref);
+                let queued = slot.map_or(0, |slot| slot.stream.send_queue());
+                unit.relay.handle(Input::Client(id, ClientInput::Queue(queued)), self.now);
             }
             Action::Ready => log::info!("ready"),
             Action::Answered(id, answer) => match &mut self.outside {
                 Some(outside) => outside.answered = Some((id, answer)),
-                None => self.control_answered(id, answer),
+                None => self.control_answered(modem, id, answer),
             },
-            Action::OpenedOutside(set, id, result) => self.opened_outside(set, id.index() as u8, result),
-            Action::Stop(status) => self.stopped = Some(status),
+            Action::OpenedOutside(set, id, result) => {
+                self.opened_outside(modem, set, id.index() as u8, result)
+            }
+            Action::Stop(status) => {
+                unit.is_over(status);
+                self.modem_is_over();
+            }
         }
     }
 
-    fn opened_outside(&mut self, set: CommandSet, id: u8, result: u16) {
-        self.control_opened(id, result);
+    fn opened_outside(&mut self, modem: usize, set: CommandSet, id: u8, result: u16) {
+        self.control_opened(modem, id, result);
         if let Some(outside) = &mut self.outside
             && outside.opened.len() < OPENED_MAX
         {
@@ -381,43 +395,44 @@ impl EventLoop {
         }
     }
 
-    fn act_on_modem(&mut self, action: modem::Action) {
+    fn act_on_modem(&mut self, modem: usize, action: modem::Action) {
+        let unit = &mut self.modems[modem];
         match action {
-            modem::Action::OpenPort(index) => self.open_port(index),
-            modem::Action::ClosePort(index) => self.close_port(index),
+            modem::Action::OpenPort(index) => self.open_port(modem, index),
+            modem::Action::ClosePort(index) => self.close_port(modem, index),
             modem::Action::SetBaud(index, baud) => {
-                if let Some(port) = &mut self.ports[index].port
+                if let Some(port) = &mut unit.ports[index].port
                     && let Err(error) = port.set_baud(baud)
                 {
                     log::debug!("{}: cannot set {baud} baud: {error}", port.name());
                 }
             }
             modem::Action::SetDtr(index, high) => {
-                if let Some(port) = &mut self.ports[index].port
+                if let Some(port) = &mut unit.ports[index].port
                     && let Err(error) = port.set_dtr(high)
                 {
                     log::debug!("{}: cannot set DTR: {error}", port.name());
                 }
             }
-            modem::Action::RememberPin => self.remember_pin(),
-            modem::Action::SetFlowControl(index, on) => self.reopen_with_flow_control(index, on),
+            modem::Action::RememberPin => self.remember_pin(modem),
+            modem::Action::SetFlowControl(index, on) => self.reopen_with_flow_control(modem, index, on),
             modem::Action::AskQueue(index) => {
-                let queued = self.ports[index].port.as_mut().map_or(0, Port::output_queued);
-                self.relay.handle(Input::Port(index, PortInput::Queue(queued)), self.now);
+                let queued = unit.ports[index].port.as_mut().map_or(0, Port::output_queued);
+                unit.relay.handle(Input::Port(index, PortInput::Queue(queued)), self.now);
             }
             modem::Action::AskLines(index) => {
-                if let Some(lines) = self.ports[index].port.as_mut().and_then(|port| port.lines().ok()) {
-                    self.relay.handle(Input::Port(index, PortInput::Lines { dcd: lines.dcd }), self.now);
+                if let Some(lines) = unit.ports[index].port.as_mut().and_then(|port| port.lines().ok()) {
+                    unit.relay.handle(Input::Port(index, PortInput::Lines { dcd: lines.dcd }), self.now);
                 }
             }
-            modem::Action::NextDevice(index) => self.ports[index].finder.next_candidate(),
+            modem::Action::NextDevice(index) => unit.ports[index].finder.next_candidate(),
             modem::Action::RunResetCommand => {
-                if let Some(command) = &self.configuration.reset_command {
+                if let Some(command) = &self.configuration.modems[modem].reset_command {
                     run_reset_command(command);
                 }
             }
             modem::Action::TellTime => {
-                self.relay.handle(Input::HostClock(unix_seconds()), self.now);
+                unit.relay.handle(Input::HostClock(unix_seconds()), self.now);
             }
         }
     }
@@ -468,10 +483,14 @@ impl EventLoop {
         match &mut self.outside {
             Some(outside) => outside.signal = Some(signal as u8),
             None => {
-                if self.relay.client_count() == 0 && self.relay.state() != "draining" {
+                let is_idle =
+                    |unit: &ModemUnit| unit.relay.client_count() == 0 && unit.relay.state() != "draining";
+                if self.modems.iter().all(is_idle) {
                     log::info!("{}: stopping", signal_name(signal).unwrap_or("signal"));
                 }
-                self.relay.handle(Input::Shutdown { signal: signal as u8 }, self.now);
+                for unit in &mut self.modems {
+                    unit.relay.handle(Input::Shutdown { signal: signal as u8 }, self.now);
+                }
                 self.drop_greetings();
             }
         }
@@ -522,22 +541,24 @@ fn unix_seconds() -> i64 {
 
 /// What an event comes from.
 enum Source {
-    Port(usize),
+    /// Of this modem.
+    Port(usize, usize),
     Signal(usize),
     /// 0 is the control socket itself, its connections follow.
     Control(usize),
     Listener(usize),
-    Client(usize),
+    /// Of this modem.
+    Client(usize, usize),
     Greeting(usize),
 }
 
 impl Source {
     fn token(&self) -> Token {
         Token(match self {
-            Source::Port(index) => *index,
+            Source::Port(modem, index) => modem * PORTS_MAX + index,
             Source::Signal(index) => FIRST_SIGNAL + index,
             Source::Control(index) => FIRST_CONTROL + index,
-            Source::Client(index) => FIRST_CLIENT + index,
+            Source::Client(modem, index) => FIRST_CLIENT + modem * CLIENTS_MAX + index,
             Source::Greeting(index) => FIRST_GREETING + index,
             Source::Listener(index) => FIRST_LISTENER + index,
         })
@@ -547,18 +568,21 @@ impl Source {
         match number {
             FIRST_LISTENER.. => Source::Listener(number - FIRST_LISTENER),
             FIRST_GREETING.. => Source::Greeting(number - FIRST_GREETING),
-            FIRST_CLIENT.. => Source::Client(number - FIRST_CLIENT),
+            FIRST_CLIENT.. => {
+                let number = number - FIRST_CLIENT;
+                Source::Client(number / CLIENTS_MAX, number % CLIENTS_MAX)
+            }
             FIRST_CONTROL.. => Source::Control(number - FIRST_CONTROL),
             FIRST_SIGNAL.. => Source::Signal(number - FIRST_SIGNAL),
-            _ => Source::Port(number),
+            _ => Source::Port(number / PORTS_MAX, number % PORTS_MAX),
         }
     }
 }
 
-const FIRST_SIGNAL: usize = 1_000;
-const FIRST_CONTROL: usize = 1_500;
-const FIRST_CLIENT: usize = 2_000;
-const FIRST_GREETING: usize = FIRST_CLIENT + CLIENTS_MAX;
+const FIRST_SIGNAL: usize = MODEMS_MAX * PORTS_MAX;
+const FIRST_CONTROL: usize = FIRST_SIGNAL + 100;
+const FIRST_CLIENT: usize = FIRST_CONTROL + 100;
+const FIRST_GREETING: usize = FIRST_CLIENT + MODEMS_MAX * CLIENTS_MAX;
 /// Clients that have not named their server yet are among those that wait.
 const FIRST_LISTENER: usize = FIRST_GREETING + WAITING_MAX;
 
@@ -578,8 +602,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::config::{Control, Process};
-    use qssl_core::settings;
+    use crate::config::{self, Control, Process};
 
     /// A loop in the middle of a flood: its modem is a device server that sends `words` without pause. A byte that is
     /// written into the socket is SIGTERM.
@@ -594,10 +617,9 @@ mod tests {
             // When the test is over, nobody reads them.
             let _ = stream.write_all(&words);
         });
+        let device = format!("{scheme}://{address}").parse().expect("a device");
         let configuration = Configuration {
-            devices: vec![format!("{scheme}://{address}").parse().expect("a device")],
-            reset_command: None,
-            modem: settings::Modem::default(),
+            modems: vec![config::Modem::on(vec![device])],
             tunnels: Vec::new(),
             process: Process { control: Control::Off, ..Process::default() },
         };

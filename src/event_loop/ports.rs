@@ -3,15 +3,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use mio::Token;
-
-use super::EventLoop;
+use super::{EventLoop, Source};
 use crate::config::{Device, FlowControl, Wait};
 use crate::ports::discover::Host;
 use crate::ports::finder::Finder;
 use crate::ports::{LineCounters, OpenError, Port, PortKind, PortSettings};
 use qssl_core::Kind;
-use qssl_core::modem::PortFacts;
+use qssl_core::modem::{Failure, PortFacts};
 use qssl_core::{Input, PortInput};
 
 /// A port of the modem.
@@ -40,9 +38,11 @@ pub(super) struct PortSlot {
 }
 
 impl EventLoop {
-    pub(super) fn open_port(&mut self, index: usize) {
-        let opened = self.open_and_register(index, self.configuration.modem.flow_control);
-        let slot = &mut self.ports[index];
+    pub(super) fn open_port(&mut self, modem: usize, index: usize) {
+        let opened =
+            self.open_and_register(modem, index, self.configuration.modems[modem].settings.flow_control);
+        let unit = &mut self.modems[modem];
+        let slot = &mut unit.ports[index];
         slot.attempts += 1;
         match opened {
             Ok(port) => {
@@ -52,72 +52,57 @@ impl EventLoop {
                 // Tried without an event: the first read and write show whether they would block.
                 slot.readable = true;
                 slot.writable = true;
-                self.finish_connecting(index);
+                self.finish_connecting(modem, index);
             }
-            Err(error) => self.open_failed(index, &error),
+            Err(error) => self.open_failed(modem, index, &error),
         }
     }
 
     fn open_and_register(
         &mut self,
+        modem: usize,
         index: usize,
         flow_control: Option<FlowControl>,
     ) -> Result<Port, OpenError> {
-        let settings = PortSettings { baud: self.configuration.modem.baud, flow_control };
-        let mut port = self.open_device(index, &settings)?;
-        port.register(self.poll.registry(), Token(index))
+        let settings = PortSettings { baud: self.configuration.modems[modem].settings.baud, flow_control };
+        let mut port = self.open_device(modem, index, &settings)?;
+        port.register(self.poll.registry(), Source::Port(modem, index).token())
             .map_err(|source| OpenError::Io { name: port.name().to_owned(), source })?;
         Ok(port)
     }
 
     #[cfg(feature = "emulator")]
-    fn open_device(&mut self, index: usize, settings: &PortSettings) -> Result<Port, OpenError> {
-        if let (Device::Emulator(_), Some(emulator)) = (self.ports[index].finder.device(), &self.emulator) {
+    fn open_device(
+        &mut self,
+        modem: usize,
+        index: usize,
+        settings: &PortSettings,
+    ) -> Result<Port, OpenError> {
+        let unit = &mut self.modems[modem];
+        if let (Device::Emulator(_), Some(emulator)) = (unit.ports[index].finder.device(), &unit.emulator) {
             let is_emulated = |slot: &&PortSlot| matches!(slot.finder.device(), Device::Emulator(_));
-            let before = self.ports[..index].iter().filter(is_emulated);
+            let before = unit.ports[..index].iter().filter(is_emulated);
             if let Some(path) = emulator.paths().get(before.count()) {
                 return Port::open_path(path, settings);
             }
         }
-        self.ports[index].finder.open(settings)
+        self.modems[modem].ports[index].finder.open(settings)
     }
 
     #[cfg(not(feature = "emulator"))]
-    fn open_device(&mut self, index: usize, settings: &PortSettings) -> Result<Port, OpenError> {
-        self.ports[index].finder.open(settings)
-    }
-
-    #[cfg(feature = "emulator")]
-    pub(super) fn start_emulator(&mut self) -> anyhow::Result<()> {
-        use qssl_core::modem::Failure;
-        use qssl_modem_emulator::{cli::Options, driver};
-        let devices = self.configuration.devices.iter();
-        let emulated: Vec<&str> = devices
-            .filter_map(|device| match device {
-                Device::Emulator(options) => Some(options.as_str()),
-                _ => None,
-            })
-            .collect();
-        let Some(text) = emulated.iter().find(|text| !text.is_empty()).or(emulated.first()) else {
-            return Ok(());
-        };
-        let options = Options::parse_text(text)
-            .and_then(|options| options.config(emulated.len(), 0).map(|_| options))
-            .map_err(|error| {
-                Failure::new(Kind::Usage, format!("--device emulator: {}", crate::terminal::in_full(&error)))
-            })?;
-        self.emulator = Some(driver::spawn(options, emulated.len())?);
-        Ok(())
-    }
-
-    #[cfg(not(feature = "emulator"))]
-    pub(super) fn start_emulator(&mut self) -> anyhow::Result<()> {
-        Ok(())
+    fn open_device(
+        &mut self,
+        modem: usize,
+        index: usize,
+        settings: &PortSettings,
+    ) -> Result<Port, OpenError> {
+        self.modems[modem].ports[index].finder.open(settings)
     }
 
     /// A tty is connected at once; a network port takes a moment.
-    pub(super) fn finish_connecting(&mut self, index: usize) {
-        let slot = &mut self.ports[index];
+    pub(super) fn finish_connecting(&mut self, modem: usize, index: usize) {
+        let unit = &mut self.modems[modem];
+        let slot = &mut unit.ports[index];
         let Some(port) = &mut slot.port else { return };
         match port.finish_connecting() {
             Ok(false) => {}
@@ -129,27 +114,28 @@ impl EventLoop {
                 slot.kind = port.kind();
                 slot.flow_control = port.flow_control();
                 let facts = facts(port);
-                self.relay.handle(Input::Port(index, PortInput::Opened(facts)), self.now);
+                unit.relay.handle(Input::Port(index, PortInput::Opened(facts)), self.now);
             }
             Err(error) => {
                 let name = port.name().to_owned();
-                self.close_port(index);
-                self.open_failed(index, &OpenError::Unreachable { name, source: error });
+                self.close_port(modem, index);
+                self.open_failed(modem, index, &OpenError::Unreachable { name, source: error });
             }
         }
     }
 
     /// Logs the reason once. The configuration decides whether this ends the process.
-    pub(super) fn open_failed(&mut self, index: usize, error: &OpenError) {
+    pub(super) fn open_failed(&mut self, modem: usize, index: usize, error: &OpenError) {
         let status = match error {
             OpenError::Locked { .. } | OpenError::Busy { .. } => Kind::PortLocked,
             _ => Kind::PortUnavailable,
         };
-        let slot = &mut self.ports[index];
+        let unit = &mut self.modems[modem];
+        let slot = &mut unit.ports[index];
         if slot.attempts == 1 {
             slot.first_attempt = self.now;
         }
-        let gives_up = match self.configuration.modem.wait {
+        let gives_up = match self.configuration.modems[modem].settings.wait {
             Wait::Forever => false,
             Wait::Not => true,
             Wait::Limited { time, retries } => {
@@ -159,9 +145,8 @@ impl EventLoop {
         };
         let text = error.to_string();
         if gives_up {
-            self.stopped = Some(status);
-            self.port_failure = Some(text);
-            return;
+            unit.gives_up(Failure::new(status, text));
+            return self.modem_is_over();
         }
         // The device of a modem that was plugged in a moment ago may have no group yet.
         let denied_since = match error {
@@ -183,11 +168,12 @@ impl EventLoop {
             error,
             OpenError::Missing { .. } | OpenError::NoModem { .. } | OpenError::NoneAnswers { .. }
         );
-        self.relay.handle(Input::Port(index, PortInput::Failed { is_missing }), self.now);
+        unit.relay.handle(Input::Port(index, PortInput::Failed { is_missing }), self.now);
     }
 
-    pub(super) fn close_port(&mut self, index: usize) {
-        let slot = &mut self.ports[index];
+    pub(super) fn close_port(&mut self, modem: usize, index: usize) {
+        let unit = &mut self.modems[modem];
+        let slot = &mut unit.ports[index];
         if let Some(mut port) = slot.port.take() {
             // Closing removes it from epoll in any case.
             let _ = port.deregister(self.poll.registry());
@@ -200,11 +186,12 @@ impl EventLoop {
     }
 
     /// Opens the port again without RTS/CTS, or with them where they are wanted; the other facts stay the same.
-    pub(super) fn reopen_with_flow_control(&mut self, index: usize, on: bool) {
-        self.close_port(index);
-        let wanted = self.configuration.modem.flow_control;
-        let opened = self.open_and_register(index, if on { wanted } else { Some(FlowControl::None) });
-        let slot = &mut self.ports[index];
+    pub(super) fn reopen_with_flow_control(&mut self, modem: usize, index: usize, on: bool) {
+        self.close_port(modem, index);
+        let wanted = self.configuration.modems[modem].settings.flow_control;
+        let opened = self.open_and_register(modem, index, if on { wanted } else { Some(FlowControl::None) });
+        let unit = &mut self.modems[modem];
+        let slot = &mut unit.ports[index];
         match opened {
             Ok(port) => {
                 slot.port = Some(port);
@@ -214,21 +201,22 @@ impl EventLoop {
             }
             Err(error) => {
                 log::debug!("{error}");
-                self.relay.handle(Input::Port(index, PortInput::Lost), self.now);
+                unit.relay.handle(Input::Port(index, PortInput::Lost), self.now);
             }
         }
     }
 
-    pub(super) fn write_port(&mut self, index: usize) -> bool {
-        let slot = &mut self.ports[index];
+    pub(super) fn write_port(&mut self, modem: usize, index: usize) -> bool {
+        let unit = &mut self.modems[modem];
+        let slot = &mut unit.ports[index];
         let Some(port) = &mut slot.port else { return false };
         if !slot.connected || !slot.writable {
             return false;
         }
         if let Err(error) = port.flush() {
-            return self.port_lost(index, &error);
+            return self.port_lost(modem, index, &error);
         }
-        let output = self.relay.port_output(index);
+        let output = unit.relay.port_output(index);
         if output.is_empty() {
             return false;
         }
@@ -236,47 +224,51 @@ impl EventLoop {
             Ok(count) => {
                 self.moved_bytes += count;
                 let is_full = count < output.len() && port.short_is_last();
-                self.relay.port_written(index, count, self.now);
+                unit.relay.port_written(index, count, self.now);
                 if is_full {
-                    self.port_full(index);
+                    self.port_full(modem, index);
                 }
                 true
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.port_full(index);
+                self.port_full(modem, index);
                 false
             }
-            Err(error) => self.port_lost(index, &error),
+            Err(error) => self.port_lost(modem, index, &error),
         }
     }
 
-    fn port_full(&mut self, index: usize) {
-        self.ports[index].writable = false;
-        self.await_room(index, true);
+    fn port_full(&mut self, modem: usize, index: usize) {
+        self.modems[modem].ports[index].writable = false;
+        self.await_room(modem, index, true);
     }
 
     /// Bytes can be written. If that was known already, events that show it are no longer needed.
-    pub(super) fn port_writable(&mut self, index: usize) {
-        if std::mem::replace(&mut self.ports[index].writable, true) {
-            self.await_room(index, false);
+    pub(super) fn port_writable(&mut self, modem: usize, index: usize) {
+        if std::mem::replace(&mut self.modems[modem].ports[index].writable, true) {
+            self.await_room(modem, index, false);
         }
     }
 
-    fn await_room(&mut self, index: usize, is_awaited: bool) {
-        let slot = &mut self.ports[index];
+    fn await_room(&mut self, modem: usize, index: usize, is_awaited: bool) {
+        let unit = &mut self.modems[modem];
+        let slot = &mut unit.ports[index];
         let Some(port) = &mut slot.port else { return };
         if slot.awaits_room == is_awaited {
             return;
         }
         slot.awaits_room = is_awaited;
-        if let Err(error) = port.await_room(self.poll.registry(), Token(index), is_awaited) {
-            self.port_lost(index, &error);
+        if let Err(error) =
+            port.await_room(self.poll.registry(), Source::Port(modem, index).token(), is_awaited)
+        {
+            self.port_lost(modem, index, &error);
         }
     }
 
-    pub(super) fn read_port(&mut self, index: usize) -> bool {
-        let wanted = self.relay.wants_port_bytes(index).min(self.buffer.len());
-        let slot = &mut self.ports[index];
+    pub(super) fn read_port(&mut self, modem: usize, index: usize) -> bool {
+        let unit = &mut self.modems[modem];
+        let wanted = unit.relay.wants_port_bytes(index).min(self.buffer.len());
+        let slot = &mut unit.ports[index];
         let Some(port) = &mut slot.port else { return false };
         if !slot.connected || !slot.readable || wanted == 0 {
             return false;
@@ -288,14 +280,14 @@ impl EventLoop {
         let (kind, flow_control) = (port.kind(), port.flow_control());
         if kind != slot.kind || flow_control != slot.flow_control {
             (slot.kind, slot.flow_control) = (kind, flow_control);
-            self.relay.handle(Input::Port(index, PortInput::Facts(facts(port))), self.now);
+            unit.relay.handle(Input::Port(index, PortInput::Facts(facts(port))), self.now);
         }
-        let dcd = match self.relay.wants_port_lines(index) {
+        let dcd = match unit.relay.wants_port_lines(index) {
             true => port.lines().ok().map(|lines| lines.dcd),
             false => None,
         };
         if let Some(dcd) = dcd {
-            self.relay.handle(Input::Port(index, PortInput::Lines { dcd }), self.now);
+            unit.relay.handle(Input::Port(index, PortInput::Lines { dcd }), self.now);
         }
         // Counted after the read, so that no gap in these bytes is missed.
         let line = slot.line.and_then(|_| port.line_counters());
@@ -303,7 +295,7 @@ impl EventLoop {
             && before != now
         {
             let (lost, wrong) = (now.lost.wrapping_sub(before.lost), now.wrong.wrapping_sub(before.wrong));
-            self.relay.handle(Input::Port(index, PortInput::Garbled { lost, wrong }), self.now);
+            unit.relay.handle(Input::Port(index, PortInput::Garbled { lost, wrong }), self.now);
         }
         match result {
             // No bytes for the core, but perhaps more to read.
@@ -312,22 +304,22 @@ impl EventLoop {
                 // A hang-up is noticed only by reading on.
                 slot.readable = count == wanted || slot.hung_up || !port.short_is_last();
                 self.moved_bytes += count;
-                self.relay.port_received(index, &self.buffer[..count], self.now);
+                unit.relay.port_received(index, &self.buffer[..count], self.now);
                 true
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 slot.readable = false;
                 false
             }
-            Err(error) => self.port_lost(index, &error),
+            Err(error) => self.port_lost(modem, index, &error),
         }
     }
 
-    pub(super) fn port_lost(&mut self, index: usize, error: &io::Error) -> bool {
+    pub(super) fn port_lost(&mut self, modem: usize, index: usize, error: &io::Error) -> bool {
         log::warn!("{error}");
         // Closed at once, so that a device that comes back gets its old name.
-        self.close_port(index);
-        self.relay.handle(Input::Port(index, PortInput::Lost), self.now);
+        self.close_port(modem, index);
+        self.modems[modem].relay.handle(Input::Port(index, PortInput::Lost), self.now);
         true
     }
 }

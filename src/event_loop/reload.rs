@@ -21,9 +21,10 @@ enum Reload {
 impl EventLoop {
     /// Reads the configuration again and applies it, as a whole or not at all.
     pub(super) fn reload(&mut self) {
+        let is_draining = self.is_draining();
         let Some(daemon) = &mut self.daemon else { return };
         let is_repeated = daemon.reload_at.take().is_some();
-        if self.relay.state() == "draining" {
+        if is_draining {
             log::info!("ignoring SIGHUP: draining");
             return;
         }
@@ -52,12 +53,17 @@ impl EventLoop {
         log::error!("{why}{hint}; the old configuration stays [{}]", Kind::Usage);
     }
 
+    /// Whether the end of the process has begun.
+    fn is_draining(&self) -> bool {
+        self.modems.iter().any(|unit| unit.status().is_none() && unit.relay.state() == "draining")
+    }
+
     fn is_confined(&self) -> bool {
         self.daemon.as_ref().is_some_and(|daemon| daemon.is_confined)
     }
 
     fn reconfigure(&mut self, new: Configuration) -> Result<Reload, String> {
-        if new.reset_command.is_some() && self.is_confined() {
+        if new.modems.iter().any(|modem| modem.reset_command.is_some()) && self.is_confined() {
             return Err("reset-command: the sandbox runs no other program: restart".to_owned());
         }
         // Which of the new tunnels each listening socket goes to; the others are closed.
@@ -84,14 +90,17 @@ impl EventLoop {
             self.configuration.tunnels.iter().filter(|tunnel| new.tunnels.contains(tunnel)).count();
         if let Some(daemon) = &mut self.daemon {
             // Tunnels that are about to go have moved some of it.
-            daemon.data_usage.add(self.relay.take_moved(), super::unix_seconds(), self.now);
+            for unit in &mut self.modems {
+                daemon.data_usage.add(unit.relay.take_moved(), super::unix_seconds(), self.now);
+            }
         }
         let (before, after) = (&self.configuration, &new);
         let may_have = |tunnel: &settings::Tunnel, target: &Target| {
             let both = before.dynamic(&tunnel.name).zip(after.dynamic(&tunnel.name));
             both.is_some_and(|(old, new)| new.greets_like(old) && new.allows(target))
         };
-        match self.relay.reconfigure(new.settings(), may_have, self.now) {
+        let unit = &mut self.modems[0];
+        match unit.relay.reconfigure(new.settings(new.modem()), may_have, self.now) {
             Ok(()) => {}
             Err(Reluctance::Never(why)) => return Err(why),
             Err(Reluctance::NotNow) => {
@@ -118,12 +127,14 @@ impl EventLoop {
             daemon.data_usage.set_budget(new.process.monthly_budget);
         }
         let old = std::mem::replace(&mut self.configuration, new);
-        // These belong to the open ports.
-        self.configuration.devices = old.devices;
-        self.configuration.modem.baud = old.modem.baud;
-        self.configuration.modem.flow_control = old.modem.flow_control;
-        self.configuration.modem.cmux = old.modem.cmux;
-        self.configuration.modem.cmux_frame = old.modem.cmux_frame;
+        for (modem, old) in self.configuration.modems.iter_mut().zip(old.modems) {
+            // These belong to the open ports.
+            modem.devices = old.devices;
+            modem.settings.baud = old.settings.baud;
+            modem.settings.flow_control = old.settings.flow_control;
+            modem.settings.cmux = old.settings.cmux;
+            modem.settings.cmux_frame = old.settings.cmux_frame;
+        }
         Ok(Reload::Done)
     }
 
@@ -155,7 +166,7 @@ impl EventLoop {
             // Closing removes a socket from epoll in any case; the kept ones get another token.
             let _ = slot.listener.deregister(self.poll.registry());
             if let Some(heir) = heir {
-                slot.tunnel = self.relay.tunnels()[*heir].clone();
+                slot.tunnel = new.tunnels[*heir].settings.clone();
                 slot.allow.clone_from(&new.tunnels[*heir].allow);
                 slot.dynamic.clone_from(&new.tunnels[*heir].dynamic);
                 kept.push(slot);
@@ -166,8 +177,7 @@ impl EventLoop {
         }
         for (position, listen, listener) in bound {
             log::info!("listening on {}", listener.name());
-            let tunnel = self.relay.tunnels()[position].clone();
-            kept.push(ListenerSlot::new(listener, listen, tunnel, &new.tunnels[position]));
+            kept.push(ListenerSlot::new(listener, listen, &new.tunnels[position]));
         }
         for (index, slot) in kept.iter_mut().enumerate() {
             // A client that came in the meantime caused an event only for the old token.
@@ -187,9 +197,9 @@ impl EventLoop {
 
     /// Logs which changes are not in force yet.
     fn say_what_waits(&self, new: &Configuration) {
-        let (old, modem) = (&self.configuration.modem, &new.modem);
+        let (old, modem) = (&self.configuration.modem().settings, &new.modem().settings);
         let restart = [
-            ("device", self.configuration.devices != new.devices),
+            ("device", self.configuration.modem().devices != new.modem().devices),
             ("baud", old.baud != modem.baud),
             ("flow-control", old.flow_control != modem.flow_control),
             ("cmux", (old.cmux, old.cmux_frame) != (modem.cmux, modem.cmux_frame)),

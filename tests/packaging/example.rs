@@ -38,7 +38,7 @@ fn every_example_in_it_works_when_it_is_uncommented() {
         .replace("/etc/qssl-tunnel/client.pem", "tests/config_files/certificates/client-ec.pem");
     let configuration = configuration(&text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
     assert_eq!(configuration.tunnels[0].settings.limits.max_clients, Some(8));
-    assert!(configuration.modem.sim_pin.is_some());
+    assert!(configuration.modem().settings.sim_pin.is_some());
     assert!(configuration.tunnels[0].settings.tls().is_some_and(|tls| tls.client.is_some()));
 }
 

@@ -57,12 +57,12 @@ pub fn run(args: &DoctorArgs, environment: &Environment) -> anyhow::Result<ExitS
     };
     let mut out = io::stdout().lock();
     let mut report = Report::new(&mut out, form);
-    let tunnel = configuration.tunnels.first().map(|tunnel| &tunnel.settings);
+    let tunnel = configuration.tunnels.first().map(|tunnel| &*tunnel.settings);
     match Conversation::open(&configuration, &access) {
         Ok(conversation) => {
             let mut doctor = Doctor {
                 conversation,
-                modem: &configuration.modem,
+                modem: &configuration.modem().settings,
                 tunnel,
                 notes: &warnings,
                 profile: Profile::unknown(),

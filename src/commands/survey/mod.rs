@@ -76,7 +76,7 @@ pub fn run(args: &SurveyArgs, environment: &Environment) -> anyhow::Result<ExitS
     }
     let mut survey = Survey {
         conversation,
-        pdp: checked.configuration.modem.pdp.context,
+        pdp: checked.configuration.modem().settings.pdp.context,
         budget: args.budget.map_or(USUAL_BUDGET_BYTES, |budget| budget.bytes),
         spent: 0,
         profile: Profile::unknown(),

@@ -47,7 +47,8 @@ struct Connection {
     is_owners: bool,
     /// The results of opens that it has not taken yet, newest last: the number and the result.
     opened: Vec<(u8, u16)>,
-    opens: bool,
+    /// The modem that it has something opened by.
+    opens: Option<usize>,
 }
 
 /// When the listener is to be looked at.
@@ -64,12 +65,12 @@ enum Attention {
 /// What a connection's reply waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waits {
-    /// The answer to this command.
-    Command { id: UserCommand, until: Instant },
+    /// The answer to this command, of the modem at this position.
+    Command { modem: usize, id: UserCommand, until: Instant },
     /// What the modem reports about its network.
     Status { until: Instant },
-    /// The result of an open.
-    Open { until: Instant },
+    /// The result of an open, of the modem at this position.
+    Open { modem: usize, until: Instant },
 }
 
 /// The result of [`Server::turn`].
@@ -86,7 +87,7 @@ pub(crate) enum Turn {
 impl Waits {
     pub(crate) fn until(self) -> Instant {
         match self {
-            Waits::Command { until, .. } | Waits::Status { until } | Waits::Open { until } => until,
+            Waits::Command { until, .. } | Waits::Status { until } | Waits::Open { until, .. } => until,
         }
     }
 }
@@ -195,7 +196,7 @@ impl Server {
             idle_since: now,
             is_owners,
             opened: Vec::new(),
-            opens: false,
+            opens: None,
         };
         match free {
             Some(index) => self.connections[index] = Some(connection),
@@ -253,16 +254,17 @@ impl Server {
     }
 
     /// The connection is about to open something in the modem. Earlier results are discarded.
-    pub(crate) fn expect_open(&mut self, index: usize) {
+    pub(crate) fn expect_open(&mut self, index: usize, modem: usize) {
         if let Some(Some(connection)) = self.connections.get_mut(index) {
             connection.opened.clear();
-            connection.opens = true;
+            connection.opens = Some(modem);
         }
     }
 
     /// The result of an open that no tunnel has started.
-    pub(crate) fn opened(&mut self, id: u8, result: u16) {
-        for connection in self.connections.iter_mut().flatten().filter(|connection| connection.opens) {
+    pub(crate) fn opened(&mut self, modem: usize, id: u8, result: u16) {
+        let expects = |connection: &&mut Connection| connection.opens == Some(modem);
+        for connection in self.connections.iter_mut().flatten().filter(expects) {
             if connection.opened.len() < OPENED_MAX {
                 connection.opened.push((id, result));
             }
@@ -559,8 +561,8 @@ mod tests {
     fn results_of_opens_go_to_who_opens() {
         let mut fixture = Fixture::new();
         let _streams = [fixture.connect(), fixture.connect()];
-        fixture.server.expect_open(1);
-        fixture.server.opened(11, 566);
+        fixture.server.expect_open(1, 0);
+        fixture.server.opened(0, 11, 566);
         assert_eq!(fixture.server.take_opened(0), None);
         assert_eq!(fixture.server.take_opened(1), Some((11, 566)));
         assert_eq!(fixture.server.take_opened(1), None);

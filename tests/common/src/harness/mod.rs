@@ -24,7 +24,7 @@ use qssl_core::at::Command;
 use qssl_core::modem::Failure;
 use qssl_core::settings;
 use qssl_tunnel::commands::modem_access::{Access, Conversation};
-use qssl_tunnel::config::{Configuration, Process};
+use qssl_tunnel::config::{self, Configuration, Process};
 
 pub use self::clients::{
     Ended, connect, curl, curl_at, digest, echo, patterned_bytes, patterned_file, read_to_end, sha256_hex,
@@ -66,9 +66,10 @@ pub fn rounds(ordinary: usize, long: usize) -> usize {
 /// The modem's answers to these lines, through the program's own conversation on its first port.
 pub fn ask(modem: &Modem, lines: &[&str]) -> Vec<String> {
     let configuration = Configuration {
-        devices: vec![modem.device(0).parse().expect("a device")],
-        reset_command: None,
-        modem: settings::Modem { wait: settings::Wait::Not, ..Default::default() },
+        modems: vec![config::Modem {
+            settings: settings::Modem { wait: settings::Wait::Not, ..Default::default() },
+            ..config::Modem::on(vec![modem.device(0).parse().expect("a device")])
+        }],
         tunnels: Vec::new(),
         process: Process::default(),
     };
