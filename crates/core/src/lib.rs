@@ -70,6 +70,7 @@
 //! | `error` | Kinds of failure and of endings: how programs distinguish them |
 //! | `failure` | Why the modem cannot do what it was asked: words for people, and the kind for scripts |
 //! | `fair_queue` | Whose turn it is: start-time fair queueing over the flows of one modem |
+//! | [`fleet`] | Several modems side by side: which of them a new client goes to |
 //! | `input` | What can happen to the core, beside bytes that move: the one entrance, for event loop, simulation and fuzzing alike |
 //! | [`modem`] | One modem: its channels and sockets, the data session that carries them, and which command is next |
 //! | `profile` | What this module can do: learnt from its own answers, with the manuals' tables as the fallback |
@@ -107,6 +108,8 @@ pub mod cmux;
 mod error;
 mod failure;
 mod fair_queue;
+#[doc(hidden)]
+pub mod fleet;
 mod input;
 #[doc(hidden)]
 pub mod modem;

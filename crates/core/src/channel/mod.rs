@@ -461,6 +461,20 @@ impl Channel {
         now.saturating_duration_since(self.last_received.max(self.last_said)) >= AWAKE_MIN
     }
 
+    /// Since when an answer is awaited that comes within `usual`, or nothing is known of a modem that has answered before.
+    /// What was read since then does not count.
+    pub fn asked_since(&self, usual: Duration) -> Option<Instant> {
+        let is_asked = match &self.state {
+            ChannelState::Resync(_) => self.has_answered(),
+            ChannelState::Command => {
+                let is_soon = |it: &InFlight| it.command.patience(usual) <= usual;
+                self.paused_since.is_none() && self.in_flight.as_ref().is_some_and(is_soon)
+            }
+            ChannelState::Closed | ChannelState::Data(_) => false,
+        };
+        is_asked.then_some(self.last_said)
+    }
+
     /// The command in flight.
     pub fn in_flight(&self) -> Option<&InFlight> {
         self.in_flight.as_ref()

@@ -655,6 +655,11 @@ impl Modem {
         self.sockets[id.index()].is_free()
     }
 
+    /// How many connections could be opened now, in place of those without a client as well.
+    pub(crate) fn free_sockets(&self) -> usize {
+        self.sockets.iter().filter(|socket| socket.is_free() || socket.is_ahead()).count()
+    }
+
     /// How many numbers will be free soon; `None`: some are free now.
     pub(crate) fn numbers_to_come(&self) -> Option<usize> {
         let is_full = self.free_socket().is_none();
@@ -730,6 +735,22 @@ impl Modem {
         let _ = self.sockets[socket.index()].detach();
         self.close_or_free(socket, how);
         self.run(now);
+    }
+
+    /// Whether the open of this socket is due, or in flight without any answer: nothing of its client has been sent.
+    pub(crate) fn is_open_unanswered(&self, socket: SocketId) -> bool {
+        self.sockets[socket.index()].open_is_unanswered()
+    }
+
+    /// Takes the socket from its client, whose connection another modem opens. Returns what the client has sent; `None`: its
+    /// open was answered.
+    pub(crate) fn take_back(&mut self, socket: SocketId, now: Instant) -> Option<Queue> {
+        if !self.is_open_unanswered(socket) {
+            return None;
+        }
+        let queued = self.sockets[socket.index()].outgoing.take();
+        self.give_up(socket, GiveUp::Abort, now);
+        Some(queued)
     }
 
     /// Queues a command from outside, after what the tunnels need at once. `None`: the queue is full.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Modem, PortFacts, SetupStep, UserCommand};
 use crate::channel::{Channel, ChannelState};
@@ -135,9 +135,24 @@ impl Modem {
         open.peek().is_some() && open.all(|channel| channel.stream().is_some())
     }
 
+    /// Whether any of its ports is open.
+    pub(crate) fn has_open_port(&self) -> bool {
+        self.channels.iter().any(Channel::is_open)
+    }
+
+    /// When it counts as silent if nothing comes until then, because an answer is awaited that comes soon from a module
+    /// that is well.
+    pub(crate) fn silent_at(&self) -> Option<Instant> {
+        let usual = self.settings.command_timeout;
+        let asked = self.channels.iter().filter_map(|channel| channel.asked_since(usual)).min()?;
+        let open = self.channels.iter().filter(|channel| channel.is_open());
+        let heard = open.map(Channel::last_received).max()?;
+        Some(asked.max(heard) + SILENCE_SUSPICIOUS)
+    }
+
     /// Why no socket can be opened now.
     pub(crate) fn why_not_ready(&self) -> Failure {
-        let has_port = self.channels.iter().any(Channel::is_open);
+        let has_port = self.has_open_port();
         match self.setup.reason_for_waiting() {
             Some(reason) if has_port => reason.clone(),
             _ => {
@@ -149,7 +164,7 @@ impl Modem {
 
     /// What the set-up of the data session does, or why it waits; "up" when sockets can be opened.
     pub fn session_in_words(&self) -> String {
-        if !self.channels.iter().any(Channel::is_open) {
+        if !self.has_open_port() {
             return "waiting for the port".into();
         }
         if let Some(reason) = self.setup.reason_for_waiting() {
@@ -176,3 +191,7 @@ impl Modem {
         .into()
     }
 }
+
+/// How long a module may be silent although it was asked, until another modem is preferred to it. Its connections are not
+/// touched before `--command-timeout`.
+const SILENCE_SUSPICIOUS: Duration = Duration::from_secs(2);

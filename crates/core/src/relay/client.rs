@@ -580,6 +580,14 @@ impl Client {
         self.early.take()
     }
 
+    /// Its socket is taken from it, whose open came to nothing. `queued`: what it has sent.
+    pub fn detached(&mut self, queued: Queue) {
+        self.state = ClientState::Waiting;
+        self.early = queued;
+        // They are counted again where they are queued next.
+        self.unsettled = Unsettled::default();
+    }
+
     /// Its socket is open.
     pub fn opened(&mut self, now: Instant) {
         if let ClientState::Opening(attached) = self.state {

@@ -4,6 +4,7 @@
 //! that are asked for. The modem is inside.
 
 mod client;
+mod handover;
 mod probe;
 mod reconfigure;
 mod report;
@@ -25,9 +26,11 @@ use crate::settings::{Settings, Target, Tunnel, WhenFull};
 use crate::shared_port::SharedPort;
 pub use crate::shared_port::{LineChannel, Multiplexer};
 use client::{Client, ClientEffect, Destination, Limit, Taken, View};
+use handover::Place;
 use probe::Probe;
 
 pub use crate::input::ClientId;
+pub use handover::Withdrawn;
 use report::{Account, account_of};
 pub use report::{Connection, Datagrams, Dropped, Moved, TunnelCounters, TunnelReport};
 use warm::Warm;
@@ -40,8 +43,8 @@ pub struct Relay {
     shared_port: Option<SharedPort>,
     settings: Settings,
     clients: Vec<Option<Client>>,
-    /// How many clients there have been.
-    accepted_clients: u64,
+    /// Which of several modems it is.
+    place: Place,
     /// Clients without a socket, in the order of their arrival.
     waiting: VecDeque<ClientId>,
     /// Datagram sessions that have ended, as long as the program does not know it: datagrams may still come for them.
@@ -161,7 +164,7 @@ impl Relay {
             shared_port,
             settings,
             clients: Vec::new(),
-            accepted_clients: 0,
+            place: Place::default(),
             waiting: VecDeque::new(),
             over: Vec::new(),
             client_of: [None; SOCKET_COUNT],
@@ -317,17 +320,9 @@ impl Relay {
         peer: String,
         now: Instant,
     ) -> ClientId {
-        let id = self.free_client_id();
-        if id.0 == self.clients.len() {
-            self.clients.push(None);
-        }
-        self.accepted_clients += 1;
-        let client = Client::new(self.accepted_clients, tunnel.clone(), target, peer, now);
+        let client = Client::new(self.place.number(), tunnel.clone(), target, peer, now);
+        let id = self.take_in(client);
         account_of(&mut self.accounts, tunnel).counters.accepted += 1;
-        if client.is_waiting() {
-            self.waiting.push_back(id);
-        }
-        self.clients[id.0] = Some(client);
         self.keep_to_limit(tunnel, now);
         self.settle(now);
         let is_full = tunnel.limits.when_full == WhenFull::Reset && self.waiting.contains(&id);
@@ -336,6 +331,18 @@ impl Relay {
             self.no_socket(id, "all sockets are busy (--when-full reset)", Kind::Failed, now);
         }
         self.settle(now);
+        id
+    }
+
+    fn take_in(&mut self, client: Client) -> ClientId {
+        let id = self.free_client_id();
+        if id.0 == self.clients.len() {
+            self.clients.push(None);
+        }
+        if client.is_waiting() {
+            self.waiting.push_back(id);
+        }
+        self.clients[id.0] = Some(client);
         id
     }
 
@@ -754,8 +761,17 @@ impl Relay {
                 }
             }
             ModemEvent::GaveUp(failure) => {
-                self.serve_nobody(now);
-                self.reset_all("the modem cannot be used", now);
+                // Another modem may serve those that have no connection.
+                let (has_others, why) = (self.place.has_others(), "the modem cannot be used");
+                if !has_others {
+                    self.serve_nobody(now);
+                }
+                for index in 0..self.clients.len() {
+                    let is_unserved = self.clients[index].as_ref().is_some_and(Client::is_unserved);
+                    if !(has_others && is_unserved) {
+                        self.cut_off(ClientId(index), why, now);
+                    }
+                }
                 self.stop(failure.kind);
                 self.failure = Some(failure);
             }

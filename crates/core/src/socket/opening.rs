@@ -309,6 +309,13 @@ impl Socket {
         self.opening().is_some_and(|opening| opening.stage == OpenStage::Due && opening.deadline.is_none())
     }
 
+    /// Whether its open is due, or has been sent and nothing has been heard of it.
+    pub fn open_is_unanswered(&self) -> bool {
+        self.opening().is_some_and(|opening| {
+            matches!(opening.stage, OpenStage::Due | OpenStage::InFlight { result: None, .. })
+        })
+    }
+
     /// Whether the result of its open is to come by URC.
     pub fn awaits_open(&self) -> bool {
         self.opening().is_some_and(|opening| matches!(opening.stage, OpenStage::Awaited { .. }))
