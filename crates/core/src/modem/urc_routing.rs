@@ -487,12 +487,13 @@ impl Modem {
         self.learn_names(lines);
         let set = self.sockets[id.index()].set();
         let mut listed = SocketStatus::all(lines).filter(|it| (it.set, it.id) == (set, id));
-        // It was open, and its server has closed meanwhile.
-        let has_ended = is_told_of
-            && witness == Witness::Ended
-            && listed.any(|socket| socket.state == SocketState::Closing);
-        if witness == Witness::Connected || has_ended {
+        let is_closing =
+            witness == Witness::Ended && listed.any(|socket| socket.state == SocketState::Closing);
+        if witness == Witness::Connected || (is_closing && is_told_of) {
+            // Where it is closing, its server has closed meanwhile.
             self.open_settled(id, 0, now);
+        } else if is_closing {
+            self.sockets[id.index()].opens_again();
         }
     }
 

@@ -176,6 +176,11 @@ impl Opening {
         self.stage
     }
 
+    /// It is tried once more.
+    fn repeat(&mut self, stage: OpenStage) {
+        *self = Opening { stage, deadline: self.deadline, is_repeated: true, closed: ClosedUrc::No };
+    }
+
     /// It may take so much longer.
     pub(super) fn extend(&mut self, by: Duration) {
         self.deadline = self.deadline.map(|deadline| deadline + by);
@@ -425,8 +430,20 @@ impl Socket {
         } else {
             return OpenResult::Failed(OpenFailure::Code(code));
         };
-        *opening = Opening { stage, deadline: opening.deadline, is_repeated: true, closed: ClosedUrc::No };
+        opening.repeat(stage);
         OpenResult::Again
+    }
+
+    /// Its result has not come, and the module is closing it: whether it was open is not known. It is opened once more.
+    pub fn opens_again(&mut self) {
+        let is_attached = self.is_attached();
+        if let Phase::Opening(opening) = &mut self.phase
+            && matches!(opening.stage, OpenStage::Awaited { .. })
+            && is_attached
+            && !opening.is_repeated
+        {
+            opening.repeat(OpenStage::CloseFirst);
+        }
     }
 
     /// How often the settings of its SSL context had been found wrong when its open left, if they are still to be

@@ -116,6 +116,19 @@ fn a_result_decides_once_and_busy_ones_are_tried_once_more() {
     assert!(guarded.opening().is_some(), "nothing of it is given out before that");
 }
 
+/// The result, bytes and end of a connection stood in another program's text, and the client waited for a minute.
+#[test]
+fn an_open_that_the_module_is_closing_is_closed_and_tried_once_more() {
+    let now = now();
+    let mut socket = opening(Mode::Buffer, now);
+    socket.opens_again();
+    assert!(!socket.awaits_open(), "its answer is awaited first");
+    assert_eq!(socket.open_answered(0, CommandOutcome::Ok), OpenAnswer::Pending);
+    socket.opens_again();
+    assert_eq!(socket.opening().map(Opening::stage), Some(OpenStage::CloseFirst));
+    assert_eq!(socket.open_result(563, false, now), OpenResult::Failed(OpenFailure::Code(ResultCode(563))));
+}
+
 #[test]
 fn a_refusal_without_a_reason_is_asked_about() {
     let mut socket = opening(Mode::Push, now());
