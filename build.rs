@@ -9,8 +9,9 @@
 use std::env;
 use std::process::Command;
 
-/// For ld and lld, which add it to their own; others may not know it.
-const LINKER_SCRIPT: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) } }\nINSERT AFTER .text;\n";
+/// For ld and lld, which add it to their own; others may not know it. The start files of a static program refer to theirs.
+const LINKER_SCRIPT: &str =
+    "SECTIONS { /DISCARD/ : { *(EXCLUDE_FILE(*crtbegin*.o *crtend.o) .eh_frame) } }\nINSERT AFTER .text;\n";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
