@@ -2106,7 +2106,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__status)
-            opts="-d -b -v -q -h --json --prometheus --watch --kill --dump-recorder --record-payload --control --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
+            opts="-d -b -v -q -h --json --prometheus --watch --exit-code --kill --dump-recorder --record-payload --control --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

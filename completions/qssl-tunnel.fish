@@ -307,7 +307,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l comma
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l json -d 'Print JSON'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l prometheus -d 'Print metrics for Prometheus'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l watch -d 'Show the status again every two seconds, with rates'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l watch -d 'Show the status again and again, with rates; on a terminal as a screen with keys'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l exit-code -d 'Also fail unless the daemon serves clients: the health check of a container'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s q -l quiet -d 'Log warnings and errors only'

@@ -217,9 +217,19 @@ pub struct StatusArgs {
     #[arg(long, env = "QSSL_TUNNEL_PROMETHEUS", hide_env = true, value_parser = BoolishValueParser::new())]
     pub prometheus: bool,
 
-    /// Show the status again every two seconds, with rates
+    /// Show the status again and again, with rates; on a terminal as a screen with keys
+    ///
+    /// The screen is drawn every second until q is pressed. It shows when the daemon does not answer, and goes on when it
+    /// is back. Where standard output is no terminal, and with --json and --prometheus, the whole status is printed every
+    /// two seconds. NO_COLOR in the environment switches colours off.
     #[arg(long, env = "QSSL_TUNNEL_WATCH", hide_env = true, value_parser = BoolishValueParser::new())]
     pub watch: bool,
+
+    /// Also fail unless the daemon serves clients: the health check of a container
+    ///
+    /// The exit status is 1 while the modem cannot open connections, while the daemon drains, and without a daemon.
+    #[arg(long, conflicts_with = "watch", env = "QSSL_TUNNEL_EXIT_CODE", hide_env = true, value_parser = BoolishValueParser::new())]
+    pub exit_code: bool,
 
     /// Reset the connection with this ID, as the table shows it
     #[arg(long, value_name = "ID", value_parser = whole(1..=u64::MAX), conflicts_with_all = ["json", "prometheus", "watch"],

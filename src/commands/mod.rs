@@ -10,6 +10,7 @@ pub mod modem_access;
 mod status;
 mod survey;
 mod tunnel;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

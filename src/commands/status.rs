@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::modem_access::{Access, Conversation};
-use super::{REPLY_LIMIT, start_logging};
+use super::{REPLY_LIMIT, start_logging, watch};
 use crate::cli::StatusArgs;
 use crate::config::{self, Environment};
 use crate::daemon::control::{Client, Reply, Request};
@@ -28,10 +28,10 @@ pub fn run(args: &StatusArgs, environment: &Environment) -> anyhow::Result<ExitS
     let checked = config::from_modem(&args.modem, &args.logging, environment)?;
     start_logging(checked.verbosity);
     let access = Access::new(args.control.as_deref(), &args.modem);
-    let Some((mut client, _)) = access.daemon()? else {
-        if args.dump_recorder.is_some() || args.record_payload.is_some() || args.watch || args.kill.is_some()
-        {
-            let message = "no daemon is running; --kill, --watch and --dump-recorder need one";
+    let Some((mut client, path)) = access.daemon()? else {
+        let needs_daemon = args.watch || args.exit_code || args.kill.is_some();
+        if args.dump_recorder.is_some() || args.record_payload.is_some() || needs_daemon {
+            let message = "no daemon is running; --kill, --watch, --exit-code and --dump-recorder need one";
             return Err(Failure::new(Kind::Failed, message).into());
         }
         let mut conversation = Conversation::open(&checked.configuration, &access)?;
@@ -48,15 +48,21 @@ pub fn run(args: &StatusArgs, environment: &Environment) -> anyhow::Result<ExitS
             other => anyhow::bail!("unexpected reply from the daemon: {other:?}"),
         };
     }
+    let is_table = !args.json && !args.prometheus;
+    if args.watch && is_table && io::stdout().is_terminal() && terminal::can_erase() {
+        return watch::run(client, &path);
+    }
     let mut before: Option<(Status, Instant)> = None;
     loop {
-        let status = match client.ask(&Request::Status, REPLY_LIMIT)? {
-            Reply::Status { status } => *status,
-            other => anyhow::bail!("unexpected reply from the daemon: {other:?}"),
-        };
+        let status = asked(&mut client)?;
         let now = Instant::now();
         let since = before.as_ref().map(|(status, at)| (status, now.saturating_duration_since(*at)));
         show(args, &status, since)?;
+        if args.exit_code && status.state != "up" {
+            let session = status.modem.session.as_deref().unwrap_or("nothing is known of the modem");
+            let message = format!("clients are not served: {}: {session}", status.state);
+            return Err(Failure::new(Kind::Failed, message).into());
+        }
         if !args.watch {
             return Ok(ExitStatus::Done);
         }
@@ -65,9 +71,17 @@ pub fn run(args: &StatusArgs, environment: &Environment) -> anyhow::Result<ExitS
     }
 }
 
+/// The daemon's status.
+pub fn asked(client: &mut Client) -> anyhow::Result<Status> {
+    match client.ask(&Request::Status, REPLY_LIMIT)? {
+        Reply::Status { status } => Ok(*status),
+        other => anyhow::bail!("unexpected reply from the daemon: {other:?}"),
+    }
+}
+
 fn show(args: &StatusArgs, status: &Status, before: Option<(&Status, Duration)>) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if args.watch && out.is_terminal() {
+    if args.watch && out.is_terminal() && terminal::can_erase() {
         // Clears the screen and goes to its top.
         out.write_all(b"\x1b[2J\x1b[H")?;
     }

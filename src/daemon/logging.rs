@@ -7,13 +7,14 @@
 //! messages there are two targets: `at` has commands and answers (debug, from `-v`), and `wire` has the transcript
 //! (trace, from `-vv`).
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::mem;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use env_logger::Target;
-use log::{Level, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::config::Verbosity;
 use crate::terminal::printable;
@@ -29,7 +30,8 @@ pub fn start(verbosity: Verbosity) {
     };
     let rust_log = std::env::var("RUST_LOG").ok();
     let logger = Logger::new(verbosity, rust_log.as_deref(), style, Target::Stderr);
-    let level = logger.inner.filter();
+    // The last events are kept even if they are not shown.
+    let level = logger.inner.filter().max(LevelFilter::Info);
     if log::set_logger(LOGGER.get_or_init(|| logger)).is_ok() {
         log::set_max_level(level);
     }
@@ -47,6 +49,11 @@ pub fn sum_up(now: Instant) {
     }
 }
 
+/// The last events, the oldest first.
+pub fn events() -> Vec<String> {
+    LOGGER.get().map_or(Vec::new(), |logger| locked(&logger.events).iter().cloned().collect())
+}
+
 /// The logger of this process.
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
@@ -59,10 +66,12 @@ enum Style {
     Journal,
 }
 
-/// An env_logger that suppresses repeated lines.
+/// An env_logger that suppresses repeated lines, and keeps the last.
 struct Logger {
     inner: env_logger::Logger,
     repeats: Mutex<Repeats>,
+    /// The last events, the oldest first.
+    events: Mutex<VecDeque<String>>,
 }
 
 impl Logger {
@@ -73,15 +82,17 @@ impl Logger {
             .target(target)
             .format(move |out, record| write_line(out, style, since_1970(), record))
             .build();
-        Logger { inner, repeats: Mutex::default() }
+        Logger { inner, repeats: Mutex::default(), events: Mutex::default() }
     }
 
-    /// A poisoned lock only means that another thread panicked; counting goes on.
     fn repeats(&self) -> MutexGuard<'_, Repeats> {
-        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.repeats)
     }
 
     fn log_at(&self, record: &Record<'_>, now: Instant) {
+        if record.level() <= Level::Info && is_ours(record.target()) && record.target() != STATISTICS {
+            self.keep(record);
+        }
         if !self.inner.matches(record) {
             return;
         }
@@ -95,6 +106,18 @@ impl Logger {
         if is_shown {
             self.inner.log(record);
         }
+    }
+
+    fn keep(&self, record: &Record<'_>) {
+        let mut line = Vec::new();
+        // Writing to a vector cannot fail.
+        let _ = write_line(&mut line, Style::Plain, since_1970(), record);
+        let text = String::from_utf8_lossy(&line);
+        let mut events = locked(&self.events);
+        if events.len() >= EVENTS_MAX {
+            events.pop_front();
+        }
+        events.push_back(text.trim_end().chars().take(EVENT_CHARS_MAX).collect());
     }
 
     fn sum_up(&self, now: Instant) {
@@ -118,6 +141,11 @@ impl Logger {
             );
         }
     }
+}
+
+/// A poisoned lock only means that another thread panicked; counting goes on.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Log for Logger {
@@ -338,6 +366,13 @@ fn names_file(stream: &str, device: u64, inode: u64) -> bool {
     stream_device.parse() == Ok(device) && stream_inode.parse() == Ok(inode)
 }
 
+/// The target of lines that were asked for, and tell no event.
+pub const STATISTICS: &str = "qssl_tunnel::statistics";
+
+/// How many of the last events are kept.
+const EVENTS_MAX: usize = 16;
+/// Longer ones are cut.
+const EVENT_CHARS_MAX: usize = 240;
 /// How often the same line is shown before it is counted instead.
 const SAME_LINES_SHOWN: u32 = 5;
 /// The time within which a line must come again to count as repeated, and after which the first summary is due.
@@ -465,6 +500,33 @@ mod tests {
         assert_eq!(said(Verbosity::Normal), "warning connection mio::poll: stranger");
         assert_eq!(said(Verbosity::Commands), "warning connection command mio::poll: stranger");
         assert_eq!(said(Verbosity::Transcript), "warning connection command transcript mio::poll: stranger");
+    }
+
+    #[test]
+    fn the_last_events_are_kept_whatever_is_shown() {
+        let (logger, output) = logger(Verbosity::Quiet, None);
+        for number in 0..=EVENTS_MAX {
+            say(&logger, Level::Info, "qssl_core::relay", &format!("client {number}"));
+        }
+        for (level, target) in [
+            (Level::Debug, "at"),
+            (Level::Info, STATISTICS),
+            (Level::Warn, "mio::poll"),
+            (Level::Trace, "wire"),
+        ] {
+            say(&logger, level, target, "no event");
+        }
+        let events = || locked(&logger.events).iter().cloned().collect::<Vec<_>>();
+        let after_time = |event: &String| event["2026-11-21T10:00:00.123".len()..].to_owned();
+        let kept: Vec<String> = events().iter().map(after_time).collect();
+        assert_eq!(
+            kept,
+            (1..=EVENTS_MAX).map(|number| format!("Z info  client {number}")).collect::<Vec<_>>()
+        );
+        assert_eq!(output.lines(), ["<4>mio::poll: no event"]);
+        say(&logger, Level::Error, "qssl_tunnel", &"é\n".repeat(EVENT_CHARS_MAX));
+        let last = events().pop().expect("it was logged");
+        assert!(last.contains("Z error é\\né") && last.chars().count() == EVENT_CHARS_MAX, "{last}");
     }
 
     #[test]

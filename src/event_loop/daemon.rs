@@ -10,6 +10,7 @@ use crate::config::{self, Checked, ConfigError, Device, Process};
 use crate::daemon::capture::Capture;
 use crate::daemon::control::server::Server;
 use crate::daemon::data_usage::{self, DataUsage};
+use crate::daemon::logging;
 use crate::daemon::notify::Notifier;
 use crate::daemon::sandbox::{self, Sandbox};
 use crate::daemon::sim_pin;
@@ -257,7 +258,7 @@ impl EventLoop {
     /// SIGUSR1: logs one block of statistics, and writes the flight recorder.
     pub(super) fn log_statistics(&mut self) {
         for line in status::table(&self.status(), None).lines().filter(|line| !line.is_empty()) {
-            log::info!("{line}");
+            log::info!(target: logging::STATISTICS, "{line}");
         }
         for modem in 0..self.modems.len() {
             self.write_transcripts(modem, "on request", log::Level::Info);
@@ -376,6 +377,7 @@ impl EventLoop {
                     .used(today)
                     .map(|(budget, used_bytes)| status::Budget { limit_bytes: budget.bytes, used_bytes }),
             }),
+            events: logging::events(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What an output can show: its width, whether it takes more than ASCII, and which characters must not reach it.
 
+pub(crate) mod screen;
 pub(crate) mod upload_bar;
 
 use std::borrow::Cow;
@@ -190,6 +191,26 @@ pub fn wrapped(text: &str, width: Option<usize>, first: &str, indent: &str) -> S
     textwrap::fill(text, options)
 }
 
+/// How many columns of a terminal this takes: two for each ideograph and emoji, none for an accent that is combined with the
+/// letter before it.
+pub fn columns_of(text: &str) -> usize {
+    text.chars().map(columns_of_one).sum()
+}
+
+/// The same for a character; rare ones may differ.
+pub fn columns_of_one(c: char) -> usize {
+    match c {
+        '\u{300}'..='\u{36F}' | '\u{591}'..='\u{5BD}' | '\u{64B}'..='\u{65F}' | '\u{E34}'..='\u{E3A}' => 0,
+        '\u{E47}'..='\u{E4E}' | '\u{1AB0}'..='\u{1AFF}' | '\u{1DC0}'..='\u{1DFF}' => 0,
+        '\u{20D0}'..='\u{20FF}' | '\u{FE00}'..='\u{FE0F}' | '\u{FE20}'..='\u{FE2F}' => 0,
+        '\u{1100}'..='\u{115F}' | '\u{2E80}'..='\u{A4CF}' | '\u{AC00}'..='\u{D7A3}' => 2,
+        '\u{F900}'..='\u{FAFF}' | '\u{FE30}'..='\u{FE6F}' | '\u{FF00}'..='\u{FF60}' => 2,
+        '\u{FFE0}'..='\u{FFE6}' | '\u{1F300}'..='\u{1F64F}' | '\u{1F680}'..='\u{1FAFF}' => 2,
+        '\u{20000}'..='\u{3FFFD}' => 2,
+        _ => 1,
+    }
+}
+
 /// The smallest width that is used, even if a terminal reports less.
 const NARROWEST_COLUMNS: usize = 40;
 
@@ -251,6 +272,15 @@ mod tests {
     fn the_c_locale_gets_ascii() {
         assert_eq!(shown("✓ 2 × a → b…", true), "✓ 2 × a → b…");
         assert_eq!(shown("✓ 2 × é → b…", false), "+ 2 x ? -> b...");
+    }
+
+    #[test]
+    fn columns_are_not_characters() {
+        for (text, columns) in
+            [("", 0), ("a→█", 3), ("中国移动", 8), ("e\u{301}", 1), ("한글", 4), ("🙂", 2), ("é", 1)]
+        {
+            assert_eq!(columns_of(text), columns, "{text}");
+        }
     }
 
     #[test]

@@ -23,3 +23,4 @@ mod sandbox;
 mod status;
 mod traffic;
 mod warm;
+mod watch;

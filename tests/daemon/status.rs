@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::time::Duration;
 
+use qssl_modem_emulator::Registration;
 use qssl_modem_emulator::test_server::Behaviour;
 use serde_json::Value;
 use socket2::SockRef;
@@ -92,6 +93,27 @@ fn the_three_ways_to_show_it_agree() {
     assert_eq!(status["tunnels"][0]["name"], "web");
     let metrics = daemon.tool(&["status", "--prometheus"]).expect_success().text();
     assert!(metrics.lines().any(|line| line == "qssl_tunnel_up 1"), "{metrics}");
+}
+
+#[test]
+fn the_exit_status_says_whether_clients_are_served() {
+    let site = Site::new(Behaviour::Echo, "");
+    let daemon = Daemon::start(&site);
+    let shown = daemon.tool(&["status", "--exit-code"]).expect_success();
+    assert!(shown.text().contains(", up, running for "), "{}", shown.text());
+    site.modem
+        .embedded
+        .with_modem(|modem, _, now| modem.set_registration(Registration::Searching, now))
+        .expect("the modem runs");
+    daemon.wait_until("the loss of the network", |status| status.state == "waiting");
+    let shown = daemon.tool(&["status", "--exit-code", "--json"]);
+    assert_eq!(shown.status, 1);
+    assert!(shown.stderr.contains("clients are not served: waiting: "), "{}", shown.stderr);
+    assert!(shown.text().contains("\"state\": \"waiting\""), "{}", shown.text());
+    daemon.signal(rustix::process::Signal::TERM);
+    daemon.ends_with(0);
+    let shown = daemon.tool(&["status", "--exit-code"]);
+    assert_eq!((shown.status, shown.stdout.len()), (1, 0), "{}", shown.stderr);
 }
 
 #[test]

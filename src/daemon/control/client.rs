@@ -82,12 +82,7 @@ impl Client {
     /// # Errors
     /// The signals cannot be caught.
     pub fn catch_signals(&mut self) -> io::Result<()> {
-        for signal in [SIGINT, SIGTERM] {
-            let (receiver, sender) = UnixStream::pair()?;
-            signal_hook::low_level::pipe::register(signal, sender)?;
-            receiver.set_nonblocking(true)?;
-            self.signals.push((signal, receiver));
-        }
+        self.signals = caught(&[SIGINT, SIGTERM])?;
         Ok(())
     }
 
@@ -185,6 +180,20 @@ impl Client {
     fn lost(&self, source: io::Error) -> ControlError {
         ControlError::Lost { path: self.path.clone(), source }
     }
+}
+
+/// Catches these signals: each then arrives as a byte on its socket, which does not block.
+///
+/// # Errors
+/// There are no more descriptors.
+pub fn caught(signals: &[i32]) -> io::Result<Vec<(i32, UnixStream)>> {
+    let catch = |signal: &i32| {
+        let (receiver, sender) = UnixStream::pair()?;
+        signal_hook::low_level::pipe::register(*signal, sender)?;
+        receiver.set_nonblocking(true)?;
+        Ok((*signal, receiver))
+    };
+    signals.iter().map(catch).collect()
 }
 
 fn open(path: &Path) -> io::Result<BufReader<UnixStream>> {

@@ -33,7 +33,7 @@ use crate::config::Tunnel;
 use crate::daemon::exit_status;
 use crate::daemon::status::Status;
 
-pub use client::{Client, ControlError};
+pub use client::{Client, ControlError, caught};
 
 /// A request to a daemon: `{"request":"NAME",…}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

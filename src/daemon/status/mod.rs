@@ -18,7 +18,7 @@ use qssl_core::relay::TunnelCounters;
 
 pub use prometheus::metrics;
 pub use qssl_core::relay::{Connection, LineChannel, Multiplexer};
-pub use table::{columns, size, table};
+pub use table::{columns, size, span, table, without_middle};
 
 /// The daemon and its modem at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,9 @@ pub struct Status {
     pub connections: Vec<Connection>,
     /// Counts since the start; `None`: no daemon runs.
     pub counters: Option<Counts>,
+    /// The last lines of the log, of levels info, warn and error, the oldest first, with their times in UTC; also those that
+    /// `-q` leaves out.
+    pub events: Vec<String>,
 }
 
 /// The modem and its network, as last reported.
@@ -181,12 +184,12 @@ pub const NO_DAEMON: &str = "no daemon runs";
 pub const NETWORK_QUESTIONS: [&str; 3] = ["AT+CSQ", "AT+COPS?", "AT+CEREG?"];
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use qssl_core::relay::{Datagrams, Dropped};
 
     /// A daemon with one tunnel.
-    pub(super) fn example() -> Status {
+    pub(crate) fn example() -> Status {
         let counts =
             |all: &[(&str, usize)]| all.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         Status {
@@ -255,6 +258,7 @@ mod tests {
                 budget: Some(Budget { limit_bytes: 1_000_000_000, used_bytes: 250_000_000 }),
                 ..Counts::default()
             }),
+            events: vec!["2026-11-21T10:00:00.123Z info  ready".into()],
         }
     }
 

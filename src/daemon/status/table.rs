@@ -328,7 +328,7 @@ pub fn columns<const COUNT: usize>(rows: &[[String; COUNT]], shortened: &[usize]
 }
 
 /// The text in at most this many characters, with `…` in the place of its middle where it is longer.
-fn without_middle(text: &str, limit: usize) -> String {
+pub fn without_middle(text: &str, limit: usize) -> String {
     let count = text.chars().count();
     if count <= limit {
         return text.to_owned();
@@ -358,7 +358,7 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// Seconds for users, in the two largest units.
-fn span(seconds: f64) -> String {
+pub fn span(seconds: f64) -> String {
     let seconds = seconds as u64;
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

@@ -13,6 +13,7 @@ mod pty;
 mod script;
 mod serial_line;
 mod site;
+mod terminal;
 mod through;
 mod tls_1_3;
 mod tunnel;
@@ -39,6 +40,7 @@ pub use self::serial_line::{Cut, Passed, SerialLine};
 pub use self::site::{
     EG800Q, Modem, NAME, Site, authority, certificate_file, free_address, identity, temporary_directory,
 };
+pub use self::terminal::Terminal;
 pub use self::through::{Stunnel, Through};
 pub use self::tls_1_3::Tls13Server;
 pub use self::tunnel::{Tunnel, tunnel_command};

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid};
 
 use super::PATIENCE;
 use super::log::Log;
@@ -107,6 +107,13 @@ impl Running {
         (running, input)
     }
 
+    /// Starts it with the input and output that were set, and without a log.
+    pub fn start_on(command: &mut Command) -> Running {
+        let name = format!("{:?}", command.get_program());
+        let child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        Running { id: child.id(), child: Mutex::new(child), log: Log::collect(Vec::new()), name }
+    }
+
     fn start_as_set(command: &mut Command) -> Running {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let name = format!("{:?}", command.get_program());
@@ -139,9 +146,14 @@ impl Running {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.id).ok().and_then(Pid::from_raw);
-        let pid = pid.expect("the system gave it this number");
-        kill_process(pid, signal).expect("it is ours and not yet waited for");
+        kill_process(self.pid(), signal).expect("it is ours and not yet waited for");
+    }
+
+    /// Waits until a signal has stopped it.
+    pub fn wait_until_stopped(&self) {
+        let states = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let state = waitid(WaitId::Pid(self.pid()), states).expect("it is our child");
+        assert!(state.is_some_and(|state| state.stopped()), "{} has ended", self.name);
     }
 
     /// Waits for its end. Returns the exit status as in a shell, and the whole output.
@@ -164,6 +176,11 @@ impl Running {
         let (ended, log) = self.wait();
         assert_eq!(ended, status, "{log}");
         log
+    }
+
+    fn pid(&self) -> Pid {
+        let pid = i32::try_from(self.id).ok().and_then(Pid::from_raw);
+        pid.expect("the system gave it this number")
     }
 
     fn child(&self) -> MutexGuard<'_, Child> {
