@@ -17,6 +17,9 @@ fn shellcheck_has_nothing_to_say() {
     let scripts = [
         top.join("check"),
         top.join(".ci/run"),
+        top.join("docs/make-terminal-picture"),
+        top.join("docs/make-watch-picture"),
+        packaging().join("container/build"),
         packaging().join("debian/postinst"),
         packaging().join("debian/prerm"),
         packaging().join("debian/postrm"),
