@@ -38,6 +38,8 @@ pub struct Config {
     pub operator: String,
     /// First figure of AT+CSQ: 0 to 31, 99 unknown.
     pub signal: u8,
+    /// What it measures besides.
+    pub cell: Cell,
     /// The access point without which no context is activated; `None` accepts any, even an empty one.
     pub required_apn: Option<String>,
     /// Address of PDP context 1 when it is first activated; later activations and the other contexts count up from it.
@@ -108,6 +110,27 @@ impl Config {
     }
 }
 
+/// What a modem measures of its cell, besides the first figure of AT+CSQ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// In dBm; `None`: 28 dB below what AT+CSQ says.
+    pub rsrp: Option<i32>,
+    /// In dB.
+    pub rsrq: i32,
+    /// In dB.
+    pub sinr: i32,
+    /// The LTE band.
+    pub band: u8,
+    /// In degrees Celsius; `None`: AT+QTEMP is refused.
+    pub temperature: Option<i32>,
+}
+
+impl Default for Cell {
+    fn default() -> Cell {
+        Cell { rsrp: None, rsrq: -11, sinr: 12, band: 3, temperature: Some(34) }
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -123,6 +146,7 @@ impl Default for Config {
             registration: Registration::After(Duration::ZERO),
             operator: "Emulated".into(),
             signal: 28,
+            cell: Cell::default(),
             required_apn: None,
             pdp_address: Ipv4Addr::new(10, 7, 157, 1),
             context_active: false,

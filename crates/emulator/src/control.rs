@@ -9,7 +9,7 @@ use clap::{Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::duration;
-use crate::config::Registration;
+use crate::config::{Cell, Registration};
 use crate::modem::Modem;
 
 /// What a running modem is told to do.
@@ -43,6 +43,24 @@ pub enum Action {
         /// 0 to 31, or 99 for unknown.
         #[arg(value_parser = signal)]
         value: u8,
+    },
+    /// Set what AT+QCSQ and AT+QENG show besides, and AT+QTEMP.
+    Cell {
+        /// In dBm.
+        #[arg(long, allow_hyphen_values = true)]
+        rsrp: Option<i32>,
+        /// In dB.
+        #[arg(long, allow_hyphen_values = true)]
+        rsrq: Option<i32>,
+        /// In dB.
+        #[arg(long, allow_hyphen_values = true)]
+        sinr: Option<i32>,
+        /// Of LTE.
+        #[arg(long)]
+        band: Option<u8>,
+        /// In degrees Celsius.
+        #[arg(long, allow_hyphen_values = true)]
+        temperature: Option<i32>,
     },
     /// The network deactivates a PDP context: `+QIURC: "pdpdeact"` reports it.
     Pdpdeact {
@@ -162,6 +180,16 @@ impl Action {
                 now,
             ),
             Action::Signal { value } => modem.set_signal(*value),
+            Action::Cell { rsrp, rsrq, sinr, band, temperature } => {
+                let cell = modem.cell_mut();
+                *cell = Cell {
+                    rsrp: rsrp.or(cell.rsrp),
+                    rsrq: rsrq.unwrap_or(cell.rsrq),
+                    sinr: sinr.unwrap_or(cell.sinr),
+                    band: band.unwrap_or(cell.band),
+                    temperature: temperature.or(cell.temperature),
+                };
+            }
             Action::Pdpdeact { context } => {
                 if !modem.pdp_active(*context) {
                     return Err(format!("PDP context {context} is not active"));
@@ -248,6 +276,7 @@ mod tests {
             Action::Status,
             Action::Unplug { time: Duration::from_millis(1_500) },
             Action::Network { state: NetworkState::Lost },
+            Action::Cell { rsrp: Some(-110), rsrq: None, sinr: Some(-3), band: Some(20), temperature: None },
             Action::Urc { text: vec!["+QIND:".into(), "\"smsdone\"".into()] },
         ];
         for action in actions {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::Registration;
+use crate::config::{Cell, Registration};
 use crate::events::{Event, Power};
 use crate::faults::{Faults, OpenFault};
 use crate::modem::Modem;
@@ -79,6 +79,11 @@ impl Modem {
     /// Changes the first figure of AT+CSQ.
     pub fn set_signal(&mut self, value: u8) {
         self.config.signal = value;
+    }
+
+    /// What it measures of its cell, to be changed.
+    pub fn cell_mut(&mut self) -> &mut Cell {
+        &mut self.config.cell
     }
 
     /// Sets whether name look-ups fail.

@@ -62,7 +62,7 @@ mod testing;
 mod time;
 mod transparent;
 
-pub use config::{Config, Family, PortName, Registration, Sim, TimeService};
+pub use config::{Cell, Config, Family, PortName, Registration, Sim, TimeService};
 pub use modem::{Counters, FlowControl, Modem, ModemLines};
 pub use mux::{ChannelView, MuxView};
 pub use quirks::Quirks;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::commands::{Answer, Call, CommandOutcome, Failure, line, ok};
-use crate::config::{Family, Registration, Sim};
+use crate::config::{Cell, Family, Registration, Sim};
 use crate::events::Event;
 use crate::modem::Modem;
 use crate::parser::{Kind, Parameter};
@@ -60,6 +60,11 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         ("CESQ", Kind::Test) => line("+CESQ: (0-63,99),(0-7,99),(0-96,255),(0-49,255),(0-34,255),(0-97,255)"),
         ("QCSQ", Kind::Execute | Kind::Read) => line(modem.signal_of_service(now)),
         ("QCSQ", Kind::Test) => line("+QCSQ: \"NOSERVICE\",\"LTE\""),
+        // An EC2x has PMIC, crystal and power amplifier.
+        ("QTEMP", Kind::Execute) => match modem.config.cell.temperature {
+            Some(celsius) => line(format!("+QTEMP: {celsius},{},{}", celsius - 2, celsius - 1)),
+            None => Err(Failure::Error),
+        },
         ("QENG", Kind::Test) => line("+QENG: (\"servingcell\")"),
         ("QENG", Kind::Write(list)) if modem.parameters(list).text(0) == Ok("servingcell") => {
             line(modem.serving_cell(now))
@@ -103,7 +108,8 @@ impl Modem {
     fn measured_signal(&self) -> Option<Signal> {
         let level = i32::from(self.config.signal);
         let rssi = 2 * level - 113;
-        (level <= 31).then_some(Signal { rssi, rsrp: rssi - 28, rsrq: -11, sinr: 12 })
+        let Cell { rsrp, rsrq, sinr, .. } = self.config.cell;
+        (level <= 31).then_some(Signal { rssi, rsrp: rsrp.unwrap_or(rssi - 28), rsrq, sinr })
     }
 
     /// AT+CESQ (3GPP 27.007, 8.69): of an LTE cell RSRQ and RSRP.
@@ -136,8 +142,9 @@ impl Modem {
             Some(Signal { rssi, rsrp, rsrq, sinr }) => format!("{rsrp},{rsrq},{rssi},{sinr},27"),
             None => "-,-,-,-,-".into(),
         };
+        let band = self.config.cell.band;
         format!(
-            "+QENG: \"servingcell\",\"{state}\",\"LTE\",\"FDD\",001,01,A3B4C01,12,1650,3,5,5,1F2A,{signal}"
+            "+QENG: \"servingcell\",\"{state}\",\"LTE\",\"FDD\",001,01,A3B4C01,12,1650,{band},5,5,1F2A,{signal}"
         )
     }
 
@@ -412,6 +419,7 @@ mod tests {
             ("AT+CSQ", "+CSQ: 28,99"),
             ("AT+QCSQ", "+QCSQ: \"LTE\",-57,-85,160,-11"),
             ("AT+CESQ", "+CESQ: 99,99,255,255,18,56"),
+            ("AT+QTEMP", "+QTEMP: 34,32,33"),
             (
                 "AT+QENG=\"servingcell\"",
                 "+QENG: \"servingcell\",\"NOCONN\",\"LTE\",\"FDD\",001,01,A3B4C01,12,1650,3,5,5,1F2A,-85,-11,-57,12,27",

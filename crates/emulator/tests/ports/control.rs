@@ -83,6 +83,9 @@ fn what_a_script_asks_for_is_what_the_host_sees() {
     host.expect(b"\0noise\r\n");
     modem.ctl(&["signal", "7"]);
     assert_eq!(host.command("AT+CSQ"), "\r\n+CSQ: 7,99\r\n");
+    modem.ctl(&["cell", "--rsrp", "-110", "--sinr=-3", "--temperature", "61"]);
+    assert_eq!(host.command("AT+QCSQ"), "\r\n+QCSQ: \"LTE\",-99,-110,85,-11\r\n");
+    assert_eq!(host.command("AT+QTEMP"), "\r\n+QTEMP: 61,59,60\r\n");
     host.command("AT+QIACT=1");
     modem.ctl(&["pdpdeact"]);
     host.expect(b"\r\n+QIURC: \"pdpdeact\",1\r\n");
