@@ -29,14 +29,10 @@ fn main() {
     }
 }
 
-/// glibc since 2.36, which must be this machine's, and the musl that Rust brings. A linker that was chosen may link for
-/// another.
+/// glibc since 2.36, which must be this machine's. A linker that was chosen may link for another.
 fn reads_packed_relocations() -> bool {
     if env::var_os("RUSTC_LINKER").is_some() {
         return false;
-    }
-    if env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|it| it == "musl") {
-        return true;
     }
     let is_for_this_machine = env::var_os("HOST") == env::var_os("TARGET");
     let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
