@@ -116,6 +116,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l send-
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal ends them at once [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l control -d 'Make the control socket here, or none' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l state-directory -d 'Keep data usage and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l metrics -d 'Serve metrics for Prometheus over HTTP: PORT (loopback), ADDRESS:PORT or unix:/PATH' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l monthly-budget -d 'Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
@@ -130,6 +131,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l check
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l no-check-time -d 'Do not check the validity dates of certificates'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ignore-chain -d 'Do not verify certificate chains of more than one level'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l ignore-signature -d 'Do not verify the signatures of certificates'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l radio -d 'Ask the modem about its cell, one question a minute when it has nothing else to do'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l radio-identity -d 'The same as --radio; and show which cell and which modem it is (IMEI)'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -s x -l hex-dump -d 'Print the traffic of clients in hexadecimal to standard error'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand listen" -l no-sandbox -d 'Do without the sandbox that the process enters after its start, where the kernel has Landlock'
@@ -198,6 +201,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l send
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal ends them at once [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l control -d 'Make the control socket here, or none' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l state-directory -d 'Keep data usage and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l metrics -d 'Serve metrics for Prometheus over HTTP: PORT (loopback), ADDRESS:PORT or unix:/PATH' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l monthly-budget -d 'Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
@@ -210,6 +214,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l chec
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l no-check-time -d 'Do not check the validity dates of certificates'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ignore-chain -d 'Do not verify certificate chains of more than one level'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l ignore-signature -d 'Do not verify the signatures of certificates'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l radio -d 'Ask the modem about its cell, one question a minute when it has nothing else to do'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l radio-identity -d 'The same as --radio; and show which cell and which modem it is (IMEI)'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -s x -l hex-dump -d 'Print the traffic of clients in hexadecimal to standard error'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand connect" -l no-sandbox -d 'Do without the sandbox that the process enters after its start, where the kernel has Landlock'
@@ -255,10 +261,13 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l send-tim
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l shutdown-timeout -d 'How long connections may still run after SIGTERM or SIGINT; a second signal ends them at once [default: 30s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l control -d 'Make the control socket here, or none' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l state-directory -d 'Keep data usage and flight recordings in this directory; by default run uses $STATE_DIRECTORY' -r -f -a "(__fish_complete_directories)"
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l metrics -d 'Serve metrics for Prometheus over HTTP: PORT (loopback), ADDRESS:PORT or unix:/PATH' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l monthly-budget -d 'Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s r -l record-up -d 'Record what clients send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s R -l record-down -d 'Record what servers send in FILE, raw' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l check -d 'Check the configuration, print what is in effect, and end'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l radio -d 'Ask the modem about its cell, one question a minute when it has nothing else to do'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l radio-identity -d 'The same as --radio; and show which cell and which modem it is (IMEI)'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -s x -l hex-dump -d 'Print the traffic of clients in hexadecimal to standard error'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand run" -l no-sandbox -d 'Do without the sandbox that the process enters after its start, where the kernel has Landlock'
@@ -309,6 +318,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l json 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l prometheus -d 'Print metrics for Prometheus'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l watch -d 'Show the status again and again, with rates; on a terminal as a screen with keys'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l exit-code -d 'Also fail unless the daemon serves clients: the health check of a container'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l radio -d 'Ask the modem about its cell, one question a minute when it has nothing else to do'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l radio-identity -d 'The same as --radio; and show which cell and which modem it is (IMEI)'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s q -l quiet -d 'Log warnings and errors only'
@@ -351,6 +362,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l liveness-
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l force -d 'Send the command even if it is not known to be a mere query, with or without a daemon'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l radio -d 'Ask the modem about its cell, one question a minute when it has nothing else to do'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l radio-identity -d 'The same as --radio; and show which cell and which modem it is (IMEI)'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s q -l quiet -d 'Log warnings and errors only'
@@ -417,6 +430,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l check
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l no-check-time -d 'Do not check the validity dates of certificates'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ignore-chain -d 'Do not verify certificate chains of more than one level'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ignore-signature -d 'Do not verify the signatures of certificates'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l radio -d 'Ask the modem about its cell, one question a minute when it has nothing else to do'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l radio-identity -d 'The same as --radio; and show which cell and which modem it is (IMEI)'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s q -l quiet -d 'Log warnings and errors only'
@@ -460,6 +475,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l max-r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l liveness-interval -d 'How often an idle modem is asked whether it still answers; 0 is never [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l radio -d 'Ask the modem about its cell, one question a minute when it has nothing else to do'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l radio-identity -d 'The same as --radio; and show which cell and which modem it is (IMEI)'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s q -l quiet -d 'Log warnings and errors only'
@@ -504,6 +521,8 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l livenes
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l command-timeout -d 'How long the modem may take to answer an ordinary command [default: 5s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l send-timeout -d 'How long the modem may take to confirm the bytes of a send command [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l json -d 'For list and check: print JSON'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l radio -d 'Ask the modem about its cell, one question a minute when it has nothing else to do'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l radio-identity -d 'The same as --radio; and show which cell and which modem it is (IMEI)'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l no-wait -d 'Give up at the first failure instead of waiting for device, SIM and network'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s q -l quiet -d 'Log warnings and errors only'

@@ -844,6 +844,17 @@ pub struct ModemOptions {
     #[arg(long, value_name = "TIME", value_parser = duration::parse, env = "QSSL_TUNNEL_POLL_INTERVAL", hide_env = true)]
     pub poll_interval: Option<Duration>,
 
+    /// Ask the modem about its cell, one question a minute when it has nothing else to do
+    ///
+    /// status and metrics then show RSRP, RSRQ, SINR, band, technology and temperature as well. A question that the
+    /// module refuses twice is not asked again. Nothing is asked while the only port is the stream of a connection.
+    #[arg(long, env = "QSSL_TUNNEL_RADIO", hide_env = true, value_parser = BoolishValueParser::new())]
+    pub radio: bool,
+
+    /// The same as --radio; and show which cell and which modem it is (IMEI)
+    #[arg(long, env = "QSSL_TUNNEL_RADIO_IDENTITY", hide_env = true, value_parser = BoolishValueParser::new())]
+    pub radio_identity: bool,
+
     /// Give up at the first failure instead of waiting for device, SIM and network
     #[arg(long, env = "QSSL_TUNNEL_NO_WAIT", hide_env = true, value_parser = BoolishValueParser::new())]
     pub no_wait: bool,
@@ -908,6 +919,13 @@ pub struct ProcessOptions {
     /// socket, is in memory (a tmpfs, as /run): new counts are kept there until they are in the state directory.
     #[arg(long, value_name = "DIRECTORY", env = "QSSL_TUNNEL_STATE_DIRECTORY", hide_env = true, value_hint = ValueHint::DirPath)]
     pub state_directory: Option<PathBuf>,
+
+    /// Serve metrics for Prometheus over HTTP: PORT (loopback), ADDRESS:PORT or unix:/PATH
+    ///
+    /// They are at /metrics, and are those of status --prometheus. There is no encryption and no password: anyone who can
+    /// connect can read them. unix:/path may be followed by ,mode=0600 ,owner=NAME and ,group=NAME.
+    #[arg(long, value_name = "LISTEN", env = "QSSL_TUNNEL_METRICS", hide_env = true)]
+    pub metrics: Option<Listen>,
 
     /// Warn when this much has been carried in a calendar month, or stop: 500MB, 2GB,stop
     ///

@@ -13,7 +13,7 @@
 //! | `clients` | Clients: listening sockets, streams, and who the peers are |
 //! | [`commands`] | The subcommands of `qssl-tunnel`, with a file for each |
 //! | [`config`] | The checked configuration: plain data that the rest of the program reads and does not check again |
-//! | [`daemon`] | What a service has besides modem and clients: control, status, service manager, data usage, log, exit status |
+//! | [`daemon`] | What a service has besides modem and clients: control, status, metrics, service manager, data usage, log, exit status |
 //! | `event_loop` | The event loop: it waits, reads the clock, and moves bytes between the system and the core |
 //! | `main` | Arguments → command → exit status, nothing else |
 //! | [`ports`] | Ports: the ways to reach the modem, with non-blocking bytes and a few control lines |

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
+use qssl_core::radio::Cell;
 use qssl_core::recorder;
 use qssl_core::relay::{Datagrams, TunnelCounters};
 use qssl_modem_emulator::cli::{Program, quirks_in_words};
@@ -164,9 +165,10 @@ struct Member {
 }
 
 /// The files that define a status.
-const STATUS_FILES: [&str; 4] = [
+const STATUS_FILES: [&str; 5] = [
     "src/daemon/status/mod.rs",
     "crates/core/src/modem/counters.rs",
+    "crates/core/src/radio.rs",
     "crates/core/src/relay/report.rs",
     "crates/core/src/shared_port/report.rs",
 ];
@@ -288,6 +290,18 @@ fn metrics() -> String {
     let one = |name: &str| [(name.to_owned(), 1)].into();
     let mut full = status::Status::default();
     full.modem.signal_dbm = Some(-57);
+    full.modem.heard_seconds_ago = Some(0.0);
+    let text = || Some("text".to_owned());
+    full.modem.radio = Some(Cell {
+        technology: text(),
+        band: Some(3),
+        rsrp_dbm: Some(-85),
+        rsrq_db: Some(-11),
+        sinr_db: Some(12.0),
+        temperature_celsius: Some(34),
+        identity: text(),
+        imei: text(),
+    });
     full.sockets = one("open");
     let channels = vec![status::LineChannel::default()];
     full.ports = vec![status::Port {
@@ -304,7 +318,7 @@ fn metrics() -> String {
     counts.modem.open_seconds = Some([0.0; 3]);
     counts.budget = Some(status::Budget::default());
     full.counters = Some(counts);
-    let text = status::metrics(&full);
+    let text = status::metrics(&full, status::Format::Text);
     let mut page = String::new();
     for line in text.lines() {
         let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) else {
@@ -340,6 +354,7 @@ fn what_programs_read_stands_in_the_manual_page() {
     let mut status = status::Status::default();
     let channels = vec![status::LineChannel::default()];
     let multiplexer = Some(status::Multiplexer { channels, ..status::Multiplexer::default() });
+    status.modem.radio = Some(Cell::default());
     status.ports.push(status::Port { multiplexer, ..status::Port::default() });
     status.tunnels.push(status::Tunnel::default());
     status.connections.push(status::Connection::default());

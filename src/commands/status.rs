@@ -18,6 +18,7 @@ use crate::terminal;
 use qssl_core::Kind;
 use qssl_core::at::Command;
 use qssl_core::modem::{Failure, Profile};
+use qssl_core::radio::{self, Facts};
 
 /// Shows the status of the daemon and its modem.
 ///
@@ -87,7 +88,7 @@ fn show(args: &StatusArgs, status: &Status, before: Option<(&Status, Duration)>)
     }
     let text = match (args.json, args.prometheus) {
         (true, _) => status.json() + "\n",
-        (_, true) => status::metrics(status),
+        (_, true) => status::metrics(status, status::Format::Text),
         _ => terminal::shown(&status::table(status, before), terminal::takes_unicode()),
     };
     out.write_all(text.as_bytes())?;
@@ -122,11 +123,15 @@ fn of_modem(conversation: &mut Conversation) -> Result<Status, Failure> {
     };
     let mut profile = Profile::unknown();
     profile.learn_identity(&conversation.ask(Command::line("ATI"))?.lines);
-    status.modem.module = Some(profile.name);
-    for question in status::NETWORK_QUESTIONS {
-        status.modem.learn(&conversation.ask(Command::line(question))?.lines);
+    let mut facts = Facts::default();
+    for question in radio::network_questions() {
+        facts.learn(&conversation.ask(question)?.lines, false);
     }
-    status.modem.heard_seconds_ago = Some(0.0);
+    status.modem = status::Modem {
+        module: Some(profile.name),
+        heard_seconds_ago: Some(0.0),
+        ..status::Modem::of(&facts)
+    };
     status.ports.push(status::Port {
         name: conversation.name(),
         state: "command".into(),

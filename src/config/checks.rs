@@ -399,6 +399,11 @@ impl<'a> Checks<'a> {
             has_reset_command: defaults.has_reset_command,
             reset_after: options.reset_after.unwrap_or(defaults.reset_after),
             poll_interval: options.poll_interval,
+            radio: match (options.radio, options.radio_identity) {
+                (_, true) => settings::Radio::Identity,
+                (true, false) => settings::Radio::On,
+                (false, false) => settings::Radio::Off,
+            },
             wait: self.wait(options, default_wait)?,
             liveness_interval: options.liveness_interval.unwrap_or(defaults.liveness_interval),
             command_timeout: answer_timeout(
@@ -524,11 +529,15 @@ impl<'a> Checks<'a> {
         if options.record_up.is_some() && options.record_up == options.record_down {
             return Err(Complaint::new("record-down", "the two directions need a file each"));
         }
+        if !matches!(options.metrics, None | Some(Listen::Tcp(_) | Listen::Unix { .. })) {
+            return Err(Complaint::new("metrics", "they are served at a port, ADDRESS:PORT or unix:/path"));
+        }
         Ok(Process {
             shutdown_timeout: options.shutdown_timeout.unwrap_or(defaults.shutdown_timeout),
             hex_dump: options.hex_dump,
             record_up: options.record_up.clone(),
             record_down: options.record_down.clone(),
+            metrics: options.metrics.clone(),
             no_sandbox: options.no_sandbox,
             control: options.control.clone().unwrap_or_default(),
             state_directory: options.state_directory.clone(),
@@ -1070,6 +1079,8 @@ fn modem_over(args: &ModemOptions, file: &ModemOptions) -> ModemOptions {
         reset_command: args.reset_command.or(file.reset_command),
         reset_after: args.reset_after.or(file.reset_after),
         poll_interval: args.poll_interval.or(file.poll_interval),
+        radio: args.radio || file.radio,
+        radio_identity: args.radio_identity || file.radio_identity,
         no_wait: waits.0,
         retry_for: waits.1,
         max_retries: waits.2,
@@ -1086,6 +1097,7 @@ fn process_over(args: &ProcessOptions, file: &ProcessOptions) -> ProcessOptions 
         hex_dump: args.hex_dump || file.hex_dump,
         record_up: args.record_up.or(file.record_up),
         record_down: args.record_down.or(file.record_down),
+        metrics: args.metrics.or(file.metrics),
         no_sandbox: args.no_sandbox || file.no_sandbox,
         control: args.control.or(file.control),
         state_directory: args.state_directory.or(file.state_directory),

@@ -14,6 +14,7 @@ impl Default for Process {
             hex_dump: false,
             record_up: None,
             record_down: None,
+            metrics: None,
             no_sandbox: false,
         }
     }

@@ -19,8 +19,8 @@ use std::time::Duration;
 use qssl_core::settings::{self, Settings};
 pub use qssl_core::settings::{
     ApnAuth, Authentication, ClientCertificate, Cmux, FlowControl, GrammarError, Limits, Mode, OnClosed,
-    OpenOn, Pdp, PdpType, Pem, Psk, Recovery, Scheme, Secret, Server, Target, Tls, TlsVersion, Transport,
-    Wait, Warm, WhenFull,
+    OpenOn, Pdp, PdpType, Pem, Psk, Radio, Recovery, Scheme, Secret, Server, Target, Tls, TlsVersion,
+    Transport, Wait, Warm, WhenFull,
 };
 
 pub use qssl_proxy::{AllowedTarget, Credentials, Protocol};
@@ -305,6 +305,8 @@ pub struct Process {
     pub record_up: Option<PathBuf>,
     /// `-R`: record what servers sent.
     pub record_down: Option<PathBuf>,
+    /// `--metrics`: where they are served over HTTP, a [`Listen::Tcp`] or [`Listen::Unix`].
+    pub metrics: Option<Listen>,
     /// `--no-sandbox`: stay outside of it.
     pub no_sandbox: bool,
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use qssl_core::settings::{self, Cipher};
 
 use super::choice::Choice;
-use super::{Authentication, Cmux, Configuration, Control, Modem, Process, Tls, Tunnel, Wait};
+use super::{Authentication, Cmux, Configuration, Control, Modem, Process, Radio, Tls, Tunnel, Wait};
 use super::{certificate_items, duration, ranges};
 use crate::terminal::is_printable;
 
@@ -64,6 +64,8 @@ fn modem(out: &mut Document, configured: &Modem) {
     if let Some(interval) = modem.poll_interval {
         out.string("poll-interval", &duration::format(interval));
     }
+    out.switch("radio", modem.radio != Radio::Off);
+    out.switch("radio-identity", modem.radio == Radio::Identity);
     match modem.wait {
         Wait::Forever => {}
         Wait::Not => out.switch("no-wait", true),
@@ -179,6 +181,9 @@ fn process(out: &mut Document, process: &Process) {
     out.string("shutdown-timeout", &duration::format(process.shutdown_timeout));
     if process.control != Control::Default {
         out.string("control", &process.control.to_string());
+    }
+    if let Some(metrics) = &process.metrics {
+        out.string("metrics", &metrics.to_string());
     }
     if let Some(budget) = process.monthly_budget {
         out.string("monthly-budget", &budget.to_string());

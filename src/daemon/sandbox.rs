@@ -61,6 +61,7 @@ impl Sandbox {
         }
         sandbox.ttys.retain(|directory| !directory.starts_with("/dev"));
         let listens = configuration.tunnels.iter().flat_map(|tunnel| &tunnel.listen);
+        let listens = listens.chain(&configuration.process.metrics);
         sandbox.sockets.extend(listens.filter_map(|listen| match listen {
             Listen::Unix { path, .. } => Some(directory(path)),
             _ => None,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::unit::ModemUnit;
 use super::{EventLoop, Source};
 use crate::daemon::control::server::{Server, Turn, Waits};
 use crate::daemon::control::{
@@ -70,12 +71,6 @@ impl EventLoop {
     pub(super) fn control_answered(&mut self, modem: usize, id: UserCommand, answer: UserAnswer) {
         let Some(daemon) = &mut self.daemon else { return };
         daemon.commands.retain(|other| *other != (modem, id));
-        if self.modems[modem].radio.answered(id, &answer, self.now) {
-            if !self.modems.iter().any(|unit| unit.radio.is_being_asked()) {
-                self.reply_statuses();
-            }
-            return;
-        }
         let asks = |(_, waits): &(usize, Waits)| command_of(*waits) == Some((modem, id));
         let Some((connection, _)) = self.server().and_then(|server| server.waiting().find(asks)) else {
             return;
@@ -224,14 +219,21 @@ impl EventLoop {
 
     fn status_wanted(&mut self, connection: usize) {
         let now = self.now;
-        for unit in &mut self.modems {
-            unit.ask_about_network(now);
-        }
-        if !self.modems.iter().any(|unit| unit.radio.is_being_asked()) {
-            return self.reply_status(connection);
-        }
         if let Some(server) = self.server() {
             server.wait(connection, Waits::Status { until: now + STATUS_LIMIT });
+        }
+        // What they answer is the reply, at once if none need be asked.
+        for unit in self.modems.iter_mut().filter(|unit| unit.status().is_none()) {
+            unit.relay.handle(Input::AskNetwork, now);
+        }
+    }
+
+    /// A modem has reported about its network: those who wait for that get their reply, unless another is still asked.
+    pub(super) fn network_answered(&mut self) {
+        let is_asked =
+            |unit: &ModemUnit| unit.status().is_none() && unit.relay.modem().is_asked_about_network();
+        if !self.modems.iter().any(is_asked) {
+            self.reply_statuses();
         }
     }
 

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+
 use super::{EventLoop, Source, unix_seconds};
 use crate::config::{self, Checked, ConfigError, Device, Process};
 use crate::daemon::capture::Capture;
 use crate::daemon::control::server::Server;
 use crate::daemon::data_usage::{self, DataUsage};
 use crate::daemon::logging;
+use crate::daemon::metrics;
 use crate::daemon::notify::Notifier;
 use crate::daemon::sandbox::{self, Sandbox};
 use crate::daemon::sim_pin;
@@ -46,6 +49,8 @@ pub(super) struct Daemon {
     /// When the next watchdog message to the service manager is due, if it expects any.
     watchdog_at: Option<Instant>,
     pub control: Option<Server>,
+    /// In a box, because it is taken out while it serves.
+    pub metrics: Option<Box<metrics::Server>>,
     /// Commands of control connections that are not answered yet, each with the modem that it is for.
     pub commands: Vec<(usize, UserCommand)>,
     pub data_usage: DataUsage,
@@ -62,12 +67,13 @@ impl EventLoop {
     /// Makes this loop a daemon: it gets the service manager, the control socket, data usage and recordings.
     ///
     /// # Errors
-    /// A requested control socket cannot be made, or a recording cannot be written.
+    /// A requested control socket or that of the metrics cannot be made, or a recording cannot be written.
     pub(super) fn become_daemon(&mut self, options: DaemonOptions) -> anyhow::Result<()> {
         let process = &self.configuration.process;
         let state_directory = process.state_directory.clone().or(options.default_state_directory);
         let notifier = Notifier::from_env();
         let control = self.make_control_socket(process, options.default_control_path.as_deref())?;
+        let metrics = process.metrics.as_ref().map(|listen| self.make_metrics(listen)).transpose()?;
         let mut data_usage = DataUsage::open(state_directory.as_deref(), process.monthly_budget);
         let interim = interim_path(options.runtime_directory, control.as_ref());
         let interim_directory = interim.as_deref().map(sandbox::directory);
@@ -79,6 +85,7 @@ impl EventLoop {
             watchdog_at: notifier.watchdog_interval().map(|_| self.now),
             notifier,
             control,
+            metrics,
             commands: Vec::new(),
             data_usage,
             capture: Capture::new(process)?,
@@ -172,6 +179,26 @@ impl EventLoop {
         }
     }
 
+    fn make_metrics(&self, listen: &config::Listen) -> anyhow::Result<Box<metrics::Server>> {
+        let mut server = metrics::Server::bind(listen).context("metrics")?;
+        server.register(self.poll.registry(), |index| Source::Metrics(index).token())?;
+        Ok(Box::new(server))
+    }
+
+    /// Serves the metrics. Returns whether there was something to do.
+    pub(super) fn serve_metrics(&mut self) -> bool {
+        let Some(mut server) = self.daemon.as_mut().and_then(|daemon| daemon.metrics.take()) else {
+            return false;
+        };
+        let registry = self.poll.registry();
+        let mut moved = server.accept(registry, |index| Source::Metrics(index).token(), self.now);
+        moved |= server.turn(|format| status::metrics(&self.status(), format));
+        if let Some(daemon) = &mut self.daemon {
+            daemon.metrics = Some(server);
+        }
+        moved
+    }
+
     /// Notifies the service manager that the daemon listens, or that a reload has ended.
     pub(super) fn say_ready(&mut self) {
         if let Some(daemon) = &mut self.daemon {
@@ -184,6 +211,9 @@ impl EventLoop {
         self.control_due();
         let now = self.now;
         let Some(daemon) = &mut self.daemon else { return };
+        if let Some(metrics) = &mut daemon.metrics {
+            metrics.end_overdue(now);
+        }
         let mut running = self.modems.iter().filter(|unit| unit.status().is_none());
         if daemon.watchdog_at.is_some_and(|at| at <= now) {
             daemon.watchdog_at = daemon.notifier.watchdog_interval().map(|interval| now + interval);
@@ -231,7 +261,8 @@ impl EventLoop {
     pub(super) fn daemon_deadline(&self) -> Option<Instant> {
         let daemon = self.daemon.as_ref()?;
         let control = daemon.control.as_ref().and_then(Server::next_deadline);
-        [daemon.watchdog_at, control, daemon.data_usage.next_deadline(), daemon.reload_at]
+        let metrics = daemon.metrics.as_ref().and_then(|metrics| metrics.next_deadline());
+        [daemon.watchdog_at, control, metrics, daemon.data_usage.next_deadline(), daemon.reload_at]
             .into_iter()
             .flatten()
             .min()
@@ -349,20 +380,21 @@ impl EventLoop {
             }
         });
         let name = &modem.profile().name;
-        let radio = &unit.radio;
+        let (facts, answered_at) = modem.network();
+        let radio = self.configuration.modems[0].settings.radio;
+        let cell = (radio != config::Radio::Off).then(|| facts.cell.clone());
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_seconds: Some(now.saturating_duration_since(daemon.started).as_secs_f64()),
             state: unit.relay.state().into(),
             modem: status::Modem {
                 module: (name != &qssl_core::modem::Profile::unknown().name).then(|| name.clone()),
-                heard_seconds_ago: radio
-                    .answered_at
-                    .map(|at| now.saturating_duration_since(at).as_secs_f64()),
+                heard_seconds_ago: answered_at.map(|at| now.saturating_duration_since(at).as_secs_f64()),
                 address: report.address,
                 session: Some(report.session),
                 session_seconds: Some(unit.relay.session_age(now).as_secs_f64()),
-                ..radio.known.clone()
+                radio: cell,
+                ..status::Modem::of(facts)
             },
             ports,
             sockets: report.sockets,

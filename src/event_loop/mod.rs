@@ -21,7 +21,6 @@ mod control;
 mod daemon;
 mod greetings;
 mod ports;
-mod radio;
 mod reload;
 mod unit;
 
@@ -247,6 +246,13 @@ impl EventLoop {
                     }
                 }
             }
+            Source::Metrics(index) => {
+                let Some(server) = self.daemon.as_mut().and_then(|daemon| daemon.metrics.as_mut()) else {
+                    return;
+                };
+                let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+                server.mark(index, readable, event.is_writable());
+            }
             Source::Listener(index) => {
                 if let Some(slot) = self.listeners.get_mut(index) {
                     slot.ready = true;
@@ -306,7 +312,7 @@ impl EventLoop {
                 moved |= self.read_client(modem, index);
             }
         }
-        moved | self.serve_control()
+        moved | self.serve_control() | self.serve_metrics()
     }
 
     /// Does what the core asks for. Returns whether there was anything.
@@ -415,6 +421,7 @@ impl EventLoop {
                 }
             }
             modem::Action::RememberPin => self.remember_pin(modem),
+            modem::Action::NetworkAnswered => self.network_answered(),
             modem::Action::SetFlowControl(index, on) => self.reopen_with_flow_control(modem, index, on),
             modem::Action::AskQueue(index) => {
                 let queued = unit.ports[index].port.as_mut().map_or(0, Port::output_queued);
@@ -546,6 +553,8 @@ enum Source {
     Signal(usize),
     /// 0 is the control socket itself, its connections follow.
     Control(usize),
+    /// The listening sockets come first.
+    Metrics(usize),
     Listener(usize),
     /// Of this modem.
     Client(usize, usize),
@@ -558,6 +567,7 @@ impl Source {
             Source::Port(modem, index) => modem * PORTS_MAX + index,
             Source::Signal(index) => FIRST_SIGNAL + index,
             Source::Control(index) => FIRST_CONTROL + index,
+            Source::Metrics(index) => FIRST_METRICS + index,
             Source::Client(modem, index) => FIRST_CLIENT + modem * CLIENTS_MAX + index,
             Source::Greeting(index) => FIRST_GREETING + index,
             Source::Listener(index) => FIRST_LISTENER + index,
@@ -572,6 +582,7 @@ impl Source {
                 let number = number - FIRST_CLIENT;
                 Source::Client(number / CLIENTS_MAX, number % CLIENTS_MAX)
             }
+            FIRST_METRICS.. => Source::Metrics(number - FIRST_METRICS),
             FIRST_CONTROL.. => Source::Control(number - FIRST_CONTROL),
             FIRST_SIGNAL.. => Source::Signal(number - FIRST_SIGNAL),
             _ => Source::Port(number / PORTS_MAX, number % PORTS_MAX),
@@ -581,7 +592,8 @@ impl Source {
 
 const FIRST_SIGNAL: usize = MODEMS_MAX * PORTS_MAX;
 const FIRST_CONTROL: usize = FIRST_SIGNAL + 100;
-const FIRST_CLIENT: usize = FIRST_CONTROL + 100;
+const FIRST_METRICS: usize = FIRST_CONTROL + 100;
+const FIRST_CLIENT: usize = FIRST_METRICS + 100;
 const FIRST_GREETING: usize = FIRST_CLIENT + MODEMS_MAX * CLIENTS_MAX;
 /// Clients that have not named their server yet are among those that wait.
 const FIRST_LISTENER: usize = FIRST_GREETING + WAITING_MAX;

@@ -204,6 +204,7 @@ impl EventLoop {
             ("flow-control", old.flow_control != modem.flow_control),
             ("cmux", (old.cmux, old.cmux_frame) != (modem.cmux, modem.cmux_frame)),
             ("control", self.configuration.process.control != new.process.control),
+            ("metrics", self.configuration.process.metrics != new.process.metrics),
             ("state-directory", self.configuration.process.state_directory != new.process.state_directory),
             ("hex-dump", self.configuration.process.hex_dump != new.process.hex_dump),
             ("no-sandbox", self.configuration.process.no_sandbox != new.process.no_sandbox),

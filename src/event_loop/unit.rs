@@ -5,13 +5,10 @@ use std::time::Instant;
 use super::clients::ClientSlot;
 use super::daemon::Gauge;
 use super::ports::PortSlot;
-use super::radio::Radio;
 use crate::config::Configuration;
 #[cfg(feature = "emulator")]
 use crate::config::Device;
-use crate::daemon::status;
 use qssl_core::Kind;
-use qssl_core::at::Command;
 use qssl_core::modem::Failure;
 use qssl_core::relay::Relay;
 
@@ -21,7 +18,6 @@ pub(super) struct ModemUnit {
     pub ports: Vec<PortSlot>,
     /// Its clients, by the number that its core gave each.
     pub clients: Vec<Option<ClientSlot>>,
-    pub radio: Radio,
     pub gauge: Gauge,
     end: End,
     /// Resyncs and reboots up to the last turn: when there are more, the flight recorder is written.
@@ -51,7 +47,6 @@ impl ModemUnit {
             relay,
             ports: configured.devices.iter().map(|device| PortSlot::new(device.clone(), now)).collect(),
             clients: Vec::new(),
-            radio: Radio::default(),
             gauge: Gauge::default(),
             end: End::Not,
             recoveries: 0,
@@ -85,20 +80,6 @@ impl ModemUnit {
         match &self.end {
             End::PortGivenUp(failure) => Some(failure),
             End::Not | End::Over(_) => self.relay.failure(),
-        }
-    }
-
-    /// Asks what it reports about its network, unless that is known, or is asked already, or cannot be asked now.
-    pub fn ask_about_network(&mut self, now: Instant) {
-        let modem = self.relay.modem();
-        let can_ask = modem.takes_commands() && !modem.is_all_data() && self.status().is_none();
-        if self.radio.is_fresh(now) || self.radio.is_being_asked() || !can_ask {
-            return;
-        }
-        for line in status::NETWORK_QUESTIONS {
-            if let Some(id) = self.relay.command(Command::line(line), now) {
-                self.radio.is_asked(id);
-            }
         }
     }
 

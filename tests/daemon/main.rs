@@ -14,6 +14,7 @@ mod escapes;
 mod flood;
 mod growth;
 mod limits;
+mod metrics;
 mod notify;
 mod outages;
 mod recorder;

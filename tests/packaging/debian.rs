@@ -47,6 +47,7 @@ fn everything_is_where_debian_wants_it() {
         ("-rw-r--r--", "usr/share/doc/qssl-tunnel/README.md"),
         ("-rw-r--r--", "usr/share/doc/qssl-tunnel/changelog.Debian.gz"),
         ("-rw-r--r--", "usr/share/doc/qssl-tunnel/copyright"),
+        ("-rw-r--r--", "usr/share/doc/qssl-tunnel/examples/qssl-tunnel.json"),
         ("-rw-r--r--", "usr/share/doc/qssl-tunnel/examples/lan-listeners.conf"),
         ("-rw-r--r--", "usr/share/doc/qssl-tunnel/examples/rfc2217.conf"),
         ("-rw-r--r--", "usr/share/doc/qssl-tunnel/examples/socket-owners.conf"),

@@ -19,6 +19,9 @@ pub enum Input {
     OpenAhead(bool),
     /// The PIN is not tried: the SIM has refused it when an earlier process tried it.
     ForbidPin,
+    /// Somebody wants to know signal, operator and registration now. If they were not reported lately, the modem is asked, and
+    /// [`crate::ModemAction::NetworkAnswered`] follows.
+    AskNetwork,
     /// From now on the recorder keeps what payload consists of, or only how much there is.
     RecordPayload(bool),
     /// Nobody waits for the answer to this command any more. One that is in flight is answered all the same.

@@ -75,6 +75,7 @@
 //! | [`modem`] | One modem: its channels and sockets, the data session that carries them, and which command is next |
 //! | `profile` | What this module can do: learnt from its own answers, with the manuals' tables as the fallback |
 //! | `queue` | What waits in a connection: bytes, or datagrams, which keep their boundaries |
+//! | [`radio`] | What a modem reports about its network and its cell: which questions there are, when the next may be asked, and what is known |
 //! | [`recorder`] | The flight recorder: the last messages on a port, kept in memory as readable text |
 //! | `recovery` | The recovery ladder: what is tried when a modem misbehaves, mildest first |
 //! | [`relay`] | Clients attached to sockets: waiting for one, half-closes, ends, and every limit of time |
@@ -115,6 +116,8 @@ mod input;
 pub mod modem;
 mod profile;
 mod queue;
+#[doc(hidden)]
+pub mod radio;
 #[doc(hidden)]
 pub mod recorder;
 mod recovery;

@@ -119,10 +119,24 @@ pub struct Modem {
     pub command_timeout: Duration,
     /// `--send-timeout`: how long it may take to confirm that it has taken bytes.
     pub send_timeout: Duration,
+    /// `--radio`, `--radio-identity`: what is asked about the cell.
+    pub radio: Radio,
     /// `--cmux`: whether one port carries several channels.
     pub cmux: Cmux,
     /// `--cmux-frame`: the most bytes of payload in a frame; `None`: 512 where the module takes that, else 127.
     pub cmux_frame: Option<u16>,
+}
+
+/// What the modem is asked about its cell, beside the traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Radio {
+    /// Nothing.
+    #[default]
+    Off,
+    /// `--radio`: one question a minute: signal, band, technology, operator, registration, temperature.
+    On,
+    /// `--radio-identity`: the same; and which cell and which modem it is, is shown as well.
+    Identity,
 }
 
 /// `--cmux`: whether one port carries several channels (CMUX, 3GPP TS 27.010).
@@ -578,6 +592,7 @@ impl Default for Modem {
             liveness_interval: Duration::from_secs(60),
             command_timeout: USUAL_PATIENCE,
             send_timeout: Duration::from_secs(60),
+            radio: Radio::Off,
             cmux: Cmux::Off,
             cmux_frame: None,
         }

@@ -699,12 +699,12 @@ pub fn answers(data: &[u8]) {
     }
     let lines: Vec<String> =
         ["+CSQ: #,#", "+COPS: #,#,\"net\",#", "+CEREG: #,#"].iter().map(|line| numbers.fill(line)).collect();
-    qssl_tunnel::daemon::status::Modem::default().learn(&lines);
+    qssl_core::radio::Facts::default().learn(&lines, true);
     let (before, after) = (numbers.fill(STATUS), numbers.fill(STATUS));
     let read = |text: &str| serde_json::from_str::<qssl_tunnel::daemon::status::Status>(text).ok();
     if let (Some(before), Some(after)) = (read(&before), read(&after)) {
         qssl_tunnel::daemon::status::table(&after, Some((&before, seconds(1))));
-        qssl_tunnel::daemon::status::metrics(&after);
+        qssl_tunnel::daemon::status::metrics(&after, qssl_tunnel::daemon::status::Format::OpenMetrics);
         let _ = after.json();
     }
 }

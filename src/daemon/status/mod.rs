@@ -12,11 +12,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::terminal::indented_json;
-use qssl_core::at::answers::{Answer, Operator, Registration, Signal};
+use qssl_core::at::answers::Registration;
 use qssl_core::modem::Counters;
+use qssl_core::radio::{Cell, Facts};
 use qssl_core::relay::TunnelCounters;
 
-pub use prometheus::metrics;
+pub use prometheus::{Format, metrics};
 pub use qssl_core::relay::{Connection, LineChannel, Multiplexer};
 pub use table::{columns, size, span, table, without_middle};
 
@@ -58,9 +59,11 @@ pub struct Modem {
     pub operator: Option<String>,
     /// How it is registered there: home, roaming, searching, denied, not registered.
     pub registration: Option<String>,
-    /// Received signal strength in dBm, -113 to -51.
+    /// Received signal strength (RSSI) in dBm.
     pub signal_dbm: Option<i16>,
-    /// How long ago operator, registration and signal were reported; `None`: never.
+    /// With `--radio`: the cell. What is not known is `None`.
+    pub radio: Option<Cell>,
+    /// How long ago the modem last answered a question about its network; `None`: never.
     pub heard_seconds_ago: Option<f64>,
     /// The data session's address.
     pub address: Option<String>,
@@ -144,23 +147,20 @@ pub struct Budget {
 }
 
 impl Modem {
-    /// Takes the information lines of the answers to [`NETWORK_QUESTIONS`].
-    pub fn learn(&mut self, lines: &[String]) {
-        for line in lines {
-            if let Some(signal) = Signal::of(line) {
-                self.signal_dbm = signal.dbm;
-            } else if let Some(operator) = Operator::of(line) {
-                self.operator = operator.name.map(str::to_owned);
-            } else if let Some(registration) = Registration::of(line) {
-                let words = match registration {
-                    Registration::Home => "home",
-                    Registration::Roaming => "roaming",
-                    Registration::Searching => "searching",
-                    Registration::Denied => "denied",
-                    Registration::NotRegistered | Registration::Unknown => "not registered",
-                };
-                self.registration = Some(words.to_owned());
-            }
+    /// What is known of its network, without the cell.
+    pub fn of(facts: &Facts) -> Modem {
+        let words = |registration| match registration {
+            Registration::Home => "home",
+            Registration::Roaming => "roaming",
+            Registration::Searching => "searching",
+            Registration::Denied => "denied",
+            Registration::NotRegistered | Registration::Unknown => "not registered",
+        };
+        Modem {
+            operator: facts.operator.clone(),
+            registration: facts.registration.map(|registration| words(registration).to_owned()),
+            signal_dbm: facts.signal_dbm,
+            ..Modem::default()
         }
     }
 }
@@ -180,9 +180,6 @@ impl Status {
 /// The state if no daemon runs, and the modem itself was queried.
 pub const NO_DAEMON: &str = "no daemon runs";
 
-/// The queries about the modem's network: signal, operator, registration.
-pub const NETWORK_QUESTIONS: [&str; 3] = ["AT+CSQ", "AT+COPS?", "AT+CEREG?"];
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -201,6 +198,15 @@ pub(crate) mod tests {
                 operator: Some("Example Net".into()),
                 registration: Some("roaming".into()),
                 signal_dbm: Some(-57),
+                radio: Some(Cell {
+                    technology: Some("LTE".into()),
+                    band: Some(3),
+                    rsrp_dbm: Some(-85),
+                    rsrq_db: Some(-11),
+                    sinr_db: Some(-1.4),
+                    temperature_celsius: Some(34),
+                    ..Cell::default()
+                }),
                 heard_seconds_ago: Some(12.3),
                 address: Some("10.7.157.1".into()),
                 session: Some("up".into()),
@@ -263,15 +269,18 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_network_is_learnt_from_the_modems_answers() {
-        let mut modem = Modem::default();
-        modem.learn(&["+CSQ: 28,99", "+COPS: 0,0,\"Example, Net\",7", "+CEREG: 0,5"].map(str::to_owned));
-        assert_eq!(modem.signal_dbm, Some(-57));
-        assert_eq!(modem.operator.as_deref(), Some("Example, Net"));
-        assert_eq!(modem.registration.as_deref(), Some("roaming"));
-        modem.learn(&["+CSQ: 99,99", "+COPS: 0", "+CEREG: 0,2"].map(str::to_owned));
-        assert_eq!((modem.signal_dbm, modem.operator), (None, None));
-        assert_eq!(modem.registration.as_deref(), Some("searching"));
+    fn a_network_is_told_in_words() {
+        let mut facts = Facts::default();
+        let told = |facts: &Facts| {
+            let modem = Modem::of(facts);
+            (modem.signal_dbm, modem.operator, modem.registration)
+        };
+        let words = |text: &str| Some(text.to_owned());
+        let lines = ["+CSQ: 28,99", "+COPS: 0,0,\"Example, Net\",7", "+CEREG: 0,5"].map(str::to_owned);
+        facts.learn(&lines, false);
+        assert_eq!(told(&facts), (Some(-57), words("Example, Net"), words("roaming")));
+        facts.learn(&["+CSQ: 99,99", "+COPS: 0", "+CEREG: 0,2"].map(str::to_owned), false);
+        assert_eq!(told(&facts), (None, None, words("searching")));
     }
 
     #[test]

@@ -6,11 +6,39 @@ use std::fmt::Write as _;
 use super::{Status, Tunnel};
 use crate::terminal::printable;
 
-/// The status in the text exposition format, version 0.0.4. Names begin with `qssl_tunnel_`, times are seconds, and
+/// In which words the metrics are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// The text format of Prometheus, version 0.0.4.
+    #[default]
+    Text,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// Its media type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::Text => "text/plain; version=0.0.4",
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0",
+        }
+    }
+}
+
+/// The status as metrics. Names begin with `qssl_tunnel_`, times are seconds, and
 /// names of counters end in `_total`. Without a daemon there is only what the modem
 /// can tell.
-pub fn metrics(status: &Status) -> String {
-    let mut page = Page::default();
+pub fn metrics(status: &Status, format: Format) -> String {
+    let mut page = Page { format, text: String::new() };
+    write_metrics(&mut page, status);
+    if format == Format::OpenMetrics {
+        page.text.push_str("# EOF\n");
+    }
+    page.text
+}
+
+fn write_metrics(page: &mut Page, status: &Status) {
     let modem = &status.modem;
     let none: &[(&str, &str)] = &[];
     page.family("up", "gauge", "Whether connections can be opened.");
@@ -32,7 +60,8 @@ pub fn metrics(status: &Status) -> String {
         page.family("signal_dbm", "gauge", "Received signal strength.");
         page.sample("signal_dbm", none, f64::from(dbm));
     }
-    let Some(counts) = &status.counters else { return page.text };
+    cell(page, status);
+    let Some(counts) = &status.counters else { return };
     let counters = &counts.modem;
     page.family("sockets", "gauge", "Connections of the modem by state.");
     for (state, count) in &status.sockets {
@@ -51,7 +80,7 @@ pub fn metrics(status: &Status) -> String {
             page.sample("line_utilisation_ratio", &[("port", &port.name), ("direction", "down")], down);
         }
     }
-    channels(&mut page, status);
+    channels(page, status);
     page.family("opens_total", "counter", "Connections opened.");
     page.sample("opens_total", none, counters.opens as f64);
     page.family("open_failures_total", "counter", "Connections that could not be opened, by cause.");
@@ -59,7 +88,7 @@ pub fn metrics(status: &Status) -> String {
         page.sample("open_failures_total", &[("cause", cause)], *count as f64);
     }
     if let Some(times) = counters.open_seconds {
-        page.family("open_seconds", "gauge", "How long the last opens took.");
+        page.family("open_seconds", "summary", "How long the last opens took.");
         for (quantile, seconds) in ["0.5", "0.9", "1"].into_iter().zip(times) {
             page.sample("open_seconds", &[("quantile", quantile)], seconds);
         }
@@ -120,9 +149,43 @@ pub fn metrics(status: &Status) -> String {
             page.sample(name, &[("tunnel", &tunnel.name)], value(tunnel) as f64);
         }
     }
-    datagrams(&mut page, status);
-    page.text
+    datagrams(page, status);
 }
+
+/// What the modem has reported about its cell.
+fn cell(page: &mut Page, status: &Status) {
+    if let Some(seconds) = status.modem.heard_seconds_ago {
+        page.family("network_age_seconds", "gauge", "Since the modem last answered about its network.");
+        page.sample("network_age_seconds", &[], seconds);
+    }
+    let Some(cell) = &status.modem.radio else { return };
+    let band = cell.band.map(|band| band.to_string());
+    let all = [
+        ("technology", &cell.technology),
+        ("band", &band),
+        ("identity", &cell.identity),
+        ("imei", &cell.imei),
+    ];
+    let known: Vec<_> = all.iter().filter_map(|(label, text)| Some((*label, text.as_deref()?))).collect();
+    if !known.is_empty() {
+        page.family("radio_info", "gauge", "The cell that the modem is in.");
+        page.sample("radio_info", &known, 1.0);
+    }
+    for ((name, help), (_, _, value)) in CELL.iter().zip(cell.measured()) {
+        if let Some(value) = value {
+            page.family(name, "gauge", help);
+            page.sample(name, &[], value);
+        }
+    }
+}
+
+/// Names and help of what `Cell::measured` has.
+const CELL: [(&str, &str); 4] = [
+    ("radio_rsrp_dbm", "Power of the cell's reference signals."),
+    ("radio_rsrq_db", "Quality of the cell's reference signals."),
+    ("radio_sinr_db", "Signal to interference and noise."),
+    ("radio_temperature_celsius", "The module's temperature."),
+];
 
 /// What tunnels that carry datagrams have done with them.
 fn datagrams(page: &mut Page, status: &Status) {
@@ -207,13 +270,18 @@ fn channels(page: &mut Page, status: &Status) {
 }
 
 /// A page of metrics that is being written.
-#[derive(Default)]
 struct Page {
+    format: Format,
     text: String,
 }
 
 impl Page {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let name = match self.format {
+            Format::Text => name,
+            // There the family of a counter is named without the end of its samples.
+            Format::OpenMetrics => name.strip_suffix("_total").unwrap_or(name),
+        };
         // Writing to a String cannot fail.
         let _ = writeln!(self.text, "# HELP qssl_tunnel_{name} {help}\n# TYPE qssl_tunnel_{name} {kind}");
     }
@@ -246,7 +314,7 @@ mod tests {
 
     #[test]
     fn every_sample_has_a_type_and_every_family_stands_once() {
-        let text = metrics(&example());
+        let text = metrics(&example(), Format::Text);
         let mut family = String::new();
         let mut seen = Vec::new();
         for line in text.lines() {
@@ -264,6 +332,10 @@ mod tests {
         for line in [
             "qssl_tunnel_up 1",
             "qssl_tunnel_signal_dbm -57",
+            "qssl_tunnel_radio_info{technology=\"LTE\",band=\"3\"} 1",
+            "qssl_tunnel_radio_rsrp_dbm -85",
+            "qssl_tunnel_radio_sinr_db -1.4",
+            "qssl_tunnel_radio_temperature_celsius 34",
             "qssl_tunnel_sockets{state=\"open\"} 2",
             "qssl_tunnel_open_failures_total{cause=\"566 (connect failed)\"} 2",
             "qssl_tunnel_tunnel_warm{tunnel=\"web\"} 3",
@@ -276,12 +348,36 @@ mod tests {
     }
 
     #[test]
+    fn open_metrics_name_counters_without_their_end_and_have_an_end_of_their_own() {
+        let open = metrics(&example(), Format::OpenMetrics);
+        let lines: Vec<&str> = open.lines().collect();
+        assert!(
+            lines.contains(&"# TYPE qssl_tunnel_opens counter")
+                && lines.contains(&"qssl_tunnel_opens_total 7")
+        );
+        assert_eq!(lines.last(), Some(&"# EOF"));
+        let samples = |text: &str| -> Vec<String> {
+            text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+        };
+        assert_eq!(samples(&open), samples(&metrics(&example(), Format::Text)));
+    }
+
+    #[test]
+    fn what_is_not_known_of_the_cell_has_no_sample() {
+        let mut status = example();
+        status.modem.radio = Some(qssl_core::radio::Cell { rsrq_db: Some(-11), ..Default::default() });
+        let text = metrics(&status, Format::Text);
+        let radio: Vec<&str> = text.lines().filter(|line| line.starts_with("qssl_tunnel_radio")).collect();
+        assert_eq!(radio, ["qssl_tunnel_radio_rsrq_db -11"]);
+    }
+
+    #[test]
     fn datagrams_are_counted_by_direction_and_by_cause_of_loss() {
         let mut status = example();
-        assert!(!metrics(&status).contains("datagrams"), "it has streams only");
+        assert!(!metrics(&status, Format::Text).contains("datagrams"), "it has streams only");
         let dropped = Dropped { long: 2, ..Dropped::default() };
         status.tunnels[0].counters.datagrams = Some(Datagrams { up: 7, down: 0, dropped });
-        let text = metrics(&status);
+        let text = metrics(&status, Format::Text);
         for line in [
             "qssl_tunnel_tunnel_datagrams_total{tunnel=\"web\",direction=\"up\"} 7",
             "qssl_tunnel_tunnel_datagrams_total{tunnel=\"web\",direction=\"down\"} 0",
@@ -295,6 +391,6 @@ mod tests {
     fn a_label_cannot_break_out_of_its_quotes() {
         let mut status = example();
         status.modem.operator = Some("a\"b\\c\nd".into());
-        assert!(metrics(&status).contains(r#"operator="a\"b\\c\\nd""#));
+        assert!(metrics(&status, Format::Text).contains(r#"operator="a\"b\\c\\nd""#));
     }
 }

@@ -180,6 +180,14 @@ fn network(status: &Status) -> String {
     let Some(ago) = modem.heard_seconds_ago else { return "not asked yet".into() };
     let mut facts: Vec<String> = modem.operator.iter().chain(&modem.registration).cloned().collect();
     facts.extend(modem.signal_dbm.map(|dbm| format!("{dbm} dBm")));
+    if let Some(cell) = &modem.radio {
+        let band = cell.band.map_or(String::new(), |band| format!(" band {band}"));
+        facts.extend(cell.technology.as_ref().map(|technology| format!("{technology}{band}")));
+        for (name, unit, value) in cell.measured() {
+            facts.extend(value.map(|value| format!("{name} {value} {unit}")));
+        }
+        facts.extend(cell.identity.iter().chain(&cell.imei).cloned());
+    }
     if facts.is_empty() {
         facts.push("unknown".into());
     }
@@ -382,7 +390,8 @@ mod tests {
             "qssl-tunnel 1.2.3, up, running for 1 d 1 h",
             "modem      EG800Q EG800QEULCR07A07M04",
             "session    up for 1 h 0 min, address 10.7.157.1",
-            "network    Example Net, roaming, -57 dBm (12 s ago)",
+            "network    Example Net, roaming, -57 dBm, LTE band 3, RSRP -85 dBm, RSRQ -11 dB,",
+            "           SINR -1.4 dB, temperature 34 °C (12 s ago)",
             "port       /dev/ttyUSB2 (command, 115200 baud, line 51 % busy up, 2 % down, 3\n           bytes lost by \
              the host)\n",
             "sockets    2 open, 10 free",

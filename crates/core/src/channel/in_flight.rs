@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::deadline::{Deadline, LINE_BUSY_MAX};
 use super::echo::Echo;
 use crate::at::{Command, Expects, SocketId};
+use crate::radio::Question;
 
 /// The command that was sent and not yet answered.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ pub enum Origin {
     Liveness,
     /// The recovery ladder: AT+CFUN=1,1.
     Reboot,
+    /// A question about the network or the cell.
+    Radio(Question),
     /// Somebody outside.
     User(UserCommand),
 }

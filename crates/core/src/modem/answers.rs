@@ -6,9 +6,9 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Address, Command, CommandOutcome, CommandStage, Confirmation, Cut, FailedSend, GiveUp, InFlight, Modem,
-    ModemEvent, OpenAnswer, OpenFailure, OpenResult, Origin, RebootSign, Received, Refusal, Rung, SetupStep,
-    Socket, SocketEnd, SocketId, UserAnswer, Way,
+    Action, Address, Command, CommandOutcome, CommandStage, Confirmation, Cut, FailedSend, GiveUp, InFlight,
+    Modem, ModemEvent, OpenAnswer, OpenFailure, OpenResult, Origin, RebootSign, Received, Refusal, Rung,
+    SetupStep, Socket, SocketEnd, SocketId, UserAnswer, Way,
 };
 use crate::at::answers::{Answer, LastError, SentCounts, SocketState, SocketStatus};
 use crate::at::{AccessMode, Expects};
@@ -65,6 +65,11 @@ impl Modem {
                     _ => false,
                 };
                 self.session_answered_for(stands, now);
+            }
+            Origin::Radio(question) => {
+                if self.radio.answered(question, &outcome, &answer.lines, now) {
+                    self.actions.push_back(Action::NetworkAnswered);
+                }
             }
             Origin::Reason(id) => self.reason_answered(id, &answer.lines, now),
             Origin::Socket => self.socket_answered(port, in_flight, outcome, &answer, now),

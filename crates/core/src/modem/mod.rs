@@ -51,6 +51,7 @@ use crate::fair_queue::{FairQueue, Way};
 use crate::input::PortInput;
 pub use crate::input::{PortFacts, Sharing};
 use crate::queue::Queue;
+use crate::radio::{Facts, Radio};
 use crate::recorder::LIMIT_BYTES;
 use crate::recovery::{Absence, Ladder, Reboot, RebootSign, Rung};
 use crate::settings::{self, Mode};
@@ -88,6 +89,8 @@ pub struct Modem {
     routing: Routing,
     /// Commands from outside, waiting for their turn.
     user_commands: VecDeque<(UserCommand, Command)>,
+    /// What it is asked about its cell, and what it has answered.
+    radio: Radio,
     ladder: Ladder,
     /// When it was last decided what is sent next.
     last_run: Instant,
@@ -175,6 +178,8 @@ pub enum Action {
     RunResetCommand,
     /// The SIM has refused the PIN: no later process may try it again.
     RememberPin,
+    /// What [`crate::Input::AskNetwork`] wanted to know is answered, or cannot be.
+    NetworkAnswered,
 }
 
 /// What a socket has carried since it was opened.
@@ -236,6 +241,7 @@ impl Modem {
             may_sleep: false,
             routing: Routing::new(count),
             user_commands: VecDeque::new(),
+            radio: Radio::new(settings.radio, now),
             ladder: Ladder::new(settings.recovery, settings.has_reset_command),
             reboot: Reboot::default(),
             absence: Absence::default(),
@@ -280,6 +286,16 @@ impl Modem {
     /// What has happened so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What the modem has reported about its network, and when it last answered a question about it.
+    pub fn network(&self) -> (&Facts, Option<Instant>) {
+        (self.radio.facts(), self.radio.answered_at())
+    }
+
+    /// Whether answers to [`crate::Input::AskNetwork`] are awaited.
+    pub fn is_asked_about_network(&self) -> bool {
+        self.radio.pressing().is_some()
     }
 
     /// What is known of the module.
@@ -381,6 +397,7 @@ impl Modem {
         let session = self.setup.deadline().and_then(waits).filter(|_| self.has_commander());
         let name = self.next_name_due().and_then(waits).filter(|_| self.setup.is_up());
         let releasing = self.releasing.and_then(waits);
+        let radio = self.radio.next_at().and_then(waits).filter(|_| self.has_commander());
         let missed = self.next_missed().and_then(waits);
         channels
             .chain(sockets)
@@ -388,6 +405,7 @@ impl Modem {
             .chain(session)
             .chain(name)
             .chain(missed)
+            .chain(radio)
             .chain(self.reboot.quiet_until())
             .chain(releasing)
             .chain(self.setup.host_clock_due())
@@ -482,6 +500,7 @@ impl Modem {
             self.ports[port].opens_after_pause(now);
         }
         if !self.channels.iter().any(Channel::is_open) {
+            self.forget_network(now);
             self.session_lost(Cut::PortLost, SetupStep::Down, now);
             if self.releasing.is_some() {
                 self.session_release(now);
@@ -763,6 +782,23 @@ impl Modem {
         self.user_commands.push_back((id, command));
         self.run(now);
         Some(id)
+    }
+
+    /// [`crate::Input::AskNetwork`].
+    pub(crate) fn ask_network(&mut self, now: Instant) {
+        let can_answer = self.takes_commands() && !self.is_all_data();
+        if can_answer && self.radio.press(now) {
+            self.run(now);
+        } else {
+            self.actions.push_back(Action::NetworkAnswered);
+        }
+    }
+
+    /// Another modem may be there next.
+    fn forget_network(&mut self, now: Instant) {
+        if self.radio.forget(now) {
+            self.actions.push_back(Action::NetworkAnswered);
+        }
     }
 
     /// Leaves the modem as it was found; [`ModemEvent::Released`] reports when that is done. After `until`, nothing more is

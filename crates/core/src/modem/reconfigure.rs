@@ -44,6 +44,8 @@ impl Modem {
         self.settings.has_reset_command = settings.has_reset_command;
         self.settings.reset_after = settings.reset_after;
         self.settings.poll_interval = settings.poll_interval;
+        self.settings.radio = settings.radio;
+        self.radio.configure(settings.radio);
         self.ladder.allow(settings.recovery, settings.has_reset_command);
         self.next_settings = (self.settings != settings).then_some(settings);
         if let Some(next) = &mut self.next_settings {

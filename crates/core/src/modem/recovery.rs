@@ -187,6 +187,7 @@ impl Modem {
         self.close_channel(port, Cut::Silent, now);
         self.ports[port].opens_after_pause(now);
         if !self.channels.iter().any(Channel::is_open) {
+            self.forget_network(now);
             self.session_lost(Cut::Silent, SetupStep::Down, now);
         }
     }
@@ -209,6 +210,12 @@ impl Modem {
                 }
             }
             Origin::User(id) => self.user_unanswered(id, &in_flight.command),
+            Origin::Radio(question) => {
+                // Otherwise it is no fault of the question, which is due again.
+                if cut == Cut::Silent && !in_flight.may_have_woken && self.radio.unanswered(question) {
+                    self.actions.push_back(Action::NetworkAnswered);
+                }
+            }
             Origin::Session => {
                 self.set_up(Some(port), now, |setup, given| setup.not_answered(given, cut, now));
             }
@@ -292,7 +299,7 @@ impl Modem {
     fn is_excused(&self, in_flight: &InFlight) -> bool {
         let is_optional = match in_flight.origin {
             Origin::Session => self.setup.step().is_optional(),
-            Origin::Wire | Origin::Context(_) => true,
+            Origin::Wire | Origin::Context(_) | Origin::Radio(_) => true,
             _ => false,
         };
         is_optional || in_flight.may_have_woken

@@ -2,7 +2,8 @@
 //!
 //! In order: the channel's own settings, the reason of an open just refused, the set-up of the session, the
 //! question whether the session is active, switches of mode (they free memory), closes and checks of sockets
-//! whose clients are gone, settings of SSL contexts, opens, and then bytes, sparse flows first.
+//! whose clients are gone, settings of SSL contexts, opens, and then bytes, sparse flows first. Questions about the cell
+//! come last.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use crate::channel::Habit;
 use crate::channel::wire_settings::{self, ASK_MAKER, ASK_SERIAL_NUMBER, SPEED, is_needed};
 use crate::channel::{Channel, Origin, Patience};
 use crate::fair_queue::Way;
+use crate::radio::Question;
 use crate::settings::{self, Mode};
 use crate::setup::ssl_context::negotiate_seconds;
 use crate::setup::{Confirmation, SetupStep};
@@ -73,6 +75,7 @@ impl Modem {
         let is_anything_due = || {
             !self.setup.is_up()
                 || !self.user_commands.is_empty()
+                || self.radio_question(now).is_some()
                 || self.setup.confirmation() == Confirmation::Due
                 || self.sockets.iter().any(|socket| socket.session_question() == Some(SessionQuestion::Due))
                 || self.socket_command(port, now).is_some()
@@ -110,6 +113,9 @@ impl Modem {
             self.lend_socket(&command);
             return Some((command, Origin::User(id)));
         }
+        if let Some(question) = self.radio.pressing().filter(|_| !self.is_asking_radio()) {
+            return Some(self.ask_radio(question, now));
+        }
         if self.reboot.take_due() {
             return Some((Command::line("AT+CFUN=1,1"), Origin::Reboot));
         }
@@ -117,11 +123,14 @@ impl Modem {
             self.setup.look_at_format(now);
         }
         if !self.setup.is_up() && self.setup.step() != SetupStep::Contexts {
-            if is_first && !self.is_setting_up() {
-                let command = self.setup_command(port, now)?;
-                return Some((command, Origin::Session));
+            if !is_first || self.is_setting_up() {
+                return None;
             }
-            return None;
+            return match self.setup_command(port, now) {
+                Some(command) => Some((command, Origin::Session)),
+                // It waits, for the network perhaps.
+                None => self.radio_question(now).map(|question| self.ask_radio(question, now)),
+            };
         }
         if let Some(command) = self.urc_port_command(port).or_else(|| self.name_question(now)) {
             return Some((command, Origin::Wire));
@@ -175,8 +184,27 @@ impl Modem {
         if let Some(command) = self.byte_command(port, now) {
             return Some((command, Origin::Socket));
         }
+        if let Some(question) = self.radio_question(now) {
+            return Some(self.ask_radio(question, now));
+        }
         let is_quiet = self.liveness_due(&self.channels[port]).is_some_and(|due| due <= now);
         (is_quiet || self.channels[port].hears_noise()).then(|| (Command::line("AT"), Origin::Liveness))
+    }
+
+    /// The question about the cell whose turn it is, where nothing else is due. What a waiting client needs is due next.
+    fn radio_question(&self, now: Instant) -> Option<Question> {
+        let is_due = self.radio.next_at().is_some_and(|at| at <= now);
+        let is_in_the_way = self.is_wanted || self.releasing.is_some() || self.is_asking_radio();
+        self.radio.in_turn().filter(|_| is_due && !is_in_the_way)
+    }
+
+    fn ask_radio(&mut self, question: Question, now: Instant) -> (Command, Origin) {
+        self.radio.sent(now);
+        (question.command(), Origin::Radio(question))
+    }
+
+    fn is_asking_radio(&self) -> bool {
+        self.channels.iter().any(|channel| channel.is_asking_for(|it| matches!(it, Origin::Radio(_))))
     }
 
     /// The socket whose open this channel has just refused without a reason: the answer to AT+QIGETERROR

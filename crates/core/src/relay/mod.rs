@@ -295,6 +295,7 @@ impl Relay {
             Input::Deadline => self.deadline_passed(now),
             Input::OpenAhead(is_allowed) => self.open_ahead(is_allowed, now),
             Input::ForbidPin => self.modem.forbid_pin(),
+            Input::AskNetwork => self.modem.ask_network(now),
             Input::RecordPayload(wanted) => self.modem.record_payload(wanted),
             Input::CancelCommand(command) => self.modem.cancel_command(command),
             Input::Shutdown { signal } => self.shutdown(signal, now),

@@ -728,7 +728,7 @@ impl SharedPort {
             | Action::AskQueue(channel)
             | Action::AskLines(channel)
             | Action::NextDevice(channel) => *channel,
-            Action::TellTime | Action::RunResetCommand | Action::RememberPin => {
+            Action::TellTime | Action::RunResetCommand | Action::RememberPin | Action::NetworkAnswered => {
                 return self.actions.push_back(action);
             }
         };

@@ -25,6 +25,7 @@ mod no_network;
 mod opening;
 mod plain;
 mod push_mode;
+mod radio;
 mod random;
 mod recovery;
 mod sending;

@@ -23,7 +23,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use qssl_core::at::IdSet;
-use qssl_core::settings::{Authentication, Cmux, Mode, Pem, Recovery, Tls};
+use qssl_core::settings::{Authentication, Cmux, Mode, Pem, Radio, Recovery, Tls};
 use qssl_modem_emulator as emulator;
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::OpenFailure;
@@ -448,6 +448,15 @@ fn draw_shared_modem(wiring: &mut Wiring, chance: &mut Chance) {
     draw_device_servers(wiring, &mut Chance::new(wiring.seed.rotate_left(11)));
     draw_silent_boots(wiring, &mut Chance::new(wiring.seed.rotate_left(23)));
     draw_refused_questions(wiring, &mut Chance::new(wiring.seed.rotate_left(37)));
+    draw_radio(wiring, &mut Chance::new(wiring.seed.rotate_left(43)));
+}
+
+/// Questions about the cell, some of which the module may refuse.
+fn draw_radio(wiring: &mut Wiring, chance: &mut Chance) {
+    wiring.settings.radio = *chance.pick(&[Radio::Off, Radio::On, Radio::Identity]);
+    if chance.once_in(2) {
+        wiring.modem.cell.temperature = None;
+    }
 }
 
 /// Another family, TLS settings that others change, and some of what else is drawn for a modem that is shared.

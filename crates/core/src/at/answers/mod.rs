@@ -8,6 +8,7 @@ mod configuration;
 mod files;
 mod identity;
 mod network;
+mod radio;
 mod sim;
 mod sockets;
 
@@ -18,6 +19,7 @@ pub use configuration::{
 pub use files::{FileSum, ListedFile, Storage, without_storage};
 pub use identity::{MadeByQuectel, SerialNumber};
 pub use network::{AccessPoint, ContextAddress, NameServers, Operator, PdpContext, Registration, Signal};
+pub use radio::{Measured, ServingCell, Technology, Temperature};
 pub use sim::{PinAttempts, SimState};
 pub use sockets::{LastError, SentCounts, SocketState, SocketStatus};
 
@@ -84,6 +86,10 @@ mod tests {
             "+CGPADDR",
             "+QURCCFG",
             "+QMTCONN",
+            "+QCSQ",
+            "+QENG",
+            "+QENG: \"servingcell\",\"NOCONN\",\"LTE\"",
+            "+QTEMP",
             "",
         ];
         let rests = [
@@ -118,6 +124,9 @@ mod tests {
             assert_eq!(FileSum::of(&line), None, "{line}");
             assert_eq!(MqttClient::of(&line), None, "{line}");
             assert_eq!(Signal::of(&line).and_then(|signal| signal.dbm), None, "{line}");
+            assert!(Measured::of(&line).is_none_or(|it| it == Measured::default()), "{line}");
+            assert!(ServingCell::of(&line).is_none_or(|it| it.band.is_none()), "{line}");
+            assert!(Temperature::of(&line).is_none_or(|it| matches!(it.0, None | Some(-1))), "{line}");
             assert_eq!(UrcPorts::of(&line), None, "{line}");
             assert_eq!(CmuxRanges::of(&line), None, "{line}");
             assert_eq!(SentCounts::of(&line), None, "{line}");
