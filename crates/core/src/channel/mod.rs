@@ -444,6 +444,15 @@ impl Channel {
         self.state = ChannelState::Resync(resync.after_refusals(self.refusals));
     }
 
+    /// What cannot be parsed has come. If the modem has answered nothing since its port was opened, that is the rest of
+    /// payload from before, or noise, and returned is whether it is the first of it.
+    pub fn leftovers_came(&mut self) -> Option<bool> {
+        match &mut self.state {
+            ChannelState::Resync(resync) if self.wire.are_to_come() => Some(resync.leftovers_came()),
+            _ => None,
+        }
+    }
+
     // Commands and their answers.
 
     /// Whether a command may be sent now: nothing is in flight, and nothing waits to leave.

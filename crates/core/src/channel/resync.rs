@@ -47,6 +47,8 @@ pub struct Resync {
     was_refused: bool,
     /// How often in a row `AT` was answered with an error.
     refusals: u32,
+    /// What cannot be parsed has come in it.
+    has_leftovers: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +132,11 @@ pub enum ResyncEffect {
 }
 
 impl Resync {
+    /// What cannot be parsed has come. Returns whether it is the first of it.
+    pub fn leftovers_came(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_leftovers, true)
+    }
+
     /// Begins with waiting for quiet. `has_late_answers`: answers to what was asked before may be under way.
     pub fn new(is_uart: bool, baud: u32, has_late_answers: bool, now: Instant) -> Self {
         Resync {
@@ -145,6 +152,7 @@ impl Resync {
             has_late_answers,
             was_refused: false,
             refusals: 0,
+            has_leftovers: false,
         }
     }
 

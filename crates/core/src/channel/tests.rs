@@ -255,3 +255,29 @@ fn noise_on_a_quiet_line_counts_until_text_comes() {
         }
     }
 }
+
+#[test]
+fn what_is_left_from_before_the_port_was_opened_is_told_once() {
+    let left = [b'x'; 3_000];
+    let comes = |channel: &mut Channel| {
+        let (mut input, mut told) = (&left[..], Vec::new());
+        while !input.is_empty() {
+            let event = channel.receive(&mut input, Numbers::default(), now(), &mut |_, _| {});
+            if matches!(event, ChannelEvent::Malformed(_)) {
+                told.push(channel.leftovers_came());
+            }
+        }
+        told
+    };
+    let mut channel = resync();
+    assert_eq!(comes(&mut channel), [Some(true)]);
+    assert_eq!(channel.leftovers_came(), Some(false));
+    channel.port_opened(LINE, now());
+    assert_eq!(channel.leftovers_came(), Some(true), "after the next replug it is news again");
+    // A modem that has answered sends nothing without a reason.
+    let mut channel = command();
+    assert_eq!(comes(&mut channel), [None]);
+    let mut channel = resync();
+    channel.wire_mut().next(&["ATE0".to_owned()]);
+    assert_eq!(channel.leftovers_came(), None);
+}

@@ -44,6 +44,11 @@ impl WireSettings {
         self.progress == Progress::Made
     }
 
+    /// Whether none has been sent since they are to be made anew: the modem has answered nothing yet.
+    pub fn are_to_come(&self) -> bool {
+        self.progress == Progress::Anew
+    }
+
     /// Whether commands no longer come back, where the module has obeyed.
     pub fn have_silenced_echo(&self) -> bool {
         match self.progress {

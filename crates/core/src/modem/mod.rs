@@ -936,11 +936,18 @@ impl Modem {
             }
             ChannelEvent::PushInText => self.push_in_text(port),
             ChannelEvent::Malformed(text) => {
-                log::warn!(
-                    "{}: the modem sent bytes that cannot be parsed: {text:?}",
-                    self.ports[port].facts.name
-                );
-                self.channel_silent(port, Cut::Garbled, now);
+                let name = &self.ports[port].facts.name;
+                match self.channels[port].leftovers_came() {
+                    // Nothing is lost with it.
+                    Some(true) => {
+                        log::info!("{name}: dropped what came before the modem's first answer: {text:?}")
+                    }
+                    Some(false) => {}
+                    None => {
+                        log::warn!("{name}: the modem sent bytes that cannot be parsed: {text:?}");
+                        self.channel_silent(port, Cut::Garbled, now);
+                    }
+                }
             }
             ChannelEvent::Urc(urc) => self.urc(port, urc, now),
             ChannelEvent::Answered(answered) => {
