@@ -95,7 +95,11 @@ impl Daemon {
 
     /// Its status.
     pub fn status(&self) -> Status {
-        match self.ask(&Request::Status) {
+        self.status_of(self.ask(&Request::Status))
+    }
+
+    fn status_of(&self, reply: Result<Reply, ControlError>) -> Status {
+        match reply {
             Ok(Reply::Status { status }) => *status,
             other => panic!("{other:?}\n{}", self.log()),
         }
@@ -114,9 +118,14 @@ impl Daemon {
 
     /// Waits until the status is as expected. It can only be polled, so this repeats the request.
     pub fn wait_until(&self, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
+        self.wait_over(&mut self.control(), what, is_so)
+    }
+
+    /// The same over one connection, which needs no descriptor of its own.
+    pub fn wait_over(&self, control: &mut Client, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
         let mut tries = PATIENCE.as_millis() / PAUSE.as_millis();
         loop {
-            let status = self.status();
+            let status = self.status_of(control.ask(&Request::Status, PATIENCE));
             if is_so(&status) {
                 return status;
             }

@@ -15,6 +15,7 @@ use crate::daemon::{Daemon, SOCKS_GREETING, SOCKS_REQUEST, proxy, tunnel};
 use qssl_test_common::harness::{
     Ended, PATIENCE, Site, connect, echo, read_to_end, run, temporary_directory, tunnel_command,
 };
+use qssl_tunnel::daemon::status::Status;
 
 #[test]
 fn peers_outside_the_allowed_networks_are_reset_and_counted() {
@@ -212,30 +213,44 @@ fn clients_that_use_up_all_descriptors_are_served_when_others_have_left() {
     let daemon = Daemon::start(&site);
     let address = daemon.address();
     echo(&mut connect(address), b"hello");
+    let mut control = daemon.control();
+    daemon.wait_over(&mut control, "no client", |status| clients(status) == 0);
     // A few more than the daemon needs for itself, which the clients use up.
     let own = fs::read_dir(format!("/proc/{}/fd", daemon.id())).expect("it runs").count() as u64;
     limit_descriptors(&daemon, own + 5);
-    let mut came = 0;
+    let refused = |status: &Status| status.tunnels[0].counters.refused;
+    let mut all_refused = 0;
     for turn in 0..3 {
-        let mut crowd: Vec<TcpStream> = (0..40).map(|_| connect(address)).collect();
+        let mut crowd: Vec<TcpStream> = (0..CROWD).map(|_| connect(address)).collect();
         for client in &mut crowd {
             client.write_all(b"hello").expect("the kernel takes it");
         }
-        came += crowd.len() as u64;
+        // Nobody leaves, so each of them was accepted at once or counts once.
+        let is_counted = |status: &Status| refused(status) == all_refused + CROWD - clients(status);
+        let status = daemon.wait_over(&mut control, "every client counted", is_counted);
+        assert!((1..CROWD).contains(&clients(&status)), "{status:#?}");
+        all_refused = refused(&status);
         // Each client leaves when it was served, which frees a descriptor for the next.
         for (number, mut client) in crowd.into_iter().enumerate() {
             client.read_exact(&mut [0; 5]).unwrap_or_else(|error| {
                 panic!("client {number} in turn {turn}: {error}: {}", daemon.log());
             });
         }
+        daemon.wait_over(&mut control, "no client", |status| clients(status) == 0);
     }
     daemon.wait_for("cannot accept clients for now");
     daemon.wait_for("clients are accepted again");
     limit_descriptors(&daemon, 1024);
     echo(&mut connect(address), b"hello");
-    // None counts twice. How many come too early depends on how fast the others leave.
-    let refused = daemon.status().tunnels[0].counters.refused;
-    assert!((1..=came).contains(&refused), "{refused} of {came}");
+    assert_eq!(refused(&daemon.status()), all_refused, "none counts twice");
+}
+
+/// How many come at once.
+const CROWD: u64 = 40;
+
+/// How many clients the daemon has.
+fn clients(status: &Status) -> u64 {
+    status.tunnels[0].clients.values().sum::<usize>() as u64
 }
 
 fn limit_descriptors(daemon: &Daemon, count: u64) {
