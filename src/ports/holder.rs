@@ -23,7 +23,15 @@ pub fn holders_of(device: &Path) -> Option<String> {
     list(pids_of(device))
 }
 
-/// The same without this process, for use while the device is open here.
+/// The programs that have locked it and still run, where the kernel tells; otherwise all that have it open. Others may have it open
+/// with good reason, such as the program at the other end of a pseudoterminal.
+pub fn lockers_of(device: &Path) -> Option<String> {
+    let mut owners = lock_owners_of(device);
+    owners.retain(|pid| Path::new(&format!("/proc/{pid}")).exists());
+    if owners.is_empty() { holders_of(device) } else { list(owners) }
+}
+
+/// The same as [`holders_of`] without this process, for use while the device is open here.
 pub fn others_of(device: &Path) -> Option<String> {
     let own = std::process::id();
     list(pids_of(device).into_iter().filter(|pid| *pid != own).collect())
@@ -58,9 +66,7 @@ fn tty_behind(descriptor: &Path) -> Option<PathBuf> {
 fn pids_of(device: &Path) -> Vec<u32> {
     let Ok(metadata) = fs::metadata(device) else { return Vec::new() };
     let mut pids = processes_with_open(metadata.st_rdev());
-    if let Ok(locks) = fs::read_to_string("/proc/locks") {
-        pids.extend(lock_owners(&locks, metadata.st_dev(), metadata.st_ino()));
-    }
+    pids.extend(lock_owners_of(device));
     qssl_core::sort_few(&mut pids, |one, other| one < other);
     pids.dedup();
     pids
@@ -87,6 +93,13 @@ fn processes_with_open(rdev: u64) -> Vec<u32> {
             })
         })
         .collect()
+}
+
+fn lock_owners_of(device: &Path) -> Vec<u32> {
+    let (Ok(metadata), Ok(locks)) = (fs::metadata(device), fs::read_to_string("/proc/locks")) else {
+        return Vec::new();
+    };
+    lock_owners(&locks, metadata.st_dev(), metadata.st_ino())
 }
 
 /// The owners of locks on the file with this device and inode number, from the text of `/proc/locks`:
@@ -125,6 +138,21 @@ mod tests {
         let (_master, slave) = TTYPort::pair().unwrap();
         let holders = holders_of(Path::new(&slave.name().unwrap())).unwrap();
         assert!(holders.contains(&format!("pid {}", std::process::id())), "{holders}");
+    }
+
+    #[test]
+    fn only_who_has_locked_it_is_named_for_a_lock() {
+        let (_master, slave) = TTYPort::pair().unwrap();
+        let path = slave.name().unwrap();
+        let device = fs::File::open(&path).unwrap();
+        let mut other = std::process::Command::new("cat");
+        let mut other = other.stdin(device.try_clone().unwrap()).spawn().unwrap();
+        rustix::fs::flock(&device, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+        let named = lockers_of(Path::new(&path)).unwrap();
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert!(named.contains(&format!("(pid {})", std::process::id())), "{named}");
+        assert!(!named.contains(&format!("(pid {})", other.id())), "{named}");
     }
 
     #[test]

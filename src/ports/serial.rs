@@ -201,7 +201,7 @@ fn claim(path: &Path, fd: OwnedFd) -> Result<TTYPort, OpenError> {
         Err(Errno::WOULDBLOCK) => {
             // Closed first, so that this process is not among the holders.
             drop(fd);
-            return Err(OpenError::Locked { device: path.to_owned(), holder: holder::holders_of(path) });
+            return Err(OpenError::Locked { device: path.to_owned(), holder: holder::lockers_of(path) });
         }
         Err(error) => return Err(io_error(path, error)),
     }
