@@ -55,7 +55,11 @@ pub enum Command {
     At(Box<AtArgs>),
     /// Find out why a modem does not connect, step by step
     Doctor(Box<DoctorArgs>),
-    /// Measure what the tunnel assumes about the module, and write it to a module file
+    /// Measure the module at hand, and write what was found to a module file
+    ///
+    /// It takes less than a minute, and some five minutes with HOST:PORT. What is changed for a measurement is put back,
+    /// also after Ctrl-C. At the end a table shows what the module's manual says, what the tunnel does about it, what was
+    /// measured, and whether the tunnel copes with that. qssl-modem-emulator --module FILE then behaves like this module.
     Survey(Box<SurveyArgs>),
     /// Manage the certificates and keys that are stored in the modem
     Cert(Box<CertArgs>),
@@ -367,39 +371,45 @@ Every option can be set in the environment: --output as QSSL_TUNNEL_OUTPUT.
 
 Examples:
   qssl-tunnel survey -o report.toml
-  qssl-tunnel survey echo.example:4433 -o report.toml -d /dev/ttyUSB2
-  qssl-modem-emulator --module report.toml --link /tmp/modem")]
+  qssl-tunnel survey echo.example:4433 --ca cert.pem -o report.toml -d /dev/ttyUSB2
+
+Without a module, in two terminals; the server is on this machine, as in the README:
+  qssl-modem-emulator --link ./modem --clock host --map echo.example:4433=127.0.0.1:4433
+  qssl-tunnel survey echo.example:4433 -o report.toml -d ./modem")]
 pub struct SurveyArgs {
-    /// TLS server that returns what it receives, for what only connections and payload show
+    /// TLS server of yours that returns what it receives, to measure connections and payload as well
     ///
-    /// A few connections are opened and closed in an unused SSL context: with TLS, without, and one to port 1, where no
-    /// server should listen. Then payload is sent, line by line, in each access mode: latencies, lengths, throughput,
-    /// SEND FAIL, switches between the modes, +++ and ATO. To show how connections end, the server ends when a line is end
-    /// (close_notify), fin or rst; the README has such a server in one line. The data session is activated if it is not
-    /// active, and deactivated afterwards. This needs the port itself: no daemon may have it.
+    /// The README has the commands that start one. A few connections are opened and closed: with TLS, without, and one to
+    /// port 1, where no server should listen. Then payload is sent in each access mode, which shows latencies, the longest
+    /// sends and reads, throughput, SEND FAIL, switches between the modes, +++ and ATO. At the end the server is asked to
+    /// end connections in three ways. The data session is activated if it is not active, and deactivated afterwards. Stop
+    /// the daemon before: this needs the modem for itself.
     #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
     pub to: Option<Server>,
 
-    /// The module file to write; the dialogue goes beside it, as .txt
+    /// The module file to write, or - for standard output; the dialogue goes beside it, as .txt
     ///
-    /// The module is asked for its identity, for everything that it lists, for settings and files. A small file is
-    /// stored and removed again, and settings of an unused SSL context are written and put back. Where no daemon has the
-    /// port, the echo is turned on and off, and the multiplexer is entered and left. Without HOST:PORT
-    /// nothing is sent over the network. Numbers of the SIM card and of the module are left out or masked. What was
-    /// not measured is listed as unknown.
+    /// It has what the module answers about itself, its limits, TLS settings, latencies and habits, each with the command
+    /// that showed it, and a list of what is unknown. For this a small file is stored and removed, and settings of an
+    /// unused SSL context are written and put back. Where no daemon has the port, the echo is turned on and off, and the
+    /// multiplexer is entered and left. Numbers of SIM card and module, telephone numbers, addresses, names of files and the
+    /// server's name are left out or masked in both files. After a failure only the dialogue is written. With - the table
+    /// goes to standard error, and there is no dialogue.
     #[arg(short, long, required = true, value_name = "FILE", env = "QSSL_TUNNEL_OUTPUT", hide_env = true, value_hint = ValueHint::FilePath)]
     pub output: PathBuf,
 
-    /// How much data the connections may cost: 100kB, 1MB [default: 1MB]
+    /// The most data that the connections may cost, such as 300kB [default: 1MB]
     ///
-    /// 10 kB are counted for each, and payload twice with a fifth more: some 500 kB in all. What is beyond is left out.
+    /// Everything takes some 500 kB. Each connection counts as 10 kB, and payload counts both ways with a fifth more for
+    /// what TLS and TCP add. What would cost more is left out, and the end of the output tells so.
     #[arg(long, value_name = "SIZE", env = "QSSL_TUNNEL_BUDGET", hide_env = true)]
     pub budget: Option<Budget>,
 
-    /// Certificate of the authority that has signed the server's: what the module verifies is tried as well
+    /// Certificate of the authority that has signed the server's, in PEM, to try what the module verifies
     ///
-    /// PEM. It is stored for a while, and so is an authority that has signed nothing. With that one, under another name, and
-    /// with the clock in 2049 the connection must fail; the clock is put back.
+    /// With this authority the connection must succeed. With an authority that has signed nothing, under the server's
+    /// address instead of its name, and with the module's clock in 2049 it must fail. Both authorities are removed from the
+    /// module again, and its clock is put back.
     #[arg(long, value_name = "FILE", requires = "to", env = "QSSL_TUNNEL_CA", hide_env = true, value_hint = ValueHint::FilePath)]
     pub ca: Option<PathBuf>,
 

@@ -1,5 +1,6 @@
 //! Arguments → command → exit status, nothing else.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use qssl_core::modem::Failure;
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let status = ExitStatus::Usage;
-            eprintln!("qssl-tunnel: {} [{status}]", printable(&cli::with_variable(cli::one_line(&error))));
+            tell(&format!("{} [{status}]", printable(&cli::with_variable(cli::one_line(&error)))));
             return exit_status::code(status);
         }
         Err(help_or_version) => {
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
             match error.downcast_ref::<Failure>() {
                 // Its text contains the status already.
                 Some(failure) => {
-                    eprintln!("qssl-tunnel: {}", printable(&in_full(&error)));
+                    tell(&printable(&in_full(&error)));
                     failure.kind
                 }
                 None => {
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
                     if is_usage {
                         text = cli::with_variable(text);
                     }
-                    eprintln!("qssl-tunnel: {} [{status}]", printable(&text));
+                    tell(&format!("{} [{status}]", printable(&text)));
                     status
                 }
             }
@@ -53,7 +54,12 @@ fn main() -> ExitCode {
     exit_status::code(status)
 }
 
+/// Tells why it ends. Where standard error is gone, as after a terminal was closed, the exit status still tells.
+fn tell(why: &str) {
+    let _ = writeln!(io::stderr(), "qssl-tunnel: {why}");
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io_error = error.downcast_ref::<std::io::Error>();
-    io_error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    let io_error = error.downcast_ref::<io::Error>();
+    io_error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

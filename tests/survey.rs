@@ -162,7 +162,6 @@ fn habits_that_differ_from_the_manual_are_told_and_written() {
         "pin_count_refused",
         "file_download_refused",
         "file_list_empty",
-        "files_in_security",
         "setting_values_quoted",
         "errors_as_text",
         "free_sockets_listed",
@@ -180,6 +179,11 @@ fn habits_that_differ_from_the_manual_are_told_and_written() {
         assert!(told.lines().any(|line| line.starts_with(quirk) && line.ends_with("yes")), "{quirk}: {told}");
         assert_eq!(habit(&output, quirk), Some(true), "{quirk}");
     }
+    // A tunnel goes by the model.
+    let output = directory.path().join("files_in_security.toml");
+    let told = survey(&Modem::with_options("--quirk files_in_security"), &output).expect_success().text();
+    assert!(told.lines().any(|line| line.starts_with("files_in_security") && line.ends_with("no")), "{told}");
+    assert_eq!(habit(&output, "files_in_security"), Some(true));
     for quirk in ["quoted_numbers", "typed_state_query", "closing_free_socket_is_ok", "cipher_codes_listed"] {
         let output = surveyed(directory.path(), quirk, &format!("--family eg800q --quirk {quirk}"));
         assert_eq!(habit(&output, quirk), Some(true), "{quirk}");
@@ -217,6 +221,86 @@ fn numbers_of_the_module_are_masked() {
 }
 
 #[test]
+fn names_of_files_are_masked() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let site = Site::new(Behaviour::EchoUntilTold, "--module ec20 --clock host");
+    site.modem.embedded.with_modem(|modem, _, _| modem.put_file("UFS:miller.pem", b"hello"));
+    ask(&site.modem, &["AT+QSSLCFG=\"cacert\",5,\"miller.pem\""]);
+    survey_with_server(&site.modem, &output, &["--ca", harness::certificate_file()]).expect_success();
+    let dialogue = fs::read_to_string(output.with_extension("txt")).expect("it was written");
+    assert!(dialogue.contains("\n< +QFLST: ") && !dialogue.contains("miller"), "{dialogue}");
+    let written = fs::read_to_string(&output).expect("it was written");
+    assert!(!written.contains("miller"), "{written}");
+}
+
+/// What the modem answers to a terminal program, byte by byte.
+fn typed(modem: &Modem, lines: &[&str]) -> String {
+    use std::io::{Read as _, Write as _};
+    let device = modem.device(0);
+    let mut port = fs::OpenOptions::new().read(true).write(true).open(device).expect("the port is free");
+    let mut settings = rustix::termios::tcgetattr(&port).expect("a tty");
+    settings.make_raw();
+    rustix::termios::tcsetattr(&port, rustix::termios::OptionalActions::Now, &settings).expect("a tty");
+    let mut heard = Vec::new();
+    for (line, count) in lines.iter().zip(1..) {
+        port.write_all(format!("{line}\r").as_bytes()).expect("it takes them");
+        while String::from_utf8_lossy(&heard).matches("OK\r\n").count() < count {
+            let mut bytes = [0; 256];
+            let count = port.read(&mut bytes).expect("an answer");
+            heard.extend(&bytes[..count]);
+        }
+    }
+    String::from_utf8(heard).expect("text")
+}
+
+#[test]
+fn the_settings_of_the_line_are_put_back() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    for settings in ["ATE1+CMEE=2;+IFC=2,2", "ATE0+CMEE=0;+IFC=0,0"] {
+        let modem = Modem::with_options("--family ec20");
+        typed(&modem, &[settings]);
+        let questions = ["AT+CMEE?", "AT+IFC?"];
+        let before = typed(&modem, &questions);
+        assert_eq!(before.contains("AT+IFC?"), settings.starts_with("ATE1"), "{before}");
+        survey(&modem, &output).expect_success();
+        assert_eq!(typed(&modem, &questions), before);
+    }
+}
+
+#[test]
+fn a_file_that_the_user_has_not_named_is_not_replaced() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let theirs = output.with_extension("txt");
+    fs::write(&theirs, "my notes\n").expect("the directory is ours");
+    let modem = Modem::with_options("--family ec20");
+    let finished = survey(&modem, &output);
+    assert!(finished.status == 2 && finished.stderr.contains("report.txt"), "{}", finished.stderr);
+    assert_eq!(fs::read_to_string(&theirs).expect("it is there"), "my notes\n");
+    assert!(!output.exists());
+    fs::remove_file(&theirs).expect("it is ours");
+    survey(&modem, &output).expect_success();
+    // Its own may be.
+    survey(&modem, &output).expect_success();
+}
+
+#[test]
+fn the_module_file_can_go_to_standard_output() {
+    let directory = temporary_directory();
+    let modem = Modem::with_options("--family ec20");
+    let mut command = tunnel_command(&["survey", "-o", "-", "-d", &modem.device(0)]);
+    let finished = run(command.current_dir(directory.path())).expect_success();
+    assert!(finished.text().starts_with("# Measured by qssl-tunnel survey "), "{}", finished.text());
+    assert!(finished.stderr.contains("nothing that was measured differs"), "{}", finished.stderr);
+    let file = directory.path().join("piped.toml");
+    fs::write(&file, &finished.stdout).expect("the directory is ours");
+    assert!(read_file(&file).0.values.len() > 50);
+    assert_eq!(fs::read_dir(directory.path()).expect("it is ours").count(), 1);
+}
+
+#[test]
 fn a_latency_is_measured() {
     let directory = temporary_directory();
     let output = surveyed(directory.path(), "slow", "--family ec20 --command-latency 30ms");
@@ -233,6 +317,7 @@ fn a_modem_without_tls_of_its_own_gets_no_file() {
     assert_ne!(finished.status, 0);
     assert!(finished.stderr.contains("other AT commands"), "{}", finished.stderr);
     assert!(!output.exists());
+    assert!(output.with_extension("txt").exists(), "the dialogue is needed most now");
 }
 
 #[test]
@@ -276,7 +361,8 @@ const PAYLOAD_HABITS: [&str; 8] = [
     "return_unreliable",
 ];
 
-const CONNECTION_HABITS: [&str; 8] = [
+const CONNECTION_HABITS: [&str; 9] = [
+    "context_forgotten_on_last_close",
     "local_port_zero",
     "unread_query",
     "long_reads",
@@ -394,8 +480,12 @@ fn a_survey_that_is_stopped_in_the_middle_of_payload_puts_everything_back() {
     let output = directory.path().join("report.toml");
     let path = output.to_str().expect("text");
     let slow = "--family eg800q --prompt-latency 300ms --send-latency 300ms";
-    // In the middle of a send, and in data mode.
-    for at in ["AT+QSSLSEND=11,20", "\"server.example\",443,2"] {
+    // In the middle of a send, and in data mode; by Ctrl-C, and because the terminal was closed.
+    for (at, signal) in [
+        ("AT+QSSLSEND=11,20", Signal::INT),
+        ("\"server.example\",443,2", Signal::INT),
+        ("AT+QSSLSEND=11,20", Signal::HUP),
+    ] {
         let options = if at.ends_with(",2") { "--family eg800q" } else { slow };
         let site = Site::new(Behaviour::EchoUntilTold, options);
         let before = state(&site.modem);
@@ -403,12 +493,14 @@ fn a_survey_that_is_stopped_in_the_middle_of_payload_puts_everything_back() {
         let arguments = ["survey", &target, "-vvv", "-o", path, "-d", &device];
         let running = Running::start(&mut tunnel_command(&arguments));
         running.wait_for(at);
-        running.signal(Signal::INT);
+        running.signal(signal);
         let (status, told) = running.wait();
-        assert!(status != 0 && told.contains("stopped by a signal"), "{at}: {told}");
+        assert!(status == 128 + signal.as_raw() && told.contains("stopped by a signal"), "{at}: {told}");
         assert!(!told.contains("could not be put back"), "{at}: {told}");
         assert_eq!(state(&site.modem), before, "{at}");
         assert!(!output.exists());
+        let dialogue = fs::read_to_string(output.with_extension("txt")).expect("it is kept");
+        assert!(dialogue.contains(at) && told.contains("the dialogue is in "), "{told}");
     }
 }
 
@@ -437,6 +529,93 @@ fn what_is_verified_is_told_and_nothing_of_it_stays() {
         }
         assert_eq!((state(&site.modem), year(&site.modem)), before);
     }
+}
+
+/// The rows of a table that begin with these words.
+fn row<'a>(table: &'a str, what: &str) -> &'a str {
+    table.lines().find(|line| line.starts_with(what)).unwrap_or_else(|| panic!("{what}: {table}"))
+}
+
+#[test]
+fn what_is_verified_is_told_whatever_the_module_forgets_and_wherever_it_has_its_files() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    for quirk in ["context-forgotten-on-last-close", "files-in-security"] {
+        let site = Site::new(Behaviour::EchoUntilTold, &format!("--quirk {quirk} --clock host"));
+        let told = survey_with_server(&site.modem, &output, &["--ca", harness::certificate_file()]);
+        let told = told.expect_success().text();
+        for what in ["another authority", "another name", "an expired certificate"] {
+            let line = row(&told, what);
+            assert!(line.contains("566 ") && line.ends_with("yes"), "{quirk}: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_failure_that_is_no_verification_counts_as_nothing() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let site = Site::new(Behaviour::EchoUntilTold, "--clock host");
+    let (device, target) = (site.modem.device(0), format!("{NAME}:443"));
+    let (path, authority) = (output.to_str().expect("text"), harness::certificate_file());
+    let arguments = ["survey", &target, "-vvv", "-o", path, "-d", &device, "--ca", authority];
+    let running = Running::start(&mut tunnel_command(&arguments));
+    // The second one has signed nothing.
+    running.wait_for_count("survey: > AT+QFUPL=\"qt-survey-ca.pem\"", 2);
+    site.modem.embedded.with_modem(|modem, _, _| modem.fail_next_open(565));
+    let (status, told) = running.wait();
+    assert_eq!(status, 0, "{told}");
+    let line = row(&told, "another authority");
+    assert!(line.contains("565 ") && line.ends_with("unknown"), "{line}");
+    assert!(row(&told, "another name").ends_with("yes"), "{told}");
+}
+
+#[test]
+fn a_wrong_authority_is_told_and_the_tunnel_is_not_blamed() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let site = Site::new(Behaviour::EchoUntilTold, "--family ec20 --clock host");
+    let arguments = ["--ca", "src/commands/survey/nobody.pem"];
+    let told = survey_with_server(&site.modem, &output, &arguments).expect_success().text();
+    assert!(row(&told, "the server's certificate").ends_with("unknown"), "{told}");
+    assert!(row(&told, "Verification was left out").contains("--ca FILE"), "{told}");
+    assert!(!told.contains("does not cope"), "{told}");
+}
+
+#[test]
+fn a_clock_that_was_never_set_leaves_out_only_what_needs_it() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let site = Site::new(Behaviour::EchoUntilTold, "");
+    let arguments = ["--ca", harness::certificate_file()];
+    let told = survey_with_server(&site.modem, &output, &arguments).expect_success().text();
+    assert!(row(&told, "another authority").ends_with("yes"), "{told}");
+    assert!(row(&told, "An expired certificate was left out").contains("clock is not set"), "{told}");
+}
+
+#[test]
+fn the_clock_goes_on_also_if_the_survey_is_stopped_while_it_is_set_to_another_time() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let site = Site::new(Behaviour::EchoUntilTold, "--clock host");
+    let other = Modem::with_options("--clock host");
+    let clock = |modem: &Modem| modem.embedded.with_modem(|modem, _, now| modem.clock(now)).expect("it runs");
+    let difference = || clock(&site.modem) - clock(&other);
+    let before = difference();
+    let (device, target) = (site.modem.device(0), format!("{NAME}:443"));
+    let (path, authority) = (output.to_str().expect("text"), harness::certificate_file());
+    let arguments = ["survey", &target, "-vvv", "-o", path, "-d", &device, "--ca", authority];
+    let running = Running::start(&mut tunnel_command(&arguments));
+    running.wait_for("survey: > AT+CCLK=\"49/");
+    let next = "survey: > AT+QFDEL=";
+    let before_it = running.log().matches(next).count();
+    let pause = std::time::Duration::from_secs(4);
+    site.modem.embedded.with_modem(move |modem, _, now| modem.stall(now + pause));
+    running.wait_for_count(next, before_it + 2);
+    running.signal(Signal::INT);
+    let (status, told) = running.wait();
+    assert_eq!(status, 130, "{told}");
+    assert!((before - difference()).abs() <= 1, "{} {before}", difference());
 }
 
 #[test]
@@ -498,6 +677,7 @@ fn a_running_daemon_is_asked_and_its_connections_go_on() {
     );
     assert_eq!(habit(&output, "closing_free_socket_is_ok"), None, "the daemon may use any socket");
     assert_eq!(habit(&output, "file_download_refused"), Some(false));
+    assert!(written.contains("# Beside a daemon, what needs the port or a socket was left out"), "{written}");
     assert!(!tunnel.log().contains(" warn "), "a survey is no reason to warn: {}", tunnel.log());
     let target = format!("{NAME}:443");
     let refused = run(&mut tunnel_command(&["survey", &target, "-o", path, "--control", socket]));
@@ -578,9 +758,10 @@ fn a_reboot_of_the_modem_ends_the_survey() {
         site.modem.embedded.with_modem(|modem, _, now| modem.reboot(now));
         let (status, text) = running.wait();
         let lines = told(&text);
-        // Which of the two it is told depends on whether the answer or the boot comes first.
-        let is_told = |line: &str| line.contains("the modem rebooted") || line.contains("had no result");
-        assert!(status != 0 && lines.len() == 1 && is_told(lines[0]), "{at}: {lines:?}");
+        assert!(
+            status != 0 && lines.len() == 1 && lines[0].contains("the modem rebooted"),
+            "{at}: {lines:?}"
+        );
     }
 }
 

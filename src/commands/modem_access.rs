@@ -306,6 +306,23 @@ impl Conversation {
         }
     }
 
+    /// Opens the port, where no daemon has it. Only [`Conversation::line`] uses it until [`Conversation::release`].
+    ///
+    /// # Errors
+    /// As [`Conversation::wait_until_ready`].
+    pub fn open_held(&mut self) -> Result<(), Failure> {
+        let Way::Port { modem, sought } = &mut self.way else { return Ok(()) };
+        let opened = modem.open_held().map_err(internal)?;
+        opened.map_err(|failure| nor_a_daemon(failure, sought, holder::other_tunnels))
+    }
+
+    /// Commands go over the port from now on.
+    pub fn release(&mut self) {
+        if let Way::Port { modem, .. } = &mut self.way {
+            modem.release();
+        }
+    }
+
     /// How often the modem has rebooted; 0 through a daemon, which does not tell.
     pub fn reboots(&self) -> u64 {
         match &self.way {

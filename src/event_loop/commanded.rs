@@ -4,11 +4,11 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use mio::Events;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::EventLoop;
 use crate::config::Configuration;
 use crate::ports::Port;
+use crate::terminal::ending_signals;
 use qssl_core::Kind;
 use qssl_core::at::{Command, CommandSet};
 use qssl_core::modem::{Failure, UserAnswer, UserCommand};
@@ -26,7 +26,7 @@ impl Commanded {
     /// The event loop itself cannot be set up.
     pub fn new(configuration: Configuration) -> anyhow::Result<Self> {
         debug_assert!(configuration.tunnels.is_empty(), "tunnels would set up a data session");
-        let mut event_loop = EventLoop::new(configuration, &[SIGTERM, SIGINT])?;
+        let mut event_loop = EventLoop::new(configuration, &ending_signals())?;
         event_loop.outside = Some(Outside::default());
         Ok(Commanded { event_loop, events: Events::with_capacity(16) })
     }
@@ -38,6 +38,25 @@ impl Commanded {
     pub fn wait_until_ready(&mut self) -> anyhow::Result<Result<(), Failure>> {
         self.wait(None, |event_loop| event_loop.modems[0].relay.modem().takes_commands().then_some(()))
             .map(|ready| ready.map(|_| ()))
+    }
+
+    /// Opens a port, and holds back what the core writes to it until [`Commanded::release`]: [`Commanded::write`] comes
+    /// first.
+    ///
+    /// # Errors
+    /// As [`Commanded::wait_until_ready`].
+    pub fn open_held(&mut self) -> anyhow::Result<Result<(), Failure>> {
+        self.event_loop.outside.get_or_insert_default().is_held = true;
+        let opened = self.wait(None, |event_loop| {
+            let mut slots = event_loop.modems[0].ports.iter();
+            slots.any(|slot| slot.connected).then_some(())
+        })?;
+        Ok(opened.map(|_| ()))
+    }
+
+    /// The core writes from now on.
+    pub fn release(&mut self) {
+        self.event_loop.outside.get_or_insert_default().is_held = false;
     }
 
     /// Sends a command and waits for its answer. Reports the progress of an upload: bytes sent, and bytes in total.
@@ -244,6 +263,8 @@ pub(super) struct Outside {
     pub answered: Option<(UserCommand, UserAnswer)>,
     /// Whether it is TLS, the number, and the result.
     pub opened: Vec<(CommandSet, u8, u16)>,
+    /// The core does not write to the ports yet.
+    pub is_held: bool,
     /// A signal that came and has not been reported yet.
     pub signal: Option<u8>,
 }

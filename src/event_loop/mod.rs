@@ -40,6 +40,7 @@ use crate::config::{Configuration, MODEMS_MAX, PORTS_MAX};
 use crate::daemon::exit_status::ExitStatus;
 use crate::daemon::logging;
 use crate::ports::Port;
+use crate::terminal::ending_signals;
 use crate::terminal::upload_bar::UploadBar;
 use clients::ListenerSlot;
 use commanded::{OPENED_MAX, Outside};
@@ -62,9 +63,9 @@ pub use daemon::DaemonOptions;
 /// The loop cannot be set up: no epoll, an address that cannot be listened on, or a requested control socket that
 /// cannot be made. Failures of the modem or of clients are handled, or end in an exit status.
 pub fn run(configuration: Configuration, options: DaemonOptions) -> anyhow::Result<ExitStatus> {
-    let mut signals = vec![SIGTERM, SIGINT, SIGUSR1];
-    // Under nohup(1) a process outlives its terminal, so SIGHUP stays ignored, unless it reloads the configuration.
-    if options.reload.is_some() || !is_hangup_ignored() {
+    let mut signals = ending_signals();
+    signals.push(SIGUSR1);
+    if options.reload.is_some() && !signals.contains(&SIGHUP) {
         signals.push(SIGHUP);
     }
     let mut event_loop = EventLoop::new(configuration, &signals)?;
@@ -505,15 +506,6 @@ impl EventLoop {
         self.listeners.clear();
         self.say_stopping();
     }
-}
-
-/// Whether this process was started with SIGHUP ignored, as by nohup(1).
-fn is_hangup_ignored() -> bool {
-    // Without /proc the signal is obeyed.
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask =
-        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & 1 << (SIGHUP - 1) != 0)
 }
 
 /// Starts the user's reset command; its output goes where our own output goes.

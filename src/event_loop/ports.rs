@@ -210,7 +210,8 @@ impl EventLoop {
         let unit = &mut self.modems[modem];
         let slot = &mut unit.ports[index];
         let Some(port) = &mut slot.port else { return false };
-        if !slot.connected || !slot.writable {
+        let is_held = self.outside.as_ref().is_some_and(|outside| outside.is_held);
+        if !slot.connected || !slot.writable || is_held {
             return false;
         }
         if let Err(error) = port.flush() {

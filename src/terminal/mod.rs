@@ -1,4 +1,5 @@
-//! What an output can show: its width, whether it takes more than ASCII, and which characters must not reach it.
+//! What an output can show: its width, whether it takes more than ASCII, and which characters must not reach it. And the
+//! signals by which a terminal or a user ends a process.
 
 pub(crate) mod screen;
 pub(crate) mod upload_bar;
@@ -8,10 +9,31 @@ use std::env;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
 /// The width of a terminal in columns; `None` if `output` is no terminal, or the width is unknown.
 pub fn width(output: impl AsFd) -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(output).ok()?;
     (size.ws_col > 0).then(|| usize::from(size.ws_col).max(NARROWEST_COLUMNS))
+}
+
+/// The signals that end a process in order: it puts back what it has changed. Under nohup(1) a process outlives its
+/// terminal, so SIGHUP stays ignored there.
+pub fn ending_signals() -> Vec<i32> {
+    let mut signals = vec![SIGTERM, SIGINT];
+    if !is_hangup_ignored() {
+        signals.push(SIGHUP);
+    }
+    signals
+}
+
+/// Whether this process was started with SIGHUP ignored, as by nohup(1).
+fn is_hangup_ignored() -> bool {
+    // Without /proc the signal is obeyed.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask =
+        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 << (SIGHUP - 1) != 0)
 }
 
 /// Whether the terminal of the environment can erase a line.

@@ -17,7 +17,7 @@ impl Survey {
                 missing = self.insist(remove.clone())?;
             }
             let upload = Command::Upload { name: name.clone(), content: CONTENT.to_vec() };
-            self.undo.push(remove.clone());
+            self.undo.push(remove.clone().into());
             let stored = self.insist(upload.clone())?;
             if !is_ok(&stored) {
                 // A part of it may have been stored, so it is removed in any case, and that may be refused.
@@ -25,6 +25,7 @@ impl Survey {
                 self.insist(remove)?;
                 continue;
             }
+            self.directory = Some(directory);
             let sum = FileSum::first(&stored.lines);
             if sum.is_some_and(|sum| sum != FileSum::of_content(CONTENT)) {
                 self.comparison.add(

@@ -3,14 +3,14 @@
 use super::{Survey, is_ok, is_refused};
 use qssl_core::at::answers::{Answer as _, SocketState, SocketStatus, UrcPorts};
 use qssl_core::at::{CommandSet, SocketId};
-use qssl_core::modem::{CommandOutcome, Failure, PIN_ATTEMPTS, Refusal};
+use qssl_core::modem::{CommandOutcome, Failure, PIN_ATTEMPTS, Refusal, UserAnswer};
 
 impl Survey {
     /// Measures habits that need no connection.
     pub(super) fn habits(&mut self) -> Result<(), Failure> {
         self.listed_habits();
         self.refused_habit("line_settings_refused", "AT+IFC?")?;
-        self.refused_habit("urc_port_refused", "AT+QURCCFG=\"urcport\"")?;
+        self.urc_port()?;
         self.refused_habit("session_query_refused", "AT+QIACT?")?;
         self.refused_habit("mux_ring_not_set", "AT+QCFG=\"urc/ri/other\"")?;
         self.either_habit("mux_urc_key_differs", "AT+QCFG=\"cmux/urcport\"", "AT+QCFG=\"emux/urcport\"")?;
@@ -34,7 +34,9 @@ impl Survey {
     pub(super) fn compare_habits(&mut self) {
         for (name, manual, tunnel, measured) in DIFFERENCES {
             if self.module.is_true("habits", name) {
-                self.comparison.add(name, *manual, *tunnel, *measured, true);
+                // A tunnel knows by the model where files go.
+                let copes = *name != "files_in_security" || Some(self.profile.directory()) == self.directory;
+                self.comparison.add(name, *manual, *tunnel, *measured, copes);
             }
         }
     }
@@ -64,13 +66,24 @@ impl Survey {
         }
     }
 
-    /// A habit that is shown by the refusal of this question.
-    fn refused_habit(&mut self, name: &str, question: &str) -> Result<(), Failure> {
+    /// By which of its ports the module sends URCs now.
+    fn urc_port(&mut self) -> Result<(), Failure> {
+        let question = "AT+QURCCFG=\"urcport\"";
+        let answer = self.refused_habit("urc_port_refused", question)?;
+        let name = answer.lines.iter().find_map(|line| line.strip_prefix("+QURCCFG:")?.split('"').nth(3));
+        if let Some(name) = name.map(super::module_file::masked) {
+            self.comparison.row("URCs leave by", "", "moves them if it must", name, true);
+        }
+        Ok(())
+    }
+
+    /// A habit that is shown by the refusal of this question. Returns the answer.
+    fn refused_habit(&mut self, name: &str, question: &str) -> Result<UserAnswer, Failure> {
         let answer = self.say(question)?;
         if is_ok(&answer) || is_refused(&answer) {
             self.habit(name, !is_ok(&answer), question);
         }
-        Ok(())
+        Ok(answer)
     }
 
     /// A habit that is shown by the acceptance of this command.
@@ -171,9 +184,10 @@ const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
     ("mux_close_down_unanswered", "CLD is answered", "asks AT", "no answer"),
     ("used_socket_refused_at_once", "563 by URC", "takes both", "ERROR"),
     ("failed_open_keeps_socket", "frees the socket", "closes it", "keeps it"),
+    ("context_forgotten_on_last_close", "keeps TLS settings", "reads them back", "reset by the last close"),
     ("urc_failures_forgotten", "tells why an open failed", "takes the URC's code", "another code"),
     ("plain_sockets_unlisted", "lists plain sockets", "tries one number after another", "none is listed"),
     ("file_download_refused", "returns files", "stores certificates anew", "refused"),
     ("file_list_empty", "lists files", "stores, and compares what exists", "none is listed"),
-    ("files_in_security", "no directories", "stores files there", "only in security/"),
+    ("files_in_security", "no directories", "looks at the model", "only in security/"),
 ];

@@ -63,7 +63,9 @@ impl Survey {
             };
             let value = match (default, &form) {
                 (Some((default, context)), _) => {
-                    question.push_str(&format!(", default of SSL context {context}"));
+                    // Nothing shows whether another program has set it before.
+                    question
+                        .push_str(&format!("; default: what SSL context {context} had, if it was never set"));
                     format!("{{ {parts}, default = {default} }}")
                 }
                 (None, Form::Range(..) | Form::Codes(_)) => {
@@ -118,7 +120,7 @@ impl Survey {
     fn accepted_ciphers(&mut self, context: SslContextId) -> Result<Vec<u16>, Failure> {
         let Some(before) = self.setting("ciphersuite", context)? else { return Ok(Vec::new()) };
         let set = |code: &str| Self::setting_command("ciphersuite", context, code);
-        self.undo.push(set(&before));
+        self.undo.push(set(&before).into());
         let mut accepted = Vec::new();
         for (code, _) in CIPHERS {
             let answer = self.insist(set(&format!("0X{code:04X}")))?;

@@ -3,18 +3,66 @@
 use std::time::{Duration, Instant};
 
 use super::Survey;
-use super::wire::{CLOSE_DOWN, OPEN_CHANNEL, PAUSE, State, has};
+use super::wire::{CLOSE_DOWN, OPEN_CHANNEL, PAUSE, State, has, last_line};
+use qssl_core::Kind;
 use qssl_core::at::Command;
 use qssl_core::modem::Failure;
 
 impl Survey {
+    /// Asks for the settings that this program writes before its first command. A modem that does not answer now, such as
+    /// one at another speed, is left as the program sets it.
+    pub(super) fn ask_line(&mut self) -> Result<(), Failure> {
+        if self.conversation.is_shared() {
+            return Ok(());
+        }
+        let opened = self.conversation.open_held();
+        let asked = opened.and_then(|()| self.on_wire(Self::line_settings));
+        self.conversation.release();
+        asked
+    }
+
+    fn line_settings(&mut self) -> Result<(), Failure> {
+        for (question, name) in [("AT+CMEE?", "+CMEE:"), ("AT+IFC?", "+IFC:")] {
+            let heard = self.exchange(question, FIRST_LIMIT)?;
+            let is_echoed = has(&heard, format!("{question}\r").as_bytes());
+            let heard = String::from_utf8_lossy(&heard);
+            let value = heard.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            let is_value = |value: &&str| value.bytes().all(|byte| byte.is_ascii_digit() || byte == b',');
+            let Some(value) = value.filter(is_value) else { continue };
+            self.line_before.push(format!("{}={value}", question.trim_end_matches('?')));
+            if is_echoed && self.line_before.len() == 1 {
+                // The last that is sent.
+                self.line_before.insert(0, "ATE1".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Restores what [`Survey::ask_line`] has found. A reboot does so by itself.
+    pub(super) fn put_line_back(&mut self) {
+        let lines = std::mem::take(&mut self.line_before);
+        if self.has_rebooted {
+            return;
+        }
+        for line in lines.into_iter().rev() {
+            let mut answer = self.on_wire(|survey| survey.exchange(&line, ANSWER_LIMIT));
+            if let Err(failure @ Failure { kind: Kind::Signal(_), .. }) = answer {
+                self.stopped = Some(failure);
+                answer = self.on_wire(|survey| survey.exchange(&line, ANSWER_LIMIT));
+            }
+            if answer.is_ok_and(|answer| last_line(&answer).as_deref() != Some("OK")) {
+                self.refused.push(line);
+            }
+        }
+    }
+
     /// Measures what needs the port. Beside a daemon there is nothing to measure: it has the port.
     pub(super) fn line(&mut self) -> Result<(), Failure> {
         if self.conversation.is_shared() {
             return Ok(());
         }
         // A tunnel turns the echo off, and so has this program.
-        self.undo.push(Command::line("ATE0"));
+        self.undo.push(Command::line("ATE0").into());
         self.on_wire(Self::echo)?;
         self.put_back();
         self.wires();
@@ -27,11 +75,11 @@ impl Survey {
     /// AT with echo and without, and a line with nothing in it.
     fn echo(&mut self) -> Result<(), Failure> {
         let quiet = self.exchange("AT", ANSWER_LIMIT)?;
-        self.habit("echo_stays", quiet.starts_with(b"AT"), "AT after ATE0");
+        self.habit("echo_stays", has(&quiet, b"AT\r"), "AT after ATE0");
         self.exchange("ATE1", ANSWER_LIMIT)?;
         let echoed = self.exchange("AT", ANSWER_LIMIT)?;
         let with_more = self.exchange("zzAT", ANSWER_LIMIT)?;
-        self.habit("everything_echoed", with_more.starts_with(b"zz"), "zzAT with echo");
+        self.habit("everything_echoed", has(&with_more, b"zz"), "zzAT with echo");
         self.exchange("ATE0", ANSWER_LIMIT)?;
         self.write(b"\r")?;
         let empty = self.hear_silence(Duration::from_millis(200))?;
@@ -107,3 +155,5 @@ impl Survey {
 const CHANNEL_OPENED: [&[u8]; 2] = [b"\xF9\x03\x73", b"\xF9\x03\x63"];
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// How long the answer to the first question may take.
+const FIRST_LIMIT: Duration = Duration::from_millis(500);

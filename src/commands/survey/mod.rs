@@ -42,6 +42,7 @@ use qssl_core::modem::{CommandOutcome, Failure, Profile, QUESTIONS, UserAnswer};
 use qssl_core::settings::Scheme;
 use ranges::groups;
 use transcript::Transcript;
+use verification::OldClock;
 use wire::Wire;
 
 /// Measures the module and writes the file.
@@ -61,9 +62,7 @@ pub fn run(args: &SurveyArgs, environment: &Environment) -> anyhow::Result<ExitS
         .as_ref()
         .map(|path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display())));
     let authority = authority.transpose()?;
-    for path in [&args.output, &transcript_path(&args.output)] {
-        check_writable(path).with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    let output = Output::new(&args.output)?;
     let access = Access::new(args.control.as_deref(), &args.modem);
     let conversation = Conversation::open(&checked.configuration, &access)?;
     if args.to.is_some() && conversation.is_shared() {
@@ -87,14 +86,19 @@ pub fn run(args: &SurveyArgs, environment: &Environment) -> anyhow::Result<ExitS
         transcript: Transcript::default(),
         wire: Wire::default(),
         authority,
+        directory: None,
         spare: None,
+        settings: Vec::new(),
         undo: Vec::new(),
+        line_before: Vec::new(),
         refused: Vec::new(),
+        stopped: None,
         reboots: 0,
         has_rebooted: false,
         progress: Progress { done: 0, all },
     };
-    survey.transcript.server = args.to.as_ref().map(|server| server.target.host.to_string());
+    survey.transcript.server =
+        args.to.as_ref().map(|server| (server.target.host.to_string(), server.target.port));
     let measured = survey.measure();
     // Without its server the file has everything else.
     let connected = match (&measured, &args.to) {
@@ -102,35 +106,101 @@ pub fn run(args: &SurveyArgs, environment: &Environment) -> anyhow::Result<ExitS
         _ => Ok(()),
     };
     survey.put_back();
+    survey.put_line_back();
+    let connected = connected.and(survey.stopped.take().map_or(Ok(()), Err));
     survey.progress.end();
     let is_cut_off = matches!(&connected, Err(Failure { kind: Kind::Signal(_), .. }));
     let outcome = survey.with_refused(measured.clone().and(connected));
     if measured.is_err() || is_cut_off {
-        let unwritten =
-            |Failure { kind, message }| Failure::new(kind, format!("{message}; no file was written"));
+        // That is when it is needed most.
+        let kept = match output.keep_transcript(&mut survey.transcript)? {
+            Some(path) => format!(", and the dialogue is in {}", path.display()),
+            None => String::new(),
+        };
+        let unwritten = |Failure { kind, message }| {
+            Failure::new(kind, format!("{message}; no module file was written{kept}"))
+        };
         return Ok(outcome.map(|()| ExitStatus::Done).map_err(unwritten)?);
     }
     survey.compare_habits();
-    let path = &args.output;
-    std::fs::write(path, survey.module.to_toml())
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    let transcript = transcript_path(path);
-    std::fs::write(&transcript, survey.transcript.text())
-        .with_context(|| format!("cannot write {}", transcript.display()))?;
-    let mut out = io::stdout().lock();
-    survey.comparison.show(&mut out)?;
-    for remark in survey.module.remarks.iter().filter(|remark| remark.contains("left out")) {
-        writeln!(out, "{remark}")?;
-    }
-    let values = survey.module.count();
-    let name = printable(&survey.module.name);
-    writeln!(
-        out,
-        "{values} values of {name} are in {}, the dialogue in {}",
-        path.display(),
-        transcript.display()
-    )?;
+    output.write_module(&survey.module)?;
+    let transcript = output.keep_transcript(&mut survey.transcript)?;
+    output.tell(&survey, transcript)?;
     Ok(outcome.map(|()| ExitStatus::Done)?)
+}
+
+/// Where the module file and the dialogue go.
+enum Output {
+    /// The dialogue goes beside it.
+    File { module: PathBuf, transcript: PathBuf },
+    /// `-`: the module file goes to standard output, and the table to standard error.
+    Standard,
+}
+
+impl Output {
+    /// # Errors
+    /// A file cannot be written, or what is there is not a survey's.
+    fn new(path: &Path) -> anyhow::Result<Output> {
+        if path == Path::new("-") {
+            return Ok(Output::Standard);
+        }
+        // Beside the module file: report.txt for report.toml.
+        let mut transcript = path.with_extension("txt");
+        if transcript == path {
+            transcript = path.with_extension("dialogue.txt");
+        }
+        for path in [path, &transcript] {
+            check_writable(path).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        // The user has not named this one.
+        let there = std::fs::read(&transcript).unwrap_or_default();
+        if !there.is_empty() && !Transcript::is_one(&there) {
+            let message = format!(
+                "survey: the dialogue would replace {}, which is not a survey's: name another -o FILE",
+                transcript.display()
+            );
+            return Err(Failure::new(Kind::Usage, message).into());
+        }
+        Ok(Output::File { module: path.to_owned(), transcript })
+    }
+
+    fn write_module(&self, module: &ModuleFile) -> anyhow::Result<()> {
+        match self {
+            Output::File { module: path, .. } => std::fs::write(path, module.to_toml())
+                .with_context(|| format!("cannot write {}", path.display())),
+            Output::Standard => Ok(io::stdout().write_all(module.to_toml().as_bytes())?),
+        }
+    }
+
+    /// Writes the dialogue, if there is one and a place for it. Returns that place.
+    fn keep_transcript(&self, dialogue: &mut Transcript) -> anyhow::Result<Option<&Path>> {
+        let Output::File { transcript, .. } = self else { return Ok(None) };
+        if dialogue.is_empty() {
+            return Ok(None);
+        }
+        std::fs::write(transcript, dialogue.text())
+            .with_context(|| format!("cannot write {}", transcript.display()))?;
+        Ok(Some(transcript))
+    }
+
+    /// Prints the table, what was left out, and where the files are.
+    fn tell(&self, survey: &Survey, transcript: Option<&Path>) -> io::Result<()> {
+        let mut out: Box<dyn io::Write> = match self {
+            Output::File { .. } => Box::new(io::stdout().lock()),
+            Output::Standard => Box::new(io::stderr().lock()),
+        };
+        survey.comparison.show(&mut out)?;
+        for remark in survey.module.remarks.iter().filter(|remark| remark.contains("left out")) {
+            writeln!(out, "{remark}")?;
+        }
+        if let (Output::File { module, .. }, Some(transcript)) = (self, transcript) {
+            let values = survey.module.count();
+            let name = printable(&survey.module.name);
+            let (module, transcript) = (module.display(), transcript.display());
+            writeln!(out, "{values} values of {name} are in {module}, the dialogue in {transcript}")?;
+        }
+        Ok(())
+    }
 }
 
 /// Whether the file can be written. It is not changed, and none is left where there was none.
@@ -143,12 +213,6 @@ fn check_writable(path: &Path) -> io::Result<()> {
         }
         Err(error) => Err(error),
     }
-}
-
-/// Beside the module file: report.txt for report.toml.
-fn transcript_path(output: &Path) -> PathBuf {
-    let path = output.with_extension("txt");
-    if path != output { path } else { output.with_extension("dialogue.txt") }
 }
 
 /// The measurement.
@@ -172,17 +236,47 @@ struct Survey {
     wire: Wire,
     /// `--ca`
     authority: Option<Vec<u8>>,
+    /// Where the module takes files; `None`: nowhere.
+    directory: Option<&'static str>,
     /// An SSL context that no socket has, for settings.
     spare: Option<SslContextId>,
-    /// Commands that restore what was changed; the last is sent first.
-    undo: Vec<Command>,
+    /// What that context must have at each open: some modules forget it when the last connection has ended.
+    settings: Vec<Setting>,
+    /// What restores what was changed; the last comes first.
+    undo: Vec<Undo>,
+    /// What restores the settings of the line that every command of this program changes.
+    line_before: Vec<String>,
     /// What could not be put back.
     refused: Vec<String>,
+    /// A signal that came while something was put back, which goes on. The next command fails with it.
+    stopped: Option<Failure>,
     /// How often the modem has rebooted, as the core counts it.
     reboots: u64,
     /// It rebooted during the survey: it has lost most of what was changed.
     has_rebooted: bool,
     progress: Progress,
+}
+
+/// What puts a change back.
+enum Undo {
+    Command(Command),
+    /// The clock, which goes on meanwhile.
+    Clock(OldClock),
+}
+
+impl From<Command> for Undo {
+    fn from(command: Command) -> Self {
+        Undo::Command(command)
+    }
+}
+
+/// A TLS setting that is wanted for a while.
+#[derive(Clone)]
+struct Setting {
+    key: &'static str,
+    wanted: String,
+    /// As the module showed it.
+    before: String,
 }
 
 /// Shows which step is under way, if standard error is a terminal.
@@ -211,6 +305,7 @@ impl Progress {
 impl Survey {
     fn measure(&mut self) -> Result<(), Failure> {
         self.progress.step("identity");
+        self.ask_line()?;
         self.conversation.wait_until_ready()?;
         self.reboots = self.conversation.reboots();
         self.identity()?;
@@ -237,6 +332,9 @@ impl Survey {
 
     /// Sends a command, even if a daemon would refuse it: it is a question, or a change that is put back.
     fn insist(&mut self, command: Command) -> Result<UserAnswer, Failure> {
+        if let Some(stopped) = self.stopped.take() {
+            return Err(stopped);
+        }
         let begin = Instant::now();
         let answer = self.conversation.insist(command.clone())?;
         self.transcript.add(&command, &answer, begin.elapsed());
@@ -244,8 +342,7 @@ impl Survey {
         if reboots > self.reboots {
             self.reboots = reboots;
             self.has_rebooted = true;
-            let message = "the modem rebooted during the survey: what follows was left out";
-            return Err(Failure::new(Kind::ModemLost, message));
+            return Err(rebooted());
         }
         Ok(answer)
     }
@@ -265,8 +362,14 @@ impl Survey {
             true => "through a daemon",
             false => "directly",
         };
-        self.transcript.begin(&format!("{}, surveyed {way}.", masked(&self.profile.name)));
+        self.transcript.begin(&masked(&self.profile.name), way);
         self.module.remarks.push(format!("Measured by qssl-tunnel survey {version}, {way}."));
+        if self.conversation.is_shared() {
+            self.left_out(
+                "Beside a daemon, what needs the port or a socket was left out: the line byte by byte, the multiplexer, \
+                 and habits of sockets.",
+            );
+        }
         for (key, command, name) in IDENTITY {
             let answer = self.say(command)?;
             // Some answer with the name of the command, and some with a word that has a blank in it.
@@ -435,9 +538,10 @@ impl Survey {
         {
             if !self.conversation.is_shared() || self.is_untouched(context)? {
                 self.spare = Some(context);
-                break;
+                return Ok(());
             }
         }
+        self.left_out("Defaults of TLS settings were left out: no SSL context is unused.");
         Ok(())
     }
 
@@ -463,6 +567,27 @@ impl Survey {
         let is_path = ["cacert", "clientcert", "clientkey"].contains(&key);
         let value = if is_path { value } else { value.trim().trim_matches('"') };
         Command::line(format!("AT+QSSLCFG=\"{key}\",{context},{value}"))
+    }
+
+    /// Wants this value of a TLS setting at each open, until it is put back. A key that the module does not have is left
+    /// out.
+    fn want(&mut self, context: SslContextId, key: &'static str, wanted: &str) -> Result<(), Failure> {
+        let Some(before) = self.setting(key, context)? else { return Ok(()) };
+        if before.trim_matches('"') != wanted.trim_matches('"') {
+            self.undo.push(Self::setting_command(key, context, &before).into());
+        }
+        self.settings.retain(|setting| setting.key != key);
+        self.settings.push(Setting { key, wanted: wanted.to_owned(), before });
+        Ok(())
+    }
+
+    /// Writes the settings that are wanted. Returns whether the module has taken all.
+    fn renew_settings(&mut self, context: SslContextId) -> Result<bool, Failure> {
+        let mut are_taken = true;
+        for Setting { key, wanted, .. } in self.settings.clone() {
+            are_taken &= is_ok(&self.insist(Self::setting_command(key, context, &wanted))?);
+        }
+        Ok(are_taken)
     }
 
     fn clock(&mut self) -> Result<(), Failure> {
@@ -603,12 +728,25 @@ impl Survey {
 
     /// Undoes the changes from this one on.
     fn put_back_from(&mut self, first: usize) {
+        let mut stopped = self.stopped.take();
         while self.undo.len() > first
-            && let Some(command) = self.undo.pop()
+            && let Some(undo) = self.undo.pop()
         {
+            let command = match undo {
+                Undo::Command(command) => command,
+                Undo::Clock(clock) => clock.now(),
+            };
             let shown = command.to_string();
             let is_close = matches!(command, Command::Close { .. });
-            match self.close(&command) {
+            let mut outcome = self.close(&command);
+            // The second signal is the user's last word.
+            if let Err(failure @ Failure { kind: Kind::Signal(_), .. }) = &outcome
+                && stopped.is_none()
+            {
+                stopped = Some(failure.clone());
+                outcome = self.close(&command);
+            }
+            match outcome {
                 Ok(answer) if is_ok(&answer) || is_close => {}
                 // The reboot has put it back.
                 _ if self.has_rebooted => {}
@@ -624,7 +762,12 @@ impl Survey {
                 Err(failure) => self.refused.push(format!("{shown} ({failure})")),
             }
         }
+        self.stopped = stopped;
     }
+}
+
+fn rebooted() -> Failure {
+    Failure::new(Kind::ModemLost, "the modem rebooted during the survey: what follows was left out")
 }
 
 /// What was measured of a latency.

@@ -68,7 +68,7 @@ impl Survey {
             return Ok(());
         }
         let close = self.close_of(socket);
-        self.undo.push(close.clone());
+        self.undo.push(close.clone().into());
         self.on_wire(work)?;
         self.close(&close)?;
         self.undo.pop();
@@ -104,10 +104,7 @@ impl Survey {
         self.set_state(State::Commands);
         self.forget_heard();
         if let Some(prompt) = prompt {
-            let name = "AT+QSSLSEND until its prompt, byte by byte";
-            self.habit("prompt_without_space", !has(&prompt, b"> "), name);
-            self.habit("prompt_with_line_end", prompt.ends_with(b"\r\n"), name);
-            self.compare_bytes("prompt", "\\r\\n> ", &prompt);
+            self.prompt_habits(&prompt);
         }
         let begin = Instant::now();
         let mut fetched = None;
@@ -149,6 +146,18 @@ impl Survey {
         let bytes = self.hear_silence(Duration::from_millis(60))?;
         self.transcript.exchange(command, &bytes, Duration::ZERO);
         Ok(is_there.then_some(bytes))
+    }
+
+    /// What the prompt shows, if nothing else came with it.
+    fn prompt_habits(&mut self, prompt: &[u8]) {
+        let Some((has_space, has_line_end)) = prompt_form(prompt) else {
+            self.left_out("The form of the prompt was left out: a message came with it.");
+            return;
+        };
+        let name = "AT+QSSLSEND until its prompt, byte by byte";
+        self.habit("prompt_without_space", !has_space, name);
+        self.habit("prompt_with_line_end", has_line_end, name);
+        self.compare_bytes("prompt", "\\r\\n> ", prompt);
     }
 
     /// Switches between buffer and push mode while the module holds data.
@@ -403,8 +412,9 @@ impl Survey {
         }
         let line =
             format!("AT+QSSLOPEN={},{context},{socket},\"{}\",{},2", self.pdp, target.host, target.port);
+        self.renew_settings(context)?;
         let close = self.close_of(socket);
-        self.undo.push(close.clone());
+        self.undo.push(close.clone().into());
         if self.on_wire(|survey| survey.stream(socket, &line))? {
             self.close(&close)?;
         }
@@ -603,6 +613,18 @@ impl Survey {
     }
 }
 
+/// Whether a prompt has a space and a line end after it; `None` if these bytes are more than a prompt.
+fn prompt_form(bytes: &[u8]) -> Option<(bool, bool)> {
+    let begin = bytes.iter().position(|byte| !b"\r\n".contains(byte))?;
+    match &bytes[begin..] {
+        b">" => Some((false, false)),
+        b"> " => Some((true, false)),
+        b">\r\n" => Some((false, true)),
+        b"> \r\n" => Some((true, true)),
+        _ => None,
+    }
+}
+
 /// So many bytes of payload: lines that differ, the last one of any length.
 fn lines(bytes: usize) -> Vec<u8> {
     let mut all = Vec::with_capacity(bytes + LINE_BYTES);
@@ -639,6 +661,14 @@ const END_LIMIT: Duration = Duration::from_secs(8);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_beside_a_prompt_is_no_habit_of_it() {
+        assert_eq!(prompt_form(b"\r\n> "), Some((true, false)));
+        assert_eq!(prompt_form(b"\r\n>\r\n"), Some((false, true)));
+        assert_eq!(prompt_form(b"\r\n> \r\n+CREG: 1\r\n"), None);
+        assert_eq!(prompt_form(b"\r\n+CREG: 1\r\n\r\n> "), None);
+    }
 
     #[test]
     fn payload_has_its_length_and_ends_with_a_line() {

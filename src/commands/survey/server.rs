@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::payload::Place;
-use super::{Survey, Times, is_ok, is_refused, milliseconds};
+use super::{Setting, Survey, Times, is_ok, is_refused, milliseconds};
 use qssl_core::Kind;
 use qssl_core::at::Security;
 use qssl_core::at::answers::{Answer as _, LastError, SocketState, SocketStatus};
@@ -23,12 +23,7 @@ impl Survey {
         };
         self.session()?;
         for (key, wanted) in SETTINGS {
-            if let Some(before) = self.setting(key, context)?
-                && before.trim_matches('"') != wanted
-            {
-                self.undo.push(Self::setting_command(key, context, &before));
-                self.insist(Self::setting_command(key, context, wanted))?;
-            }
+            self.want(context, key, wanted)?;
         }
         let (mut opens, mut closes) = (Vec::new(), Vec::new());
         for turn in 0..OPENS {
@@ -46,7 +41,7 @@ impl Survey {
             }
             opens.push(begin.elapsed());
             let close = self.close_of(socket);
-            self.undo.push(close.clone());
+            self.undo.push(close.clone().into());
             if turn == 0 {
                 self.open_socket_habits(socket, context, target)?;
             }
@@ -55,6 +50,9 @@ impl Survey {
                 closes.push(begin.elapsed());
             }
             self.undo.pop();
+            if turn == 0 {
+                self.forgotten_context(context)?;
+            }
         }
         let name = "AT+QSSLOPEN until its result, the server's time included";
         self.add_latency("open", opens, name);
@@ -86,7 +84,7 @@ impl Survey {
             let message = format!("PDP context {context} cannot be activated: qssl-tunnel doctor tells why");
             return Err(Failure::new(Kind::NoDataSession, message));
         }
-        self.undo.push(deactivation(context));
+        self.undo.push(deactivation(context).into());
         self.add_latency("activation", vec![begin.elapsed()], "AT+QIACT, once");
         Ok(())
     }
@@ -116,8 +114,11 @@ impl Survey {
             CommandSet::Ssl => self.close_of(socket),
             CommandSet::Ip => Command::Close { set, socket, timeout_seconds: Some(0) },
         };
+        if let Security::Tls(context) = security {
+            self.renew_settings(context)?;
+        }
         // It is sent again at the end if the survey is cut off here.
-        self.undo.push(close.clone());
+        self.undo.push(close.clone().into());
         let open = Command::Open {
             socket,
             pdp: self.pdp,
@@ -188,6 +189,19 @@ impl Survey {
             self.insist(switch(AccessMode::Buffer))?;
         }
         self.second_open(socket, context, target)
+    }
+
+    /// Whether a setting that is not the usual one is still there after the last connection of its context.
+    fn forgotten_context(&mut self, context: SslContextId) -> Result<(), Failure> {
+        let changed = |it: &&Setting| it.before.trim_matches('"') != it.wanted;
+        let Some(Setting { key, wanted, .. }) = self.settings.iter().find(changed).cloned() else {
+            return Ok(());
+        };
+        if let Some(now) = self.setting(key, context)? {
+            let question = format!("AT+QSSLCFG=\"{key}\",{context} after the last connection has ended");
+            self.habit("context_forgotten_on_last_close", now.trim_matches('"') != wanted, &question);
+        }
+        Ok(())
     }
 
     /// What an open on a socket in use is answered with.

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use super::comparison::Verdict;
 use super::payload::Place;
-use super::{Survey, is_ok};
+use super::{Survey, Undo, is_ok};
 use qssl_core::at::answers::{Answer as _, Clock, SocketStatus};
 use qssl_core::at::{AccessMode, AtText, Command, ResultCode, Security};
 use qssl_core::modem::Failure;
@@ -17,117 +18,181 @@ struct Tried {
     address: Option<(AtText, u16)>,
 }
 
+/// The module's clock as it was.
+pub struct OldClock {
+    unix_seconds: i64,
+    /// As the module writes it, in quarters of an hour.
+    zone: String,
+    read_at: Instant,
+}
+
+impl OldClock {
+    fn read(lines: &[String], read_at: Instant) -> Option<OldClock> {
+        let unix_seconds = Clock::first(lines)?.unix_seconds();
+        let zone = lines.iter().find_map(|line| {
+            let line = line.trim_end().trim_end_matches('"');
+            Some(line[line.rfind(['+', '-']).filter(|at| *at > 0)?..].to_owned())
+        });
+        let zone = zone.filter(|zone| zone.parse::<i64>().is_ok()).unwrap_or_else(|| "+00".to_owned());
+        Some(OldClock { unix_seconds, zone, read_at })
+    }
+
+    fn is_set(&self) -> bool {
+        self.unix_seconds > YEAR_2020
+    }
+
+    /// What sets the clock to this time, in its zone.
+    fn set_to(&self, unix_seconds: i64) -> Command {
+        let quarters: i64 = self.zone.parse().unwrap_or(0);
+        let time = Clock::at(unix_seconds.saturating_add(quarters * 15 * 60)).map(|time| time.to_string());
+        let time = time.unwrap_or_default();
+        let local = time.trim_matches('"').trim_end_matches("+00");
+        Command::line(format!("AT+CCLK=\"{local}{}\"", self.zone))
+    }
+
+    /// What sets the clock as if it had gone on.
+    pub fn now(&self) -> Command {
+        // Both are cut off to seconds, so one more is right within a second.
+        self.set_to(self.unix_seconds + 1 + self.read_at.elapsed().as_secs() as i64)
+    }
+}
+
+/// What a connection that should fail has shown.
+struct Trial {
+    what: &'static str,
+    manual: &'static str,
+    tunnel: &'static str,
+    code: u16,
+    /// Whether the tunnel relies on its failure.
+    must_fail: bool,
+}
+
 impl Survey {
     /// Connects with the authority of `--ca`: as it should be, under another name, too late, and with an authority that
     /// has signed nothing.
     pub(super) fn verification(&mut self, place: Place<'_>) -> Result<(), Failure> {
         let Some(authority) = self.authority.clone() else { return Ok(()) };
         self.progress.step("verification");
-        let Some(right) = self.open_with(place, &authority)? else { return Ok(()) };
-        let clock = self.say("AT+CCLK?")?;
-        let is_set = Clock::first(&clock.lines).is_some_and(|clock| clock.unix_seconds() > YEAR_2020);
+        let begin = Instant::now();
+        let clock = OldClock::read(&self.say("AT+CCLK?")?.lines, begin).filter(OldClock::is_set);
+        let check_time = clock.is_some();
+        let Some(right) = self.open_with(place, &authority, check_time)? else { return Ok(()) };
+        let row = ("the server's certificate", "is accepted", "verifies");
         if right.code != 0 {
-            let mut measured = told(right.code);
-            if !is_set {
-                measured.push_str("; the module's clock is not set");
-            }
-            // What fails in any case shows nothing.
-            self.comparison.row("the server's certificate", "is accepted", "verifies", measured, !is_set);
+            // Without a check the server was reached.
+            self.comparison.row(row.0, row.1, row.2, told(right.code), Verdict::Unknown);
+            self.left_out(
+                "Verification was left out: with --ca FILE the server is not reached. FILE must have the authority that \
+                 has signed the server's certificate, and HOST its name.",
+            );
             return Ok(());
         }
-        self.comparison.row("the server's certificate", "is accepted", "verifies", told(0), true);
-        if let Some(Tried { code, .. }) = self.open_with(place, NOBODY.as_bytes())? {
-            self.comparison.row("another authority", "566", "relies on it", told(code), code != 0);
+        self.comparison.row(row.0, row.1, row.2, told(0), true);
+        let mut trials = Vec::new();
+        if let Some(Tried { code, .. }) = self.open_with(place, NOBODY.as_bytes(), check_time)? {
+            let (manual, tunnel) = ("566", "relies on it");
+            trials.push(Trial { what: "another authority", manual, tunnel, code, must_fail: true });
         }
         if let Some((host, port)) = right.address {
             let target = Target { host, port };
-            if let Some(Tried { code, .. }) =
-                self.open_with(Place { target: &target, ..place }, &authority)?
-            {
-                let (manual, tunnel) = match self.profile.checks_host_name() {
-                    true => ("566", "relies on it"),
-                    false => ("connected", "warns"),
-                };
-                let copes = code != 0 || !self.profile.checks_host_name();
-                self.comparison.row("another name", manual, tunnel, told(code), copes);
+            let other = Place { target: &target, ..place };
+            if let Some(Tried { code, .. }) = self.open_with(other, &authority, check_time)? {
+                let must_fail = self.profile.checks_host_name();
+                let (manual, tunnel) =
+                    if must_fail { ("566", "relies on it") } else { ("connected", "warns") };
+                trials.push(Trial { what: "another name", manual, tunnel, code, must_fail });
             }
         }
-        if is_set && let Some(code) = self.expired(place, &authority)? {
-            self.comparison.row("an expired certificate", "566", "relies on it", told(code), code != 0);
+        match clock {
+            Some(clock) => {
+                if let Some(code) = self.expired(place, &authority, clock)? {
+                    let (manual, tunnel) = ("566", "relies on it");
+                    trials.push(Trial { what: "an expired certificate", manual, tunnel, code, must_fail: true });
+                }
+            }
+            None => self.left_out(
+                "An expired certificate was left out: the module's clock is not set (qssl-modem-emulator: --clock host).",
+            ),
+        }
+        // 566 may also be a server that is no longer there: then the right authority fails as well.
+        let again = self.open_with(place, &authority, check_time)?;
+        let is_there = again.is_some_and(|it| it.code == 0);
+        for Trial { what, manual, tunnel, code, must_fail } in trials {
+            let verdict = match code {
+                0 => Verdict::from(!must_fail),
+                _ if is_there && code == ResultCode::CONNECT_FAILED.0 => Verdict::Copes,
+                _ => Verdict::Unknown,
+            };
+            self.comparison.row(what, manual, tunnel, told(code), verdict);
         }
         Ok(())
     }
 
     /// The same when it is too late. The clock is put back.
-    fn expired(&mut self, place: Place<'_>, authority: &[u8]) -> Result<Option<u16>, Failure> {
-        let begin = Instant::now();
-        let answer = self.say("AT+CCLK?")?;
-        let Some(before) = Clock::first(&answer.lines) else { return Ok(None) };
-        let zone = answer.lines.iter().find_map(|line| {
-            let line = line.trim_end().trim_end_matches('"');
-            Some(line[line.rfind(['+', '-']).filter(|at| *at > 0)?..].to_owned())
-        });
-        let zone = zone.filter(|zone| zone.parse::<i64>().is_ok()).unwrap_or_else(|| "+00".to_owned());
-        let in_zone = |unix_seconds: i64| {
-            let quarters: i64 = zone.parse().unwrap_or(0);
-            let text = Clock::at(unix_seconds + quarters * 15 * 60)?.to_string();
-            let local = text.trim_matches('"').trim_end_matches("+00").to_owned();
-            Some(Command::line(format!("AT+CCLK=\"{local}{zone}\"")))
+    fn expired(
+        &mut self,
+        place: Place<'_>,
+        authority: &[u8],
+        clock: OldClock,
+    ) -> Result<Option<u16>, Failure> {
+        let first = self.undo.len();
+        let late = clock.set_to(YEAR_2049);
+        self.undo.push(Undo::Clock(clock));
+        let tried = match is_ok(&self.insist(late)?) {
+            true => self.open_with(place, authority, true)?,
+            false => {
+                self.undo.pop();
+                self.left_out("An expired certificate was left out: the module's clock cannot be set.");
+                None
+            }
         };
-        let (Some(late), Some(back)) = (in_zone(YEAR_2049), in_zone(before.unix_seconds())) else {
-            return Ok(None);
-        };
-        self.undo.push(back);
-        let is_late = is_ok(&self.insist(late)?);
-        let tried = if is_late { self.open_with(place, authority)? } else { None };
-        self.undo.pop();
-        // It has gone on meanwhile.
-        let now = before.unix_seconds() + begin.elapsed().as_secs() as i64;
-        if let (true, Some(back)) = (is_late, in_zone(now)) {
-            let first = self.undo.len();
-            self.undo.push(back);
-            self.put_back_from(first);
-        }
+        self.put_back_from(first);
         Ok(tried.map(|tried| tried.code))
     }
 
     /// Opens a connection with this authority, and closes it; `None`: it was not tried.
-    fn open_with(&mut self, place: Place<'_>, authority: &[u8]) -> Result<Option<Tried>, Failure> {
+    fn open_with(
+        &mut self,
+        place: Place<'_>,
+        authority: &[u8],
+        check_time: bool,
+    ) -> Result<Option<Tried>, Failure> {
         let Place { socket, context, target } = place;
-        let Ok(name) = AtText::new(format!("{}{NAME}", self.profile.directory())) else { return Ok(None) };
+        let Some(Ok(name)) = self.directory.map(|directory| AtText::new(format!("{directory}{NAME}"))) else {
+            self.left_out("Verification was left out: the module stores no file.");
+            return Ok(None);
+        };
         if !self.can_afford() {
             return Ok(None);
         }
         let first = self.undo.len();
+        let usual = self.settings.clone();
         let remove = Command::line(format!("AT+QFDEL=\"{name}\""));
         // It may be there from a survey that was cut off.
         self.insist(remove.clone())?;
-        self.undo.push(remove);
+        self.undo.push(remove.into());
         let upload = Command::Upload { name: name.clone(), content: authority.to_vec() };
         let mut is_set = is_ok(&self.insist(upload)?);
         if !is_set {
             self.undo.pop();
         }
+        let no_time = if check_time { "0" } else { "1" };
         for (key, value) in [
-            ("cacert", format!("\"{name}\"")),
-            ("seclevel", "1".to_owned()),
-            ("ignorelocaltime", "0".to_owned()),
-            ("checkhost", "1".to_owned()),
+            ("cacert", format!("\"{name}\"").as_str()),
+            ("seclevel", "1"),
+            ("ignorelocaltime", no_time),
+            ("checkhost", "1"),
         ] {
-            let set = |value: &str| Self::setting_command(key, context, value);
-            if is_set
-                && self.profile.has_key(key)
-                && let Some(before) = self.setting(key, context)?
-            {
-                self.undo.push(set(&before));
-                is_set = is_ok(&self.insist(set(&value))?);
+            if is_set && self.profile.has_key(key) {
+                self.want(context, key, value)?;
             }
         }
+        is_set = is_set && self.renew_settings(context)?;
         let mut tried = None;
         if is_set {
             let close = self.close_of(socket);
             let code = self.open(socket, Security::Tls(context), target, AccessMode::Buffer)?;
-            self.undo.push(close.clone());
+            self.undo.push(close.clone().into());
             let states = self.say(format!("AT+QSSLSTATE={socket}"))?;
             let status = SocketStatus::all(&states.lines).find(|it| it.id == socket);
             let address = status.and_then(|status| {
@@ -138,7 +203,12 @@ impl Survey {
             self.close(&close)?;
             self.undo.pop();
             tried = Some(Tried { code, address });
+        } else {
+            self.left_out(
+                "Verification was left out: the module does not take the file or the settings for it.",
+            );
         }
+        self.settings = usual;
         self.put_back_from(first);
         Ok(tried)
     }

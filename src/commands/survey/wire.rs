@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Survey;
+use super::{Survey, rebooted};
 use qssl_core::Kind;
 use qssl_core::at::SocketId;
 use qssl_core::modem::Failure;
@@ -74,10 +74,18 @@ impl Survey {
         if self.leave_wire().is_err() && self.leave_wire().is_err() {
             log::warn!("the modem may not take commands: its line could not be left in order");
         }
-        outcome
+        if self.has_rebooted_here() { Err(rebooted()) } else { outcome }
+    }
+
+    /// Whether the reboot was read here, where the core does not see it.
+    fn has_rebooted_here(&self) -> bool {
+        matches!(self.wire.ended, Some((Kind::ModemLost, _)))
     }
 
     fn leave_wire(&mut self) -> Result<(), Failure> {
+        if self.has_rebooted_here() {
+            self.wire.state = State::Commands;
+        }
         match self.wire.state {
             State::Commands => {}
             State::Prompt(missing) => {
@@ -177,6 +185,10 @@ impl Survey {
         loop {
             if let Some(found) = find(&self.wire.heard) {
                 return Ok(Some(found));
+            }
+            // Nothing that was asked before it is answered.
+            if self.has_rebooted_here() {
+                return Err(rebooted());
             }
             if !self.read(until)? {
                 return Ok(None);
@@ -380,7 +392,8 @@ pub const NO_CARRIER: &[u8] = b"\r\nNO CARRIER\r\n";
 const ENDS: [(&[u8], Kind, &str); 3] = [
     (b"+QSSLURC: \"closed\",", Kind::Failed, "the connection ended"),
     (b"+QIURC: \"pdpdeact\",", Kind::NoDataSession, "the data session ended"),
-    (b"\r\nRDY\r\n", Kind::ModemLost, "the modem rebooted"),
+    // At another speed the bytes before it may be damaged. Some write APP RDY. No payload of a survey has it.
+    (b"RDY\r\n", Kind::ModemLost, "the modem rebooted"),
 ];
 const RECENT_BYTES: usize = 32;
 

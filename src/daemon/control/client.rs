@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{Reply, Request};
+use crate::terminal::ending_signals;
 
 /// A connection to a daemon. It blocks.
 #[derive(Debug)]
@@ -76,13 +76,13 @@ impl Client {
         }
     }
 
-    /// Makes SIGINT and SIGTERM end a wait instead of the process, so that requests that restore settings can still be
+    /// Makes the signals that end a process end a wait instead of the process, so that requests that restore settings can still be
     /// sent after them.
     ///
     /// # Errors
     /// The signals cannot be caught.
     pub fn catch_signals(&mut self) -> io::Result<()> {
-        self.signals = caught(&[SIGINT, SIGTERM])?;
+        self.signals = caught(&ending_signals())?;
         Ok(())
     }
 
