@@ -32,7 +32,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "run" -d 'Ru
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "status" -d 'Show the state of a running daemon and its modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "at" -d 'Send one AT command to the modem, between the commands of a running daemon'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "doctor" -d 'Find out why a modem does not connect, step by step'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "survey" -d 'Measure what the tunnel assumes about the module, and write it to a module file'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "survey" -d 'Measure the module at hand, and write what was found to a module file'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "cert" -d 'Manage the certificates and keys that are stored in the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -436,9 +436,9 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l no-wa
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s v -l verbose -d 'Log commands and answers; if given twice, the whole transcript without payload'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s q -l quiet -d 'Log warnings and errors only'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s o -l output -d 'The module file to write; the dialogue goes beside it, as .txt' -r -F
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l budget -d 'How much data the connections may cost: 100kB, 1MB [default: 1MB]' -r
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l ca -d 'Certificate of the authority that has signed the server\'s: what the module verifies is tried as well' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s o -l output -d 'The module file to write, or - for standard output; the dialogue goes beside it, as .txt' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l budget -d 'The most data that the connections may cost, such as 300kB [default: 1MB]' -r
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l ca -d 'Certificate of the authority that has signed the server\'s, in PEM, to try what the module verifies' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l control -d 'Control socket of the daemon to ask, or none: open the port [default: the running daemon\'s, if there is one]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
@@ -537,7 +537,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "status" -d 'Show the state of a running daemon and its modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "at" -d 'Send one AT command to the modem, between the commands of a running daemon'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "doctor" -d 'Find out why a modem does not connect, step by step'
-complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "survey" -d 'Measure what the tunnel assumes about the module, and write it to a module file'
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "survey" -d 'Measure the module at hand, and write what was found to a module file'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "cert" -d 'Manage the certificates and keys that are stored in the modem'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "demo" -d 'Show a verified transfer through the embedded modem and a local TLS server'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand help; and not __fish_seen_subcommand_from listen connect run status at doctor survey cert demo" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

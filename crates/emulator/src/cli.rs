@@ -62,8 +62,8 @@ pub struct Options {
     /// The manual to follow: the module ec20 or eg800q.
     #[arg(long, value_enum, default_value_t = FamilyName::Eg800q, conflicts_with = "module")]
     pub family: FamilyName,
-    /// Be the module that a file describes, or one of these: bg770a-gl, bg95-m3, bg96, ec20, ec25, eg25-g, eg800k,
-    /// eg800q. Its latencies, limits and habits hold where no other option sets them.
+    /// Be the module that a file describes, or one of these: bg770a-gl, bg95-m3, bg96, ec20, ec25, ec801e, eg25-g,
+    /// eg800k, eg800q. Its latencies, limits and habits hold where no other option sets them.
     #[arg(long, value_name = "FILE|NAME")]
     pub module: Option<String>,
     /// Print every value of the module with its source, and what is unknown, and end.
@@ -341,7 +341,6 @@ impl Options {
                 time => Registration::After(time),
             },
             pdp_address: self.address.unwrap_or(defaults.pdp_address),
-            context_active: self.context_active,
             booted: !self.cold_boot,
             required_apn: self.required_apn.clone(),
             dns_fails: self.dns_fails,
@@ -427,6 +426,7 @@ impl Options {
     }
 
     fn quirks(&self, mut quirks: Quirks) -> anyhow::Result<Quirks> {
+        quirks.context_active |= self.context_active;
         for text in &self.quirk {
             let (name, value) = text.split_once('=').unwrap_or((text, "on"));
             let name_in_code = name.replace('-', "_");
@@ -631,7 +631,7 @@ mod tests {
         assert_eq!((given.signal, given.sim), (9, Sim::Busy));
         assert_eq!(given.registration, Registration::RoamingAfter(Duration::from_secs(3)));
         assert_eq!(given.pdp_address, Ipv4Addr::new(100, 64, 0, 9));
-        assert!(!given.booted && given.context_active);
+        assert!(!given.booted && given.quirks.context_active);
         for (text, sim) in [
             ("", Sim::Ready),
             ("--sim pin", Sim::Pin("1234".into())),

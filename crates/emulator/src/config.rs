@@ -44,8 +44,6 @@ pub struct Config {
     pub required_apn: Option<String>,
     /// Address of PDP context 1 when it is first activated; later activations and the other contexts count up from it.
     pub pdp_address: Ipv4Addr,
-    /// Whether the network activates PDP context 1 by itself whenever the modem registers.
-    pub context_active: bool,
     /// Whether all name look-ups fail.
     pub dns_fails: bool,
     /// How AT+QNTP ends.
@@ -149,7 +147,6 @@ impl Default for Config {
             cell: Cell::default(),
             required_apn: None,
             pdp_address: Ipv4Addr::new(10, 7, 157, 1),
-            context_active: false,
             dns_fails: false,
             time_service: TimeService::Answers,
             time_latency: Duration::ZERO,

@@ -17,12 +17,13 @@ mod schema;
 mod tests;
 
 /// The modules that are compiled in: name and file.
-pub const SHIPPED: [(&str, &str); 8] = [
+pub const SHIPPED: [(&str, &str); 9] = [
     ("bg770a-gl", include_str!("../modules/bg770a-gl.toml")),
     ("bg95-m3", include_str!("../modules/bg95-m3.toml")),
     ("bg96", include_str!("../modules/bg96.toml")),
     ("ec20", include_str!("../modules/ec20.toml")),
     ("ec25", include_str!("../modules/ec25.toml")),
+    ("ec801e", include_str!("../modules/ec801e.toml")),
     ("eg25-g", include_str!("../modules/eg25-g.toml")),
     ("eg800k", include_str!("../modules/eg800k.toml")),
     ("eg800q", include_str!("../modules/eg800q.toml")),

@@ -242,6 +242,8 @@ quirks! {
     registered_everywhere: true,
     /// What is typed while a command is carried out waits and is read after it; what comes before a prompt is dropped.
     input_queued: false,
+    /// The network activates PDP context 1 by itself, as soon as the modem is registered, as on an EC801E.
+    context_active: false,
 }
 
 /// What becomes of the rest of a datagram when a read asks for less. No manual says it.

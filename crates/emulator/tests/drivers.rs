@@ -522,7 +522,7 @@ fn resumption_has_another_name_where_the_module_has_it() {
 #[test]
 fn a_host_of_a_bg96_that_asks_how_much_is_unread() {
     // As TinyGSM does.
-    let mut driver = Driver::new("--field");
+    let mut driver = Driver::new("--field --module bg96");
     for line in ["ATE0", "AT+CMEE=0", "AT+CGMM", "AT+CTZU=0", "AT+CPIN?", "AT+CGATT=1"] {
         driver.ask(&format!("{line}\r\n"), OK);
     }
@@ -545,7 +545,7 @@ fn a_host_of_a_bg96_that_asks_how_much_is_unread() {
 #[test]
 fn a_host_of_an_eg800k_that_writes_one_byte_at_a_time() {
     // As Bluepaws does; its line feeds come when the prompt is there.
-    let mut driver = Driver::new("--field");
+    let mut driver = Driver::new("--field --module eg800k");
     for line in ["AT", "ATE0", "AT+CPIN?", "AT+QIACT=1"] {
         driver.ask_slowly(line, OK);
     }
@@ -559,7 +559,8 @@ fn a_host_of_an_eg800k_that_writes_one_byte_at_a_time() {
             driver.say(&byte.to_string());
         }
         let heard = driver.after(Duration::from_millis(1));
-        driver.wait_for(heard + OK, OK);
+        let heard = driver.wait_for(heard, "+QSSLURC: \"recv\",0\r\n");
+        assert!(heard.starts_with("\r\nSEND OK\r\n"), "{heard:?}");
         let read = driver.ask_slowly("AT+QSSLRECV=0,4096", "OK\r\n");
         assert!(read.contains(&format!("+QSSLRECV: {}\r\n{payload}\r\n", payload.len())), "{read:?}");
         driver.ask_slowly("AT+QSSLRECV=0,4096", "+QSSLRECV: 0\r\n");
@@ -589,7 +590,7 @@ fn a_host_of_a_bg600_that_wants_the_registration_and_the_context_of_the_standard
 #[test]
 fn a_host_of_a_bg95_that_does_not_wait_for_send_ok_and_reads_on_after_a_reset() {
     // As quectel-bg9x-atat does.
-    let options = "--field --send-latency 16ms --quirk host-check-set --quirk input-queued";
+    let options = "--field --module bg95-m3 --send-latency 16ms";
     let open = |server: Behaviour| {
         let mut driver = Driver::facing(server, options);
         for line in ["ATE0", "AT+QIACT=1", "AT+QSSLCFG=\"checkhost\",1,0", "AT+QSSLCFG=\"seclevel\",1,0"] {
@@ -625,7 +626,7 @@ fn a_host_of_a_bg95_that_does_not_wait_for_send_ok_and_reads_on_after_a_reset() 
 #[test]
 fn a_host_of_an_ec801e_that_never_activates_a_context_and_wants_the_result_of_a_send_by_urc() {
     // As esp-ml307 does.
-    let mut driver = Driver::new("--field --context-active");
+    let mut driver = Driver::new("--field --module ec801e");
     for line in ["ATE0", "AT+CEREG=2", "AT+QICFG=\"sendinfo\",1", "AT+QSSLCFG=\"seclevel\",1,0"] {
         driver.ask(&format!("{line}\r\n"), OK);
     }
@@ -640,7 +641,7 @@ fn a_host_of_an_ec801e_that_never_activates_a_context_and_wants_the_result_of_a_
 #[test]
 fn a_host_of_a_bg95_that_resolves_names_itself() {
     // As bg9x_ssl_zephyr does.
-    let mut driver = Driver::new("--field");
+    let mut driver = Driver::new("--field --module bg95-m3");
     driver.ask("ATE0\r", OK);
     driver.ask("AT+QCSQ\r", "+QCSQ: \"LTE\",");
     driver.ask("AT+QIACT=1\r", OK);

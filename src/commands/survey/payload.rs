@@ -115,7 +115,11 @@ impl Survey {
         }
         let Some(fetched) = fetched.filter(|it| payload.starts_with(&it.bytes)) else { return Ok(false) };
         let name = "AT+QSSLRECV, what comes after the bytes";
-        self.habit("receive_tail_short", fetched.tail == b"\r\n", name);
+        if [&b"\r\n"[..], b"\r\n\r\n"].contains(&fetched.tail.as_slice()) {
+            self.habit("receive_tail_short", fetched.tail == b"\r\n", name);
+        } else {
+            self.left_out("What follows read bytes was left out: a message came with it.");
+        }
         let rest = payload.len() - fetched.bytes.len();
         if self.fetch_all(socket, rest)?.len() < rest {
             return Ok(false);

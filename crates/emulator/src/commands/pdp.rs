@@ -204,7 +204,7 @@ impl Modem {
         let is_registered = self.is_registered(now);
         let is_new = is_registered && !self.session.attached;
         self.session.attached = is_registered;
-        if is_new && self.config.context_active && self.active_context(FIRST_CONTEXT).is_none() {
+        if is_new && self.config.quirks.context_active && self.active_context(FIRST_CONTEXT).is_none() {
             let apn = self.config.required_apn.clone().unwrap_or_default();
             let pdp = self.context_mut(FIRST_CONTEXT);
             pdp.settings.get_or_insert(PdpSettings {
@@ -343,7 +343,7 @@ const DEFAULT_NAME_SERVERS: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
 #[cfg(test)]
 mod tests {
     use crate::testing::{Bench, seconds};
-    use crate::{Config, Registration, TimeService};
+    use crate::{Config, Quirks, Registration, TimeService};
 
     #[test]
     fn the_manuals_example_of_a_data_session() {
@@ -459,7 +459,10 @@ mod tests {
 
     #[test]
     fn a_context_can_be_active_from_the_boot_on_and_after_each_registration() {
-        let mut bench = Bench::without_echo(Config { context_active: true, ..Config::default() });
+        let mut bench = Bench::without_echo(Config {
+            quirks: Quirks { context_active: true, ..Quirks::strict() },
+            ..Config::default()
+        });
         assert_eq!(bench.ask("AT+QIACT?"), "\r\n+QIACT: 1,1,1,\"10.7.157.1\"\r\n\r\nOK\r\n");
         assert_eq!(bench.ask("AT+QIDEACT=1;+QIACT?"), "\r\nOK\r\n");
         for registration in [Registration::Searching, Registration::After(seconds(3))] {

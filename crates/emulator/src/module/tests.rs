@@ -117,11 +117,12 @@ fn identity_is_what_ati_answers() {
         ("bg96", "Quectel\r\nBG96\r\nRevision: BG96MAR02A07M1G"),
         ("ec20", "Quectel\r\nEC20F\r\nRevision: EC20EFAR02A04M4G"),
         ("ec25", "Quectel\r\nEC25\r\nRevision: EC25AUXGAR08A03M1G"),
+        ("ec801e", "Quectel\r\nEC801E\r\nRevision: EC801E"),
         ("eg25-g", "Quectel\r\nEG25\r\nRevision: EG25GGBR07A08M2G"),
         ("eg800k", "Quectel\r\nEG800K\r\nRevision: EG800KCNGCR07A06M04"),
         ("eg800q", "Quectel\r\nEG800Q\r\nRevision: EG800QEULCR01A05M04"),
     ] {
-        let mut bench = Bench::online(shipped(name));
+        let mut bench = Bench::without_echo(shipped(name));
         assert_eq!(bench.ask("ATI"), format!("\r\n{answer}\r\n\r\nOK\r\n"));
         let revision = answer.rsplit(' ').next().expect("a revision");
         assert_eq!(bench.ask("AT+CGMR"), format!("\r\n{revision}\r\n\r\nOK\r\n"));
@@ -363,7 +364,7 @@ fn options_go_before_the_file() {
     let unknown = Options::parse_text("--module bg97").expect("any name is read").config(1, 0);
     assert_eq!(
         unknown.expect_err("there is none").to_string(),
-        "no module is called \"bg97\": give a file or one of bg770a-gl, bg95-m3, bg96, ec20, ec25, eg25-g, eg800k, eg800q"
+        "no module is called \"bg97\": give a file or one of bg770a-gl, bg95-m3, bg96, ec20, ec25, ec801e, eg25-g, eg800k, eg800q"
     );
 }
 
