@@ -3,8 +3,6 @@
 //! A release build aborts when it panics (`panic = "abort"`), and has no names for a backtrace. Yet the standard library
 //! brings the tables that unwinding goes by, and the C compiler that links adds an index of them: 330 kB of flash. Test
 //! builds unwind, and have the emulated modem, so they are left out only without that.
-//!
-//! Relocations, which a program at a random address needs, are packed (DT_RELR) if the C library can read them: 95 kB.
 
 use std::env;
 use std::process::Command;
@@ -23,20 +21,30 @@ fn main() {
         std::fs::write(&script, LINKER_SCRIPT).expect("the folder is ours");
         println!("cargo::rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
         println!("cargo::rustc-link-arg-bins=-T{script}");
-        if reads_packed_relocations() {
-            println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+        for argument in SMALLER {
+            if linker_takes(argument, &flags) {
+                println!("cargo::rustc-link-arg-bins={argument}");
+            }
         }
     }
 }
 
-/// glibc since 2.36, which must be this machine's. A linker that was chosen may link for another.
-fn reads_packed_relocations() -> bool {
-    if env::var_os("RUSTC_LINKER").is_some() {
+/// Relocations, which a program at a random address needs, are packed (DT_RELR): 95 kB. Of functions with the same code one
+/// is kept: 15 kB.
+const SMALLER: [&str; 2] = ["-Wl,-z,pack-relative-relocs", "-Wl,--icf=all"];
+
+/// Whether a program that is linked with this runs. That is known only of one for this machine; a linker that was chosen may
+/// link for another C library.
+fn linker_takes(argument: &str, flags: &str) -> bool {
+    if env::var_os("RUSTC_LINKER").is_some() || env::var_os("HOST") != env::var_os("TARGET") {
         return false;
     }
-    let is_for_this_machine = env::var_os("HOST") == env::var_os("TARGET");
-    let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
-    let version = output.ok().and_then(|it| String::from_utf8(it.stdout).ok());
-    let version = version.as_deref().and_then(|it| it.trim().strip_prefix("glibc 2."));
-    is_for_this_machine && version.and_then(|it| it.parse::<u32>().ok()).is_some_and(|it| it >= 36)
+    let folder = env::var("OUT_DIR").expect("cargo sets it");
+    let (source, program) = (format!("{folder}/probe.rs"), format!("{folder}/probe"));
+    std::fs::write(&source, "fn main() {}").expect("the folder is ours");
+    let mut compiler = Command::new(env::var_os("RUSTC").expect("cargo sets it"));
+    compiler.args(flags.split('\u{1f}').filter(|flag| !flag.is_empty()));
+    compiler.args([&source, "-o", &program, "-C", &format!("link-arg={argument}")]);
+    let runs = |mut command: Command| command.output().is_ok_and(|output| output.status.success());
+    runs(compiler) && runs(Command::new(program))
 }
