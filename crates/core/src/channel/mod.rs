@@ -444,6 +444,11 @@ impl Channel {
         self.state = ChannelState::Resync(resync.after_refusals(self.refusals));
     }
 
+    /// Whether what cannot be parsed has come in this resync, before any answer.
+    pub fn has_leftovers(&self) -> bool {
+        matches!(&self.state, ChannelState::Resync(resync) if resync.has_leftovers())
+    }
+
     /// What cannot be parsed has come. If the modem has answered nothing since its port was opened, that is the rest of
     /// payload from before, or noise, and returned is whether it is the first of it.
     pub fn leftovers_came(&mut self) -> Option<bool> {

@@ -132,6 +132,11 @@ pub enum ResyncEffect {
 }
 
 impl Resync {
+    /// Whether what cannot be parsed has come in it.
+    pub fn has_leftovers(&self) -> bool {
+        self.has_leftovers
+    }
+
     /// What cannot be parsed has come. Returns whether it is the first of it.
     pub fn leftovers_came(&mut self) -> bool {
         !std::mem::replace(&mut self.has_leftovers, true)

@@ -69,11 +69,7 @@ impl Modem {
         }
         // What goes on sending like this and has never answered is no AT port, or its modem has another speed.
         if cut == Cut::Garbled && rung > Rung::Resync && !self.channels[port].has_answered() {
-            let message = format!(
-                "{} sends what is not of a modem and does not answer: check that this is its AT port, and --baud",
-                self.ports[port].facts.name
-            );
-            return self.silent(port, Failure::new(Kind::ModemSilent, message), now);
+            return self.silent(port, no_modem(&self.ports[port].facts.name), now);
         }
         if may_be_stream && self.ports[port].facts.sharing == Sharing::Shared {
             // Its payload could answer what a resync asks.
@@ -466,6 +462,9 @@ impl Modem {
                     self.setup.context_gone();
                 }
             }
+            ResyncEffect::Silent if self.channels[port].has_leftovers() => {
+                self.silent(port, no_modem(&self.ports[port].facts.name), now);
+            }
             ResyncEffect::Silent => {
                 let name = &self.ports[port].facts.name;
                 let message = match refusals {
@@ -543,4 +542,12 @@ impl Modem {
             self.session_release(now);
         }
     }
+}
+
+/// What goes on sending what cannot be parsed, and has never answered.
+fn no_modem(name: &str) -> Failure {
+    let message = format!(
+        "{name} sends what is not of a modem and does not answer: check that this is its AT port, and --baud"
+    );
+    Failure::new(Kind::ModemSilent, message)
 }
