@@ -225,10 +225,11 @@ fn clients_that_use_up_all_descriptors_are_served_when_others_have_left() {
         for client in &mut crowd {
             client.write_all(b"hello").expect("the kernel takes it");
         }
-        // Nobody leaves, so each of them was accepted at once or counts once.
-        let is_counted = |status: &Status| refused(status) == all_refused + CROWD - clients(status);
+        // Nobody leaves, so who is not accepted counts. One that counts is still accepted if a descriptor becomes free.
+        let is_counted = |status: &Status| refused(status) >= all_refused + CROWD - clients(status);
         let status = daemon.wait_over(&mut control, "every client counted", is_counted);
         assert!((1..CROWD).contains(&clients(&status)), "{status:#?}");
+        assert!(refused(&status) <= all_refused + CROWD, "none counts twice: {status:#?}");
         all_refused = refused(&status);
         // Each client leaves when it was served, which frees a descriptor for the next.
         for (number, mut client) in crowd.into_iter().enumerate() {
