@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use qssl_core::settings::{Cmux, Mode};
-use qssl_simulation::figures::{self, Way};
+use qssl_simulation::figures::{self, Before, Failing, Way};
 use qssl_simulation::wiring::{Connection, Security};
 use qssl_test_common::in_memory::Rig;
 use qssl_test_common::world::FarEnd;
@@ -150,6 +150,20 @@ fn in_simulated_time(report: &mut Report) {
         let name = format!("wait of a sparse client at p99 in chunk times, {mode:?} {way}");
         report.figure(&name, sparse.wait_in_chunks, 2, "", Limit::AtMost(2.0));
     }
+    report.heading("Two modems in simulated time, 115200 baud");
+    for (failing, what, most) in [
+        (Failing::Silent, "after the other has become silent", 5_000.0),
+        (Failing::Gone, "after the other's port has vanished", 1_000.0),
+    ] {
+        let served = figures::served_by_the_other(failing, Before::Busy(Way::Up), Duration::from_millis(50));
+        let name = format!("the next client is served by one {what}");
+        report.figure(&name, served.as_secs_f64() * 1e3, 0, "ms", Limit::AtMost(most));
+    }
+    let [alone, beside] = figures::round_trips_beside_a_failing_modem().map(|time| time.as_secs_f64());
+    let name = "round trips by one while the other fails, p99, of those while it is well";
+    report.figure(name, beside / alone, 4, "", Limit::AtMost(1.05));
+    let name = "carried by two, of what one carries";
+    report.figure(name, figures::carried_by_two(), 4, "", Limit::AtLeast(1.98));
     report.heading("Start-up, EG800Q");
     let start = figures::wiring(115_200, figures::Modem::Instant).connect(Connection::new(Mode::Push));
     let start = figures::start_up(start);

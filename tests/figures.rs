@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use qssl_core::settings::Mode;
-use qssl_simulation::figures::{self, Clients, Modem, Way};
+use qssl_simulation::figures::{self, Before, Clients, Failing, Modem, Way};
 use qssl_simulation::wiring::{Connection, Security};
 
 const MODES: [Mode; 3] = [Mode::Push, Mode::Buffer, Mode::Transparent];
@@ -184,4 +184,32 @@ fn streams_on_channels_of_a_uart_share_it_equally() {
         let index = figures::jains_index_of_streams(way);
         assert!(index >= 0.99, "{way}: {index:.4}");
     }
+}
+
+#[test]
+fn the_next_client_is_served_soon_after_a_modem_has_failed() {
+    let before = [Before::Idle, Before::Opened, Before::Busy(Way::Up), Before::Busy(Way::Down)];
+    for (failing, most) in [(Failing::Silent, 5_000), (Failing::Gone, 1_000)] {
+        for before in before {
+            let later = [0, 50, 700, 1_500, 2_500, 4_500, 7_000].map(Duration::from_millis);
+            let times = later.map(|later| figures::served_by_the_other(failing, before, later));
+            let worst = times.into_iter().max().expect("some").as_millis();
+            println!("{failing:?} after {before:?}: served after {worst} ms at most");
+            assert!(worst <= most, "{failing:?} after {before:?}: {times:?}");
+        }
+    }
+}
+
+#[test]
+fn a_failing_modem_delays_no_bytes_of_another() {
+    let [alone, beside] = figures::round_trips_beside_a_failing_modem();
+    println!("99 of 100 round trips: {alone:?} at most, beside a failing modem {beside:?}");
+    assert!(beside <= alone.mul_f64(1.05), "{alone:?}, {beside:?}");
+}
+
+#[test]
+fn two_modems_carry_twice_as_much() {
+    let share = figures::carried_by_two();
+    println!("two modems carry {share:.4} times as much as one");
+    assert!(share >= 1.98, "{share:.4}");
 }

@@ -13,6 +13,8 @@ use super::wiring::{Client, Leaves, Reads, Sends};
 pub struct Actor {
     plan: Client,
     seed: u64,
+    /// Another modem serves it ([`crate::fleet`]).
+    pub is_elsewhere: bool,
     /// Its id in the core, once it has been accepted.
     pub id: Option<ClientId>,
     accepted_at: Option<Instant>,
@@ -59,6 +61,7 @@ impl Actor {
         Actor {
             plan,
             seed,
+            is_elsewhere: false,
             id: None,
             accepted_at: None,
             is_open: false,
@@ -88,7 +91,17 @@ impl Actor {
 
     /// Whether it waits to be accepted.
     pub fn is_knocking(&self, start: Instant, now: Instant) -> bool {
-        self.accepted_at.is_none() && start + self.plan.at <= now
+        !self.is_elsewhere && self.accepted_at.is_none() && self.has_come(start, now)
+    }
+
+    /// Whether its time has come to connect.
+    pub fn has_come(&self, start: Instant, now: Instant) -> bool {
+        self.comes_at(start) <= now
+    }
+
+    /// When it connects.
+    pub fn comes_at(&self, start: Instant) -> Instant {
+        start + self.plan.at
     }
 
     /// When it was accepted.
@@ -269,7 +282,9 @@ impl Actor {
 
     /// When it next does something without input, later than now.
     pub fn next_deadline(&self, start: Instant, now: Instant) -> Option<Instant> {
-        let Some(since) = self.accepted_at else { return Some(start + self.plan.at).filter(|at| *at > now) };
+        let Some(since) = self.accepted_at else {
+            return Some(self.comes_at(start)).filter(|at| !self.is_elsewhere && *at > now);
+        };
         if self.outcome.is_some() || self.has_closed() {
             return None;
         }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use qssl_core::at::Command;
+use qssl_core::fleet::Policy;
 use qssl_core::settings::{Authentication, Mode, Pem, Tls};
 use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::Transport;
@@ -13,7 +14,8 @@ use qssl_modem_emulator::network::simulated::{Behaviour, DatagramBehaviour, Data
 
 use crate::Simulation;
 use crate::datagrams::{DatagramTunnel, own};
-use crate::wiring::{Connection, Leaves, Port, Security, Sends, Wiring, millis, seconds};
+use crate::fleet::Fleet;
+use crate::wiring::{Connection, Fault, Leaves, Port, Security, Sends, Wiring, millis, seconds};
 
 /// The direction of payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -431,6 +433,104 @@ pub fn wiring(baud: u32, modem: Modem) -> Wiring {
         };
     })
 }
+
+// Several modems.
+
+/// What a modem does when it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failing {
+    /// It says nothing more.
+    Silent,
+    /// Its port vanishes.
+    Gone,
+}
+
+/// What the modem did before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing for long.
+    Idle,
+    /// It has just opened a connection.
+    Opened,
+    /// It carried bytes, this way.
+    Busy(Way),
+}
+
+/// How long after the first of two modems has failed, or after it was accepted if that is later, a client that is accepted
+/// `later` gets its first byte.
+pub fn served_by_the_other(failing: Failing, before: Before, later: Duration) -> Duration {
+    let fails_at = seconds(30);
+    let first = match before {
+        Before::Idle => near(Connection::new(Mode::Push)).at(seconds(10)),
+        Before::Opened => near(Connection::new(Mode::Push)).at(fails_at - millis(900)),
+        Before::Busy(way) => near(endless(Mode::Push, way)).at(seconds(10)),
+    };
+    let next = Connection::new(Mode::Push).far_end(Behaviour::source(100, 1));
+    let wiring = wiring(BAUD, Modem::AsInTheField).connect(first).connect(near(next.at(fails_at + later)));
+    let mut fleet = Fleet::start(&wiring, 2, Policy::Failover);
+    fleet.run_for(fails_at);
+    assert_eq!(fleet.at[0], Some(0), "the first serves");
+    let hour = seconds(3_600);
+    match failing {
+        Failing::Silent => fleet.inject(0, Fault::Stall(hour)),
+        Failing::Gone => fleet.inject(0, Fault::LosePort(0, hour)),
+    }
+    fleet.run_for(later);
+    fleet.run_until("it is served", seconds(60), |fleet| fleet.received(1) > 0)
+}
+
+/// How long 99 of 100 round trips take at most on one of two modems, while the other is well, and while it fails again and
+/// again.
+pub fn round_trips_beside_a_failing_modem() -> [Duration; 2] {
+    [false, true].map(|fails| {
+        let drip = Sends::Drip { bytes: 100, every: millis(200), total: 100 * TRIPS };
+        let bulk = endless(Mode::Push, Way::Up);
+        let echo = Connection::new(Mode::Push).sends(drip).far_end(Behaviour::echo());
+        let wiring = wiring(BAUD, Modem::AsInTheField).connect(near(bulk.at(seconds(10))));
+        let wiring = wiring.connect(near(echo.at(seconds(20))));
+        let mut fleet = Fleet::start(&wiring, 2, Policy::Balance);
+        fleet.run_for(seconds(20));
+        let faults = [Fault::Stall(seconds(20)), Fault::LosePort(0, seconds(3)), Fault::Reboot];
+        for fault in faults.into_iter().cycle().take(12) {
+            if fails {
+                fleet.inject(0, fault);
+            }
+            fleet.run_for(seconds(10));
+        }
+        assert_eq!(fleet.at, [Some(0), Some(1)]);
+        let client = &fleet.modems[1].clients[1];
+        let (begin, progress) = (client.accepted_at().expect("it was"), &client.progress);
+        // The first wait for the connection.
+        let mut trips: Vec<Duration> = (20..TRIPS)
+            .filter_map(|trip| {
+                let sent = begin + millis(200) * (trip as u32 + 1);
+                let come = progress.iter().find(|(_, bytes)| *bytes >= 100 * (trip + 1))?;
+                Some(come.0.saturating_duration_since(sent))
+            })
+            .collect();
+        assert_eq!(trips.len() as u64, TRIPS - 20, "all have come back");
+        trips.sort();
+        trips[trips.len() * 99 / 100 - 1]
+    })
+}
+
+/// What two modems carry up, as a multiple of what one does.
+pub fn carried_by_two() -> f64 {
+    let carried = |modems: usize| {
+        let bulk = near(endless(Mode::Push, Way::Up)).at(seconds(10));
+        let wiring = wiring(BAUD, Modem::AsInTheField).connect_many(2, &bulk);
+        let mut fleet = Fleet::start(&wiring, modems, Policy::Balance);
+        fleet.run_for(seconds(20));
+        let read = |fleet: &Fleet| fleet.read(0) + fleet.read(1);
+        let before = read(&fleet);
+        fleet.run_for(seconds(30));
+        (read(&fleet) - before) as f64
+    };
+    carried(2) / carried(1)
+}
+
+/// Round trips of a figure.
+const TRIPS: u64 = 500;
 
 /// The bytes after the warm-up and their time, measured at the receiver.
 fn steady(sim: &mut Simulation, way: Way) -> (usize, Duration) {

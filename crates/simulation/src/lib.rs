@@ -12,6 +12,7 @@ mod chance;
 pub mod datagrams;
 mod far;
 pub mod figures;
+pub mod fleet;
 pub mod material;
 pub mod trace;
 mod wire;
