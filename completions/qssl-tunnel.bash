@@ -97,7 +97,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__at)
-            opts="-d -b -v -q -h --force --timeout --control --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --radio --radio-identity --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
+            opts="-d -b -v -q -h --force --timeout --control --modem --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --radio --radio-identity --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -120,6 +120,10 @@ _qssl__tunnel() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --modem)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --device)
@@ -282,7 +286,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__cert)
-            opts="-o -d -b -v -q -h --key --output --json --config --control --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --radio --radio-identity --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help put list get remove prune check"
+            opts="-o -d -b -v -q -h --key --output --json --config --control --modem --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --radio --radio-identity --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help put list get remove prune check"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -361,6 +365,10 @@ _qssl__tunnel() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --modem)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --device)
@@ -932,7 +940,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__doctor)
-            opts="-w -d -b -v -q -h --config --json --connect-timeout --control --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --radio --radio-identity --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
+            opts="-w -d -b -v -q -h --config --json --connect-timeout --control --modem --ca --insecure --cert --key --key-password-file --tls-version --cipher --sni --no-sni --alpn --psk-identity --psk-key-file --session-resumption --renegotiation --check-time --no-check-time --ignore-certificate --ignore-chain --ignore-signature --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --radio --radio-identity --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -974,6 +982,10 @@ _qssl__tunnel() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --modem)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --ca)
@@ -2322,7 +2334,7 @@ _qssl__tunnel() {
             return 0
             ;;
         qssl__tunnel__subcmd__survey)
-            opts="-o -d -b -v -q -h --output --budget --ca --control --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --radio --radio-identity --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
+            opts="-o -d -b -v -q -h --output --budget --ca --control --modem --device --baud --flow-control --cmux --cmux-frame --sockets --ssl-contexts --sim-pin-file --apn --apn-user --apn-password-file --apn-auth --pdp-context --pdp-type --dns --ntp --recovery --reset-command --reset-after --poll-interval --radio --radio-identity --no-wait --retry-for --max-retries --liveness-interval --command-timeout --send-timeout --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2390,6 +2402,10 @@ _qssl__tunnel() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --modem)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --device)

@@ -326,6 +326,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s q -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l timeout -d 'How long the modem may take to answer, 1s-600s; 0 is 600s [default: 5s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l control -d 'Control socket of the daemon to ask, or none: open the port [default: the running daemon\'s, if there is one]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l modem -d 'Which modem, by its name, where the daemon or the configuration has several' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
@@ -371,6 +372,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand at" -s h -l help
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l config -d 'Configuration file of run with the settings of the modem, and of the tunnel to HOST:PORT' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -s w -l connect-timeout -d 'How long opening a connection may take, TLS handshake included [default: 60s]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l control -d 'Control socket of the daemon to ask, or none: open the port [default: the running daemon\'s, if there is one]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l modem -d 'Which modem, by its name, where the daemon or the configuration has several' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l ca -d 'Authenticate the server against this certificate authority; may be repeated [default: system]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l cert -d 'Client certificate, PEM; needs --key' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand doctor" -l key -d 'Private key of the client certificate, PEM; needs --cert' -r -F
@@ -440,6 +442,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s o -l 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l budget -d 'The most data that the connections may cost, such as 300kB [default: 1MB]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l ca -d 'Certificate of the authority that has signed the server\'s, in PEM, to try what the module verifies' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l control -d 'Control socket of the daemon to ask, or none: open the port [default: the running daemon\'s, if there is one]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l modem -d 'Which modem, by its name, where the daemon or the configuration has several' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand survey" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'
@@ -485,6 +488,7 @@ complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l key -d 
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s o -l output -d 'For get: write to FILE instead of standard output' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l config -d 'For list and prune: the configuration with the tunnels that use the files [default: /etc/qssl-tunnel.toml]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l control -d 'Control socket of the daemon to ask, or none: open the port [default: the running daemon\'s, if there is one]' -r -F
+complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l modem -d 'Which modem, by its name, where the daemon or the configuration has several' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s d -l device -d 'Port of the modem; may be repeated for several ports of one modem [default: auto]' -r -F
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -s b -l baud -d 'Speed of a UART in bits per second; USB ports ignore it [default: 115200]' -r
 complete -c qssl-tunnel -n "__fish_qssl_tunnel_using_subcommand cert" -l flow-control -d 'Flow control on the serial line [default: rtscts on UARTs]' -r -f -a "rtscts\t'RTS/CTS on both sides (CRTSCTS and AT+IFC=2,2)'

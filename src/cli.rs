@@ -288,6 +288,10 @@ pub struct AtArgs {
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
     pub control: Option<PathBuf>,
 
+    /// Which modem.
+    #[command(flatten)]
+    pub which: WhichModem,
+
     /// The modem.
     #[command(flatten)]
     pub modem: ModemOptions,
@@ -335,6 +339,10 @@ pub struct DoctorArgs {
     /// Control socket of the daemon to ask, or none: open the port [default: the running daemon's, if there is one]
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
     pub control: Option<PathBuf>,
+
+    /// Which modem.
+    #[command(flatten)]
+    pub which: WhichModem,
 
     /// TLS settings.
     #[command(flatten)]
@@ -417,6 +425,10 @@ pub struct SurveyArgs {
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
     pub control: Option<PathBuf>,
 
+    /// Which modem.
+    #[command(flatten)]
+    pub which: WhichModem,
+
     /// The modem.
     #[command(flatten)]
     pub modem: ModemOptions,
@@ -463,6 +475,10 @@ pub struct CertArgs {
     /// Control socket of the daemon to ask, or none: open the port [default: the running daemon's, if there is one]
     #[arg(long, value_name = "FILE", env = "QSSL_TUNNEL_CONTROL", hide_env = true, value_hint = ValueHint::FilePath)]
     pub control: Option<PathBuf>,
+
+    /// Which modem.
+    #[command(flatten)]
+    pub which: WhichModem,
 
     /// The modem.
     #[command(flatten)]
@@ -731,8 +747,22 @@ pub struct TlsOptions {
     pub dtls_version: Option<String>,
 }
 
-/// The modem, its ports, and its data session.
+/// Which of several modems.
 #[derive(Args, Clone, Debug, Default)]
+pub struct WhichModem {
+    /// Which modem, by its name, where the daemon or the configuration has several
+    #[arg(
+        id = "which_modem",
+        long = "modem",
+        value_name = "NAME",
+        env = "QSSL_TUNNEL_MODEM",
+        hide_env = true
+    )]
+    pub name: Option<String>,
+}
+
+/// The modem, its ports, and its data session.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "Modem options")]
 pub struct ModemOptions {
     /// Port of the modem; may be repeated for several ports of one modem [default: auto]

@@ -251,7 +251,8 @@ fn fields(name: &str, all: &[Documented], prefix: &str) -> String {
         let inner =
             member.kind.trim_start_matches("Option<").trim_start_matches("Vec<").trim_end_matches('>');
         writeln!(page, ".TP\n.B {}\n{}", escaped(&path), escaped(&member.words)).expect("a string");
-        if all.iter().any(|one| one.name == inner) {
+        // Each modem of a status is such a status itself.
+        if inner != name && all.iter().any(|one| one.name == inner) {
             let list = if member.kind.starts_with("Vec<") { "[]" } else { "" };
             page += &fields(inner, all, &format!("{path}{list}."));
         }

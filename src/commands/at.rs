@@ -31,7 +31,7 @@ pub fn run(args: &AtArgs, environment: &Environment) -> anyhow::Result<ExitStatu
     {
         return Err(Failure::new(Kind::Failed, message).into());
     }
-    let access = Access::new(args.control.as_deref(), &args.modem);
+    let access = Access::new(args.control.as_deref(), &args.modem).of_modem(&args.which);
     let mut conversation = Conversation::open(&checked.configuration, &access)?;
     let patience = patience(args.timeout);
     let secret = policy::is_secret(&args.command);

@@ -46,7 +46,7 @@ pub fn run(args: &CertArgs, environment: &Environment) -> anyhow::Result<ExitSta
         (CertAction::Put, Some(file)) => Some(file_to_put(Path::new(file), environment.unix_seconds)?),
         _ => None,
     };
-    let access = Access::new(args.control.as_deref(), &args.modem);
+    let access = Access::new(args.control.as_deref(), &args.modem).of_modem(&args.which);
     let conversation = Conversation::open(&configuration, &access)?;
     let mut store = Store { conversation };
     store.conversation.wait_until_ready()?;

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::cli::ModemOptions;
+use crate::cli::{ModemOptions, WhichModem};
 use crate::config::{Configuration, Process};
 use crate::daemon::control::{self, Client, ControlError, Reply, Request, StoredFile};
 use crate::daemon::exit_status;
@@ -70,6 +70,8 @@ pub struct Access {
     pub device_is_given: bool,
     /// Otherwise, a daemon is looked for at these paths.
     pub usual_paths: Vec<PathBuf>,
+    /// `--modem`: which of several modems.
+    pub modem: Option<String>,
 }
 
 impl Access {
@@ -81,7 +83,13 @@ impl Access {
             control: control.filter(|_| !is_off).map(Path::to_owned),
             device_is_given: is_off || !modem.device.is_empty(),
             usual_paths: control::usual_paths(),
+            modem: None,
         }
+    }
+
+    /// The same for this one of several modems.
+    pub fn of_modem(self, which: &WhichModem) -> Self {
+        Access { modem: which.name.clone(), ..self }
     }
 
     /// Connects to the daemon, if there is one to use. Returns the path of its control socket as well.
@@ -126,8 +134,19 @@ impl Conversation {
             client
                 .catch_signals()
                 .map_err(|error| Failure::new(Kind::Failed, format!("cannot catch signals: {error}")))?;
+            if let Some(name) = &access.modem {
+                let request = Request::Modem { name: name.clone() };
+                match client.ask(&request, LATENCY + control::TURN_LIMIT) {
+                    Ok(Reply::Done) => {}
+                    other => return Err(unexpected(other)),
+                }
+            }
             let name = format!("through the daemon at {}", path.display());
             return Ok(Conversation { way: Way::Daemon(client), name });
+        }
+        if let Some(name) = access.modem.as_ref().filter(|name| **name != configuration.modem().name) {
+            let message = format!("no daemon runs that could have a modem {name}: name its port, -d DEVICE");
+            return Err(Failure::new(Kind::Usage, message));
         }
         let name =
             configuration.modem().devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

@@ -15,9 +15,9 @@ use super::certificate_items::{self, names_of};
 use super::file::{FileOptions, Section};
 use super::{
     ApnAuth, Authentication, Checked, ClientCertificate, Cmux, ConfigError, Configuration, Credentials,
-    DEFAULT_MODEM_NAME, Device, Dynamic, Environment, Limits, Listen, Mode, Modem, OpenOn, Pdp, Pem, Process,
-    Psk, Recovery, Scheme, Secret, Server, Tls, TlsVersion, Transport, Tunnel, Verbosity, Wait, Warm, file,
-    secret,
+    DEFAULT_MODEM_NAME, Device, Dynamic, Environment, Limits, Listen, MODEMS_MAX, Mode, Modem, Modems,
+    OpenOn, PORTS_MAX, Pdp, Pem, Process, Psk, Recovery, Scheme, Secret, Server, Tls, TlsVersion, Transport,
+    Tunnel, Verbosity, Wait, Warm, file, secret,
 };
 use crate::cli::{
     ClientOptions, ConnectArgs, DoctorArgs, DynamicOptions, ListenArgs, LoggingOptions, ModemOptions,
@@ -45,7 +45,8 @@ pub fn from_listen(args: &ListenArgs, environment: &Environment) -> Result<Check
             limits: checks.limits(args.to.as_ref(), &args.stream, &args.clients)?,
         });
         let allow = args.clients.allow.clone();
-        let tunnel = Tunnel { listen: args.listen.clone(), allow, dynamic, settings };
+        let tunnel =
+            Tunnel { listen: args.listen.clone(), allow, dynamic, modems: Modems::default(), settings };
         checks.configuration(&args.modem, Wait::Forever, vec![tunnel], checks.process(&args.process)?)
     })
 }
@@ -70,7 +71,13 @@ pub fn from_connect(args: &ConnectArgs, environment: &Environment) -> Result<Che
             // There are no other clients to wait for; only the options about waiting for the modem apply.
             limits: Limits { stall_timeout: Duration::ZERO, queue_timeout: Duration::ZERO, ..limits },
         });
-        let tunnel = Tunnel { listen: vec![Listen::Stdio], allow: Vec::new(), dynamic: None, settings };
+        let tunnel = Tunnel {
+            listen: vec![Listen::Stdio],
+            allow: Vec::new(),
+            dynamic: None,
+            modems: Modems::default(),
+            settings,
+        };
         checks.configuration(&args.modem, Wait::Not, vec![tunnel], checks.process(&args.process)?)
     })
 }
@@ -93,7 +100,16 @@ pub fn from_doctor(args: &DoctorArgs, environment: &Environment) -> Result<Check
         logging: args.logging.clone(),
     };
     let mut checked = read_file(&run, environment, Wait::Not)?;
+    let modems = std::mem::take(&mut checked.configuration.modems);
+    let names = modems.iter().map(|modem| &*modem.name).collect::<Vec<_>>().join(", ");
+    let is_it =
+        |modem: &Modem| args.which.name.as_ref().map_or(modems.len() == 1, |name| modem.name == *name);
+    checked.configuration.modems = modems.iter().filter(|modem| is_it(modem)).cloned().collect();
+    let Some(name) = checked.configuration.modems.first().map(|modem| modem.name.clone()) else {
+        return Err(ConfigError(format!("--modem: give one of {names}")));
+    };
     let is_meant = |tunnel: &Tunnel| match &args.to {
+        _ if !tunnel.may_use(&name) => false,
         Some(to) => args.tls == TlsOptions::default() && tunnel.settings.server().as_ref() == Some(to),
         None => tunnel.settings.target.is_some(),
     };
@@ -123,7 +139,13 @@ fn doctor_command_line(args: &DoctorArgs, environment: &Environment) -> Result<C
                 transport: checks.transport(to, &args.tls, None)?,
                 limits: checks.limits(Some(to), &stream, &ClientOptions::default())?,
             });
-            Ok(Tunnel { listen: Vec::new(), allow: Vec::new(), dynamic: None, settings })
+            Ok(Tunnel {
+                listen: Vec::new(),
+                allow: Vec::new(),
+                dynamic: None,
+                modems: Modems::default(),
+                settings,
+            })
         };
         let tunnels = args.to.as_ref().map(tunnel).transpose()?.into_iter().collect();
         checks.configuration(&args.modem, Wait::Not, tunnels, Process::default())
@@ -219,10 +241,7 @@ fn of_text(
 ) -> Result<Checked, ConfigError> {
     let file = file::parse(name, text)?;
     let mut checks = Checks::new(environment, Style::File);
-    let configure = |options: &_| checks.configuration(options, wait, Vec::new(), Process::default());
-    let modem = modem_over(&args.modem, &file.modem.options);
-    let configuration =
-        configure(&modem).map_err(|complaint| complaint.over(configure(&args.modem).err(), &file.modem))?;
+    let (modems, options) = checks.modems(&args.modem, &file, wait)?;
     let process = process_over(&args.process, &file.process.options.process);
     let process = checks
         .process(&process)
@@ -231,22 +250,27 @@ fn of_text(
     let verbosity = checks
         .verbosity(&logging)
         .map_err(|complaint| complaint.over(checks.verbosity(&args.logging).err(), &file.process))?;
-    let tunnels = checks.tunnels(&file)?;
-    checks
-        .leave_room(&configuration.modem().settings, &tunnels)
-        .map_err(|(index, complaint)| complaint.at(&file.tunnels[index]))?;
-    let configuration = Configuration { tunnels, process, ..configuration };
-    let files = files(&modem, &file, environment);
+    let tunnels = checks.tunnels(&file, &modems)?;
+    for (modem, section) in modems.iter().zip(&file.modems) {
+        checks
+            .leave_room(modem, &tunnels)
+            .map_err(|(index, complaint)| complaint.at(&file.tunnels[index]))?;
+        if !tunnels.iter().any(|tunnel| tunnel.may_use(&modem.name)) {
+            checks.warnings.push(format!("{}: no tunnel may use the modem {}", section.location, modem.name));
+        }
+    }
+    let configuration = Configuration { modems, tunnels, process };
+    let files = files(&options, &file, environment);
     Ok(Checked { configuration, verbosity, warnings: checks.warnings, files })
 }
 
 /// The files that are named, and the trust stores.
-fn files(modem: &ModemOptions, file: &FileOptions, environment: &Environment) -> Vec<PathBuf> {
+fn files(modems: &[ModemOptions], file: &FileOptions, environment: &Environment) -> Vec<PathBuf> {
     let tunnels = || file.tunnels.iter().map(|tunnel| &tunnel.options);
     let mut files: Vec<PathBuf> = STORES.iter().map(PathBuf::from).collect();
     files.extend(environment.ssl_cert_file.clone());
-    let of_modem = [&modem.sim_pin_file, &modem.apn_password_file];
-    files.extend(of_modem.into_iter().flatten().cloned());
+    let of_modems = modems.iter().flat_map(|modem| [&modem.sim_pin_file, &modem.apn_password_file]);
+    files.extend(of_modems.flatten().cloned());
     files.extend(tunnels().filter_map(|tunnel| tunnel.dynamic.proxy_user_file.clone()));
     let profiles = file.tls.values().map(|profile| &profile.options);
     for tls in profiles.chain(tunnels().map(|tunnel| &tunnel.tls)) {
@@ -350,6 +374,7 @@ impl<'a> Checks<'a> {
         }
     }
 
+    /// A configuration with one modem.
     fn configuration(
         &self,
         options: &ModemOptions,
@@ -357,6 +382,82 @@ impl<'a> Checks<'a> {
         tunnels: Vec<Tunnel>,
         process: Process,
     ) -> Result<Configuration, Complaint> {
+        let modem = self.modem(DEFAULT_MODEM_NAME, options, default_wait)?;
+        self.leave_room(&modem, &tunnels).map_err(|(_, complaint)| complaint)?;
+        Ok(Configuration { modems: vec![modem], tunnels, process })
+    }
+
+    /// The modems of a file, and their options in effect. What the command line says about a modem overrides the file's,
+    /// where the file has one.
+    fn modems(
+        &self,
+        args: &ModemOptions,
+        file: &FileOptions,
+        wait: Wait,
+    ) -> Result<(Vec<Modem>, Vec<ModemOptions>), ConfigError> {
+        let (mut modems, mut all): (Vec<Modem>, Vec<ModemOptions>) = (Vec::new(), Vec::new());
+        if file.modems.len() > MODEMS_MAX {
+            let location = &file.modems[MODEMS_MAX].location;
+            return Err(ConfigError(format!("{location}: more than {MODEMS_MAX} modems")));
+        }
+        if file.modems.len() > 1 && *args != ModemOptions::default() {
+            let message = "options of the command line or environment about a modem do not say which one of the file they \
+                           are for: put them into its [[modem]]";
+            return Err(ConfigError(message.to_owned()));
+        }
+        for section in &file.modems {
+            let options = modem_over(args, &section.options.modem);
+            let name = section.options.head.name.as_deref().unwrap_or(DEFAULT_MODEM_NAME);
+            let made = self.modem(name, &options, wait).and_then(|modem| {
+                self.differs(&modem, section.options.head.name.is_some(), &modems, file.modems.len())?;
+                Ok(modem)
+            });
+            let alone = || self.modem(name, args, wait).err();
+            modems.push(made.map_err(|complaint| complaint.over(alone(), section))?);
+            all.push(options);
+        }
+        Ok((modems, all))
+    }
+
+    /// Complains if one of several modems cannot be told from earlier ones.
+    fn differs(
+        &self,
+        modem: &Modem,
+        is_named: bool,
+        earlier: &[Modem],
+        count: usize,
+    ) -> Result<(), Complaint> {
+        if count == 1 {
+            return Ok(());
+        }
+        if !is_named {
+            return Err(Complaint::new("name", "is missing: each of several modems needs one"));
+        }
+        if earlier.iter().any(|other| other.name == modem.name) {
+            return Err(Complaint::new("name", format!("another modem is called {}", modem.name)));
+        }
+        if modem.devices.contains(&Device::Auto) {
+            let reason = "auto takes the only modem that there is: name the ports of each of several modems";
+            return Err(Complaint::new("device", reason));
+        }
+        let shared = |other: &Modem| {
+            let of_other = |device: &&Device| other.devices.contains(device);
+            modem
+                .devices
+                .iter()
+                .filter(|device| !matches!(device, Device::Emulator(_)))
+                .find(of_other)
+                .cloned()
+        };
+        match earlier.iter().find_map(|other| Some((shared(other)?, &other.name))) {
+            Some((device, other)) => {
+                Err(Complaint::new("device", format!("{device} is given to the modem {other} as well")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn modem(&self, name: &str, options: &ModemOptions, default_wait: Wait) -> Result<Modem, Complaint> {
         for (index, device) in options.device.iter().enumerate() {
             if device.is_one_port() && options.device[..index].contains(device) {
                 return Err(Complaint::new("device", format!("{device} is given twice")));
@@ -374,16 +475,19 @@ impl<'a> Checks<'a> {
             let message = format!("needs {} to be reboot", self.option("recovery"));
             return Err(Complaint::new("reset-command", message));
         }
+        if options.device.len() > PORTS_MAX {
+            return Err(Complaint::new("device", format!("a modem has at most {PORTS_MAX} ports")));
+        }
         let devices = if options.device.is_empty() { vec![Device::Auto] } else { options.device.clone() };
-        let reset_command = options.reset_command.clone();
-        let modem = self.modem(options, default_wait)?;
-        self.leave_room(&modem, &tunnels).map_err(|(_, complaint)| complaint)?;
-        let name = DEFAULT_MODEM_NAME.to_owned();
-        let modem = Modem { name, devices, reset_command, settings: modem };
-        Ok(Configuration { modems: vec![modem], tunnels, process })
+        let (name, reset_command) = (name.to_owned(), options.reset_command.clone());
+        Ok(Modem { name, devices, reset_command, settings: self.modem_settings(options, default_wait)? })
     }
 
-    fn modem(&self, options: &ModemOptions, default_wait: Wait) -> Result<settings::Modem, Complaint> {
+    fn modem_settings(
+        &self,
+        options: &ModemOptions,
+        default_wait: Wait,
+    ) -> Result<settings::Modem, Complaint> {
         let defaults = settings::Modem::default();
         Ok(settings::Modem {
             baud: options.baud.unwrap_or(defaults.baud),
@@ -506,9 +610,10 @@ impl<'a> Checks<'a> {
 
     /// Complains where connections opened ahead would occupy all numbers: one is needed to replace them, and for other
     /// clients. Names the tunnel, too.
-    fn leave_room(&self, modem: &settings::Modem, tunnels: &[Tunnel]) -> Result<(), (usize, Complaint)> {
-        let (mut ahead, all) = (0, modem.sockets.count());
-        for (index, tunnel) in tunnels.iter().enumerate() {
+    fn leave_room(&self, modem: &Modem, tunnels: &[Tunnel]) -> Result<(), (usize, Complaint)> {
+        let (mut ahead, all) = (0, modem.settings.sockets.count());
+        let of_modem = tunnels.iter().enumerate().filter(|(_, tunnel)| tunnel.may_use(&modem.name));
+        for (index, tunnel) in of_modem {
             let count = tunnel.settings.limits.warm.count;
             ahead += count;
             if count > 0 && ahead >= all {
@@ -869,7 +974,7 @@ impl<'a> Checks<'a> {
         Some(self.environment.unix_seconds).filter(|now| *now >= START_OF_2024)
     }
 
-    fn tunnels(&mut self, file: &FileOptions) -> Result<Vec<Tunnel>, ConfigError> {
+    fn tunnels(&mut self, file: &FileOptions, modems: &[Modem]) -> Result<Vec<Tunnel>, ConfigError> {
         let mut profiles: Vec<(&str, Tls)> = Vec::new();
         for (name, section) in &file.tls {
             let tls = self.tls(&section.options, Some(&format!("tls.{name}")));
@@ -880,8 +985,9 @@ impl<'a> Checks<'a> {
         }
         let mut tunnels: Vec<Tunnel> = Vec::new();
         for section in &file.tunnels {
-            let tunnel =
-                self.tunnel(section, &profiles, &tunnels).map_err(|complaint| complaint.at(section))?;
+            let tunnel = modems_of(section, modems)
+                .and_then(|modems| self.tunnel(section, &profiles, &tunnels, modems))
+                .map_err(|complaint| complaint.at(section))?;
             tunnels.push(tunnel);
         }
         Ok(tunnels)
@@ -892,6 +998,7 @@ impl<'a> Checks<'a> {
         section: &Section<file::TunnelSection>,
         profiles: &[(&str, Tls)],
         earlier: &[Tunnel],
+        modems: Modems,
     ) -> Result<Tunnel, Complaint> {
         let options = &section.options;
         let server = options.head.to.clone();
@@ -946,8 +1053,28 @@ impl<'a> Checks<'a> {
             target: server.map(|server| server.target),
             transport,
         });
-        Ok(Tunnel { listen, allow: options.clients.allow.clone(), dynamic, settings })
+        Ok(Tunnel { listen, allow: options.clients.allow.clone(), dynamic, modems, settings })
     }
+}
+
+/// Which of these modems may serve the tunnel.
+fn modems_of(section: &Section<file::TunnelSection>, modems: &[Modem]) -> Result<Modems, Complaint> {
+    let head = &section.options.head;
+    let known = || modems.iter().map(|modem| &*modem.name);
+    if head.modems.is_empty() && section.location_of("modems").is_some() {
+        return Err(Complaint::new("modems", "names none: leave it out, and all may serve the tunnel"));
+    }
+    for (index, name) in head.modems.iter().enumerate() {
+        if head.modems[..index].contains(name) {
+            return Err(Complaint::new("modems", format!("{name} is given twice")));
+        }
+        if !known().any(|known| known == name) {
+            let nearest = super::nearest(name, known());
+            let hint = nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+            return Err(Complaint::new("modems", format!("no [[modem]] is called {name}{hint}")));
+        }
+    }
+    Ok(Modems { names: head.modems.clone(), policy: head.policy.unwrap_or_default() })
 }
 
 /// Why an option about TLS has no place in a tunnel.

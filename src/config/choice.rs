@@ -3,7 +3,8 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::{
-    ApnAuth, Cmux, FlowControl, Mode, OnClosed, OpenOn, PdpType, Protocol, Recovery, TlsVersion, WhenFull,
+    ApnAuth, Cmux, FlowControl, Mode, OnClosed, OpenOn, PdpType, Policy, Protocol, Recovery, TlsVersion,
+    WhenFull,
 };
 
 /// A type whose values each have a word.
@@ -90,6 +91,17 @@ impl Choice for Protocol {
         (Protocol::Socks5, "socks5", "SOCKS5 (RFC 1928)"),
         (Protocol::Http, "http", "HTTP CONNECT (RFC 9110)"),
         (Protocol::Auto, "auto", "whichever of these a client speaks"),
+    ];
+}
+
+impl Choice for Policy {
+    const ALL: &'static [(Self, &'static str, &'static str)] = &[
+        (Policy::Failover, "failover", "the first of them"),
+        (
+            Policy::Balance,
+            "balance",
+            "the one with the most free connections, then the one with the least traffic",
+        ),
     ];
 }
 

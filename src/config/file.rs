@@ -16,7 +16,8 @@ use clap::{Arg, ArgAction, Args, Command};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, GrammarError, Listen, Server, nearest};
+use super::choice::choice;
+use super::{ConfigError, GrammarError, Listen, Policy, Server, nearest};
 use crate::cli::{
     ClientOptions, DynamicOptions, LoggingOptions, ModemOptions, ProcessOptions, StreamOptions, TlsOptions,
 };
@@ -25,8 +26,8 @@ use qssl_core::at::{IdSet, PdpContextId};
 /// The content of a file, section by section, before the rules between options are applied.
 #[derive(Debug)]
 pub struct FileOptions {
-    /// `[modem]`
-    pub modem: Section<ModemOptions>,
+    /// `[modem]`, or each `[[modem]]` in order; at least one.
+    pub modems: Vec<Section<ModemSection>>,
     /// `[tls.NAME]`, by name.
     pub tls: BTreeMap<String, Section<TlsOptions>>,
     /// `[[tunnel]]`, in order; at least one.
@@ -45,6 +46,26 @@ pub struct Section<A> {
     /// Whether the command line takes precedence over it.
     pub allows_overrides: bool,
     key_locations: BTreeMap<String, String>,
+}
+
+/// The keys of `[modem]`.
+#[derive(Args, Clone, Debug)]
+pub struct ModemSection {
+    /// What is no option of a command.
+    #[command(flatten)]
+    pub head: ModemHead,
+    /// The options of commands.
+    #[command(flatten)]
+    pub modem: ModemOptions,
+}
+
+/// The keys of `[modem]` that are no options of a command.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Modem options")]
+pub struct ModemHead {
+    /// Name in logs, status and modems; required where there are several [default: modem]
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub name: Option<String>,
 }
 
 /// The keys of `[[tunnel]]`.
@@ -81,6 +102,15 @@ pub struct TunnelHead {
     /// dtls://HOST:PORT or udp://HOST:PORT; required unless dynamic is given
     #[arg(long, value_name = "HOST:PORT")]
     pub to: Option<Server>,
+    /// Modems that may serve it, by the names of their [[modem]] sections [default: all]
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub modems: Vec<String>,
+    /// Which of several modems a new client goes to [default: failover]
+    ///
+    /// A modem that can open a connection at once always comes before one that cannot: because all its connections are in
+    /// use, it is not ready, it does not answer, or its port is gone.
+    #[arg(long, value_name = "POLICY", value_parser = choice::<Policy>())]
+    pub policy: Option<Policy>,
     /// Use the TLS settings of [tls.NAME]; else they may be given in the tunnel itself
     #[arg(long, value_name = "NAME")]
     pub tls: Option<String>,
@@ -116,14 +146,14 @@ pub fn parse(name: &str, text: &str) -> Result<FileOptions, ConfigError> {
         reader.error(error.span().unwrap_or(0..0), message)
     })?;
     let mut options = FileOptions {
-        modem: reader.section(&DeTable::new(), 0..0, "[modem]")?,
+        modems: vec![reader.section(&DeTable::new(), 0..0, "[modem]")?],
         tls: BTreeMap::new(),
         tunnels: Vec::new(),
         process: reader.section(&DeTable::new(), 0..0, "[process]")?,
     };
     for (key, value) in in_order(document.get_ref()) {
         match key.get_ref().as_ref() {
-            "modem" => options.modem = reader.section(reader.table(key, value)?, key.span(), "[modem]")?,
+            "modem" => options.modems = reader.modems(key, value)?,
             "process" => {
                 options.process = reader.section(reader.table(key, value)?, key.span(), "[process]")?
             }
@@ -132,7 +162,9 @@ pub fn parse(name: &str, text: &str) -> Result<FileOptions, ConfigError> {
             unknown => return Err(reader.unknown_key(unknown, key.span(), None)),
         }
     }
-    options.modem.allows_overrides = true;
+    if let [modem] = &mut options.modems[..] {
+        modem.allows_overrides = true;
+    }
     options.process.allows_overrides = true;
     match options.tunnels.is_empty() {
         true => Err(ConfigError(format!("{name}: there is no [[tunnel]] in it"))),
@@ -181,19 +213,44 @@ impl Reader<'_> {
         Ok(profiles)
     }
 
+    /// `[modem]` alone, or each `[[modem]]`.
+    fn modems(
+        &self,
+        key: &Key<'_>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<Vec<Section<ModemSection>>, ConfigError> {
+        match value.get_ref() {
+            DeValue::Array(modems) if !modems.is_empty() => self.sections(modems, "modem"),
+            _ => Ok(vec![self.section(self.table(key, value)?, key.span(), "[modem]")?]),
+        }
+    }
+
     fn tunnels(
         &self,
         span: Range<usize>,
         value: &DeValue<'_>,
     ) -> Result<Vec<Section<TunnelSection>>, ConfigError> {
-        let wrong =
-            |span| self.error(span, "a tunnel's section is written [[tunnel]], with two brackets".to_owned());
-        let DeValue::Array(tunnels) = value else { return Err(wrong(span)) };
-        let tunnel = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
-            DeValue::Table(table) => self.section(table, value.span(), "[[tunnel]]"),
-            _ => Err(wrong(value.span())),
+        match value {
+            DeValue::Array(tunnels) => self.sections(tunnels, "tunnel"),
+            _ => Err(self.one_bracket(span, "tunnel")),
+        }
+    }
+
+    /// Each `[[NAME]]`.
+    fn sections<A: Args>(
+        &self,
+        array: &[Spanned<DeValue<'_>>],
+        name: &str,
+    ) -> Result<Vec<Section<A>>, ConfigError> {
+        let section = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
+            DeValue::Table(table) => self.section(table, value.span(), &format!("[[{name}]]")),
+            _ => Err(self.one_bracket(value.span(), name)),
         };
-        tunnels.iter().map(tunnel).collect()
+        array.iter().map(section).collect()
+    }
+
+    fn one_bracket(&self, span: Range<usize>, name: &str) -> ConfigError {
+        self.error(span, format!("a {name}'s section is written [[{name}]], with two brackets"))
     }
 
     fn table<'t, 'v>(
@@ -443,7 +500,7 @@ type MakeCommand = fn() -> Command;
 
 /// The sections in the order of the manual page.
 const SECTIONS: &[(&str, MakeCommand)] = &[
-    ("[modem]", command::<ModemOptions>),
+    ("[modem]", command::<ModemSection>),
     ("[[tunnel]]", command::<TunnelSection>),
     ("[tls.NAME]", command::<TlsOptions>),
     ("[process]", command::<ProcessSection>),

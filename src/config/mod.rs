@@ -23,6 +23,7 @@ pub use qssl_core::settings::{
     Transport, Wait, Warm, WhenFull,
 };
 
+pub use qssl_core::fleet::Policy;
 pub use qssl_proxy::{AllowedTarget, Credentials, Protocol};
 
 use crate::terminal::printable;
@@ -145,6 +146,15 @@ impl Configuration {
         self.tunnels.iter().find(|tunnel| tunnel.settings.name == name)?.dynamic.as_ref()
     }
 
+    /// The positions of the modems that may serve this tunnel, in its order.
+    pub fn modems_of(&self, tunnel: &Tunnel) -> Vec<usize> {
+        let position = |name: &String| self.modems.iter().position(|modem| modem.name == *name);
+        match tunnel.modems.names.is_empty() {
+            true => (0..self.modems.len()).collect(),
+            false => tunnel.modems.names.iter().filter_map(position).collect(),
+        }
+    }
+
     /// The part that the core of this modem takes.
     pub fn settings(&self, modem: &Modem) -> Settings {
         let port = |device: &Device| settings::Port {
@@ -155,9 +165,9 @@ impl Configuration {
                 _ => settings::Identity::Any,
             },
         };
-        let is_single = self.tunnels.iter().any(|tunnel| tunnel.listen.contains(&Listen::Stdio));
-        let has_streams =
-            self.tunnels.iter().any(|tunnel| tunnel.settings.mode == settings::Mode::Transparent);
+        let of_modem = self.tunnels.iter().filter(|tunnel| tunnel.may_use(&modem.name));
+        let is_single = of_modem.clone().any(|tunnel| tunnel.listen.contains(&Listen::Stdio));
+        let has_streams = of_modem.clone().any(|tunnel| tunnel.settings.mode == settings::Mode::Transparent);
         let cmux = match modem.settings.cmux {
             settings::Cmux::Off => settings::Cmux::Off,
             // A few commands need no channels, and the next program would have to find the module in that mode.
@@ -170,7 +180,7 @@ impl Configuration {
         Settings {
             ports: modem.devices.iter().map(port).collect(),
             modem: settings::Modem { has_reset_command, cmux, ..modem.settings.clone() },
-            tunnels: self.tunnels.iter().map(|tunnel| tunnel.settings.clone()).collect(),
+            tunnels: of_modem.map(|tunnel| tunnel.settings.clone()).collect(),
             shutdown_timeout: self.process.shutdown_timeout,
             is_single,
         }
@@ -191,8 +201,26 @@ pub struct Tunnel {
     pub allow: Vec<Cidr>,
     /// `--dynamic`: how clients name their targets, where the tunnel has none.
     pub dynamic: Option<Arc<Dynamic>>,
+    /// Which modems may serve it.
+    pub modems: Modems,
     /// The target, and how it is reached.
     pub settings: Arc<settings::Tunnel>,
+}
+
+impl Tunnel {
+    /// Whether the modem with this name may serve it.
+    pub fn may_use(&self, modem: &str) -> bool {
+        self.modems.names.is_empty() || self.modems.names.iter().any(|name| name == modem)
+    }
+}
+
+/// The modems that may serve a tunnel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Modems {
+    /// Their names, in order; without any, all may.
+    pub names: Vec<String>,
+    /// Which of them a new client goes to.
+    pub policy: Policy,
 }
 
 /// How clients name their targets, and which they may.

@@ -5,7 +5,10 @@ use std::fmt::Write;
 use qssl_core::settings::{self, Cipher};
 
 use super::choice::Choice;
-use super::{Authentication, Cmux, Configuration, Control, Modem, Process, Radio, Tls, Tunnel, Wait};
+use super::{
+    Authentication, Cmux, Configuration, Control, DEFAULT_MODEM_NAME, Modem, Policy, Process, Radio, Tls,
+    Tunnel, Wait,
+};
 use super::{certificate_items, duration, ranges};
 use crate::terminal::is_printable;
 
@@ -14,8 +17,9 @@ impl Configuration {
     /// only shown to be present.
     pub fn render(&self) -> String {
         let mut out = Document::default();
+        let head = if self.modems.len() == 1 { "[modem]" } else { "[[modem]]" };
         for modem in &self.modems {
-            self::modem(&mut out, modem);
+            self::modem(&mut out, modem, head);
         }
         for tunnel in &self.tunnels {
             self::tunnel(&mut out, tunnel);
@@ -25,9 +29,12 @@ impl Configuration {
     }
 }
 
-fn modem(out: &mut Document, configured: &Modem) {
+fn modem(out: &mut Document, configured: &Modem, head: &str) {
     let modem = &configured.settings;
-    out.section("[modem]");
+    out.section(head);
+    if head != "[modem]" || configured.name != DEFAULT_MODEM_NAME {
+        out.string("name", &configured.name);
+    }
     out.list("device", configured.devices.iter().map(|device| device.to_string()));
     out.number("baud", modem.baud);
     if let Some(flow_control) = modem.flow_control {
@@ -95,6 +102,12 @@ fn tunnel(out: &mut Document, tunnel: &Tunnel) {
         out.list("allow-target", dynamic.allowed.iter().map(|target| target.to_string()));
         out.secret("proxy-user-file", dynamic.users.is_some());
         out.switch("dynamic-tls", tunnel.settings.tls().is_some());
+    }
+    if !tunnel.modems.names.is_empty() {
+        out.list("modems", tunnel.modems.names.iter().cloned());
+    }
+    if tunnel.modems.policy != Policy::default() {
+        out.choice("policy", tunnel.modems.policy);
     }
     out.choice("mode", tunnel.settings.mode);
     if let Some(of_tunnel) = tunnel.settings.tls() {

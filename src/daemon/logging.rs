@@ -7,6 +7,7 @@
 //! messages there are two targets: `at` has commands and answers (debug, from `-v`), and `wire` has the transcript
 //! (trace, from `-vv`).
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::mem;
@@ -52,6 +53,28 @@ pub fn sum_up(now: Instant) {
 /// The last events, the oldest first.
 pub fn events() -> Vec<String> {
     LOGGER.get().map_or(Vec::new(), |logger| locked(&logger.events).iter().cloned().collect())
+}
+
+/// While it exists, what this thread logs is about one of several modems, and begins with its name.
+pub struct Scope {
+    before: Option<&'static str>,
+}
+
+impl Scope {
+    /// About the modem with this name; `None`: about none in particular.
+    pub fn new(modem: Option<&'static str>) -> Scope {
+        Scope { before: MODEM.replace(modem) }
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        MODEM.set(self.before);
+    }
+}
+
+thread_local! {
+    static MODEM: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
 /// The logger of this process.
@@ -155,7 +178,10 @@ impl Log for Logger {
 
     #[allow(clippy::disallowed_methods, reason = "logging is an edge: what is logged does not depend on it")]
     fn log(&self, record: &Record<'_>) {
-        self.log_at(record, Instant::now());
+        let Some(modem) = MODEM.get() else { return self.log_at(record, Instant::now()) };
+        let mut of_modem = Record::builder();
+        let of_modem = of_modem.metadata(record.metadata().clone());
+        self.log_at(&of_modem.args(format_args!("{modem}: {}", record.args())).build(), Instant::now());
     }
 
     fn flush(&self) {

@@ -104,8 +104,8 @@ impl EventLoop {
             for listen in &wanted.listen {
                 if *listen == Listen::Stdio {
                     let stdio = Stdio::take().context("cannot use standard input and output")?;
-                    if let Some(modem) = self.modem_for(tunnel) {
-                        self.add_client(modem, tunnel, ClientStream::Stdio(stdio), Peer::Stdio);
+                    if let Some((modem, tunnel)) = self.modem_for(tunnel) {
+                        self.add_client(modem, &tunnel, ClientStream::Stdio(stdio), Peer::Stdio);
                     }
                     continue;
                 }
@@ -139,8 +139,8 @@ impl EventLoop {
         if !slot.ready || slot.paused_until.is_some() {
             return false;
         }
-        let Some(modem) = self.modem_for(&slot.tunnel) else { return false };
-        if !self.wants_clients(modem, &slot.tunnel) {
+        let Some((modem, of_modem)) = self.modem_for(&slot.tunnel) else { return false };
+        if !self.wants_clients(modem, &of_modem) {
             return false;
         }
         let slot = &mut self.listeners[index];
@@ -166,7 +166,7 @@ impl EventLoop {
                 }
                 match self.listeners[index].dynamic.clone() {
                     Some(dynamic) => self.greet(&tunnel, &dynamic, stream, peer),
-                    None => self.add_client(modem, &tunnel, stream, peer),
+                    None => self.add_client(modem, &of_modem, stream, peer),
                 }
                 true
             }
@@ -239,8 +239,9 @@ impl EventLoop {
                     log::warn!("{peer} {why}; its datagram is dropped");
                     return self.count_refused_datagram(&tunnel);
                 }
-                let chosen = self.modem_for(&tunnel).filter(|modem| self.wants_clients(*modem, &tunnel));
-                let Some((modem, of_modem)) = chosen.and_then(|modem| self.of_modem(modem, &tunnel)) else {
+                let chosen = self.modem_for(&tunnel);
+                let wants = |(modem, tunnel): &(usize, Arc<Tunnel>)| self.wants_clients(*modem, tunnel);
+                let Some((modem, of_modem)) = chosen.filter(wants) else {
                     return self.count_refused_datagram(&tunnel);
                 };
                 let relay = &mut self.modems[modem].relay;
@@ -250,7 +251,7 @@ impl EventLoop {
                     return relay.datagram_refused(&of_modem);
                 }
                 let stream = DatagramPeer { socket: socket.clone(), address: from };
-                self.add_slot(modem, id, ClientStream::Datagrams(stream), &peer, None);
+                self.add_slot(modem, id, ClientStream::Datagrams(stream), None);
                 (modem, id)
             }
         };
@@ -259,34 +260,21 @@ impl EventLoop {
         relay.client_received(id, &self.buffer[..bytes], self.now);
     }
 
-    fn add_client(&mut self, modem: usize, tunnel: &Tunnel, stream: ClientStream, peer: Peer) {
-        let Some((modem, tunnel)) = self.of_modem(modem, tunnel) else { return stream.abort() };
-        let id = self.modems[modem].relay.client_accepted(&tunnel, peer.to_string(), self.now);
-        self.add_slot(modem, id, stream, &peer, None);
-    }
-
-    /// The modem that a new client of this tunnel goes to; `None`: none is left.
-    pub(super) fn modem_for(&self, tunnel: &Tunnel) -> Option<usize> {
-        (0..self.modems.len())
-            .find(|modem| self.modems[*modem].status().is_none() && self.of_modem(*modem, tunnel).is_some())
-    }
-
-    /// The tunnel as this modem has it.
-    pub(super) fn of_modem(&self, modem: usize, tunnel: &Tunnel) -> Option<(usize, Arc<Tunnel>)> {
-        let mut known = self.modems[modem].relay.tunnels().iter();
-        known.find(|known| known.name == tunnel.name).map(|known| (modem, known.clone()))
+    fn add_client(&mut self, modem: usize, tunnel: &Arc<Tunnel>, stream: ClientStream, peer: Peer) {
+        let id = self.modems[modem].relay.client_accepted(tunnel, peer.to_string(), self.now);
+        self.add_slot(modem, id, stream, None);
     }
 
     /// So many clients of this tunnel are turned away.
     pub(super) fn count_refused(&mut self, tunnel: &Tunnel, count: usize) {
-        if let Some((modem, tunnel)) = (0..self.modems.len()).find_map(|modem| self.of_modem(modem, tunnel)) {
-            self.modems[modem].relay.clients_refused(&tunnel, count);
+        if let Some((unit, tunnel)) = self.modems.iter_mut().find_map(|unit| unit.with_tunnel(tunnel)) {
+            unit.relay.clients_refused(&tunnel, count);
         }
     }
 
     fn count_refused_datagram(&mut self, tunnel: &Tunnel) {
-        if let Some((modem, tunnel)) = (0..self.modems.len()).find_map(|modem| self.of_modem(modem, tunnel)) {
-            self.modems[modem].relay.datagram_refused(&tunnel);
+        if let Some((unit, tunnel)) = self.modems.iter_mut().find_map(|unit| unit.with_tunnel(tunnel)) {
+            unit.relay.datagram_refused(&tunnel);
         }
     }
 
@@ -295,32 +283,41 @@ impl EventLoop {
         &mut self,
         modem: usize,
         id: ClientId,
-        mut stream: ClientStream,
-        peer: &Peer,
+        stream: ClientStream,
         requested: Option<Requested>,
     ) {
+        let slot = ClientSlot {
+            stream,
+            readable: false,
+            writable: false,
+            always_readable: false,
+            always_writable: false,
+            requested,
+        };
+        self.place_slot(modem, id, slot);
+    }
+
+    /// The same for a client that may have been waited for already.
+    pub(super) fn place_slot(&mut self, modem: usize, id: ClientId, mut slot: ClientSlot) {
         let token = Source::Client(modem, id.0).token();
         let unit = &mut self.modems[modem];
-        let always = match stream.register(self.poll.registry(), token) {
+        let always = match slot.stream.register(self.poll.registry(), token) {
             Ok(always) => always,
             Err(error) => {
+                let peer = unit.relay.client(id).map_or("", |(peer, _)| peer);
                 log::warn!("{peer}: cannot wait for it: {error}");
                 unit.relay.handle(Input::Client(id, ClientInput::Lost), self.now);
                 return;
             }
         };
+        // What was ready before it was registered gets an event as well: epoll reports the present state.
+        (slot.always_readable, slot.always_writable) = (always.read, always.write);
+        slot.readable |= always.read;
+        slot.writable |= always.write;
         if unit.clients.len() <= id.0 {
             unit.clients.resize_with(id.0 + 1, || None);
         }
-        unit.clients[id.0] = Some(ClientSlot {
-            stream,
-            // What was ready before it was registered gets an event as well: epoll reports the present state.
-            readable: always.read,
-            writable: always.write,
-            always_readable: always.read,
-            always_writable: always.write,
-            requested,
-        });
+        unit.clients[id.0] = Some(slot);
     }
 
     pub(super) fn drop_client(&mut self, modem: usize, index: usize) -> Option<ClientSlot> {

@@ -94,9 +94,35 @@ impl EventLoop {
     }
 
     fn request(&mut self, connection: usize, request: Request) {
-        let modem = 0;
+        let chosen = self.server().and_then(|server| server.modem_of(connection));
+        let needs_modem = matches!(
+            request,
+            Request::At { .. }
+                | Request::AwaitOpen { .. }
+                | Request::Upload { .. }
+                | Request::Download { .. }
+        );
+        if needs_modem && chosen.is_none() && self.modems.len() > 1 {
+            let message = format!("which modem is meant? --modem takes one of {}", self.modem_names());
+            return self.reply(connection, &Reply::error("refused", message));
+        }
+        let modem = chosen.unwrap_or(0);
         match request {
             Request::Status => self.status_wanted(connection),
+            Request::Modem { name } => {
+                let position = self.configuration.modems.iter().position(|modem| modem.name == name);
+                let reply = match position {
+                    Some(_) => Reply::Done,
+                    None => {
+                        let names = self.modem_names();
+                        Reply::error("refused", format!("no modem is called {name}: there is {names}"))
+                    }
+                };
+                if let (Some(position), Some(server)) = (position, self.server()) {
+                    server.choose_modem(connection, position);
+                }
+                self.reply(connection, &reply);
+            }
             Request::At { command, force, timeout_seconds } => {
                 self.command_wanted(connection, modem, command, force, timeout_seconds);
             }
@@ -149,13 +175,22 @@ impl EventLoop {
                 self.reply(connection, &reply);
             }
             Request::Transcript { payload } => {
+                // Without a choice, of all modems.
+                let meant = chosen.map_or(0..self.modems.len(), |modem| modem..modem + 1);
                 if let Some(wanted) = payload {
-                    self.modems[modem].relay.handle(Input::RecordPayload(wanted), self.now);
+                    for unit in &mut self.modems[meant.clone()] {
+                        unit.relay.handle(Input::RecordPayload(wanted), self.now);
+                    }
                 }
-                let reply = Reply::Transcript { ports: self.transcripts(modem, "on request") };
+                let ports = meant.flat_map(|modem| self.transcripts(modem, "on request")).collect();
+                let reply = Reply::Transcript { ports };
                 self.reply(connection, &reply);
             }
         }
+    }
+
+    fn modem_names(&self) -> String {
+        self.configuration.modems.iter().map(|modem| &*modem.name).collect::<Vec<_>>().join(", ")
     }
 
     fn command_wanted(
@@ -190,6 +225,7 @@ impl EventLoop {
     /// Queues a command; its answer is the reply.
     fn say(&mut self, connection: usize, modem: usize, command: Command) {
         let unit = &mut self.modems[modem];
+        let _scope = unit.scope();
         if unit.relay.modem().is_all_data() {
             let message = "busy: transparent (every port of the modem carries a connection)";
             return self.reply(connection, &Reply::error("busy", message));

@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::{EventLoop, Source, unix_seconds};
+use super::{EventLoop, ModemUnit, Source, unix_seconds};
 use crate::config::{self, Checked, ConfigError, Device, Process};
 use crate::daemon::capture::Capture;
 use crate::daemon::control::server::Server;
@@ -17,11 +16,10 @@ use crate::daemon::metrics;
 use crate::daemon::notify::Notifier;
 use crate::daemon::sandbox::{self, Sandbox};
 use crate::daemon::sim_pin;
-use crate::daemon::status::{self, Status};
+use crate::daemon::status;
 use crate::terminal::in_full;
 use qssl_core::Input;
 use qssl_core::modem::UserCommand;
-use qssl_core::settings::Tunnel;
 
 /// What the command that starts a daemon passes to it.
 #[derive(Default)]
@@ -44,7 +42,7 @@ pub struct DaemonOptions {
 pub type Reload = Box<dyn Fn() -> Result<Checked, ConfigError>>;
 
 pub(super) struct Daemon {
-    started: Instant,
+    pub started: Instant,
     pub notifier: Notifier,
     /// When the next watchdog message to the service manager is due, if it expects any.
     watchdog_at: Option<Instant>,
@@ -98,7 +96,9 @@ impl EventLoop {
             let pin = modem.settings.sim_pin.as_ref();
             // A tunnel without such a directory must not try what the service was refused.
             let mut directories = daemon.state_directory.iter().cloned().chain(sim_pin::usual_directories());
-            if pin.is_some_and(|pin| directories.any(|it| sim_pin::is_refused(&it, pin.0.as_str()))) {
+            if pin.is_some_and(|pin| {
+                directories.any(|it| sim_pin::is_refused(&it, &modem.name, pin.0.as_str()))
+            }) {
                 unit.relay.handle(Input::ForbidPin, self.now);
             }
         }
@@ -141,12 +141,9 @@ impl EventLoop {
     /// Keeps that the SIM has refused the PIN: neither this process nor the next may try it again.
     pub(super) fn remember_pin(&self, modem: usize) {
         let directory = self.daemon.as_ref().and_then(|daemon| daemon.state_directory.as_deref());
-        let Some((pin, directory)) =
-            self.configuration.modems[modem].settings.sim_pin.as_ref().zip(directory)
-        else {
-            return;
-        };
-        if let Err(error) = sim_pin::remember(directory, pin.0.as_str()) {
+        let modem = &self.configuration.modems[modem];
+        let Some((pin, directory)) = modem.settings.sim_pin.as_ref().zip(directory) else { return };
+        if let Err(error) = sim_pin::remember(directory, &modem.name, pin.0.as_str()) {
             log::warn!("{}: cannot keep that the PIN was refused: {error}", directory.display());
         }
     }
@@ -210,6 +207,10 @@ impl EventLoop {
     pub(super) fn look_after_daemon(&mut self) {
         self.control_due();
         let now = self.now;
+        for unit in &mut self.modems {
+            let counters = unit.relay.modem().counters();
+            unit.gauge.note(counters.wire_bytes_out, counters.wire_bytes_in, now);
+        }
         let Some(daemon) = &mut self.daemon else { return };
         if let Some(metrics) = &mut daemon.metrics {
             metrics.end_overdue(now);
@@ -217,15 +218,12 @@ impl EventLoop {
         let mut running = self.modems.iter().filter(|unit| unit.status().is_none());
         if daemon.watchdog_at.is_some_and(|at| at <= now) {
             daemon.watchdog_at = daemon.notifier.watchdog_interval().map(|interval| now + interval);
-            if running.clone().all(|unit| keeps_deadlines(unit.relay.next_deadline(), now)) {
+            if running.all(|unit| keeps_deadlines(unit.relay.next_deadline(), now)) {
                 daemon.notifier.watchdog();
             }
         }
-        if daemon.notifier.has_manager()
-            && let Some(unit) = running.next()
-        {
-            let status = one_line(unit.relay.state(), &unit.relay.modem().session_in_words());
-            daemon.notifier.status(&status);
+        if daemon.notifier.has_manager() {
+            daemon.notifier.status(&in_one_line(&self.modems, &self.configuration.modems));
         }
         for modem in 0..self.modems.len() {
             self.look_after_modem(modem);
@@ -243,7 +241,6 @@ impl EventLoop {
         let (now, unit) = (self.now, &mut self.modems[modem]);
         let Some(daemon) = &mut self.daemon else { return };
         let counters = unit.relay.modem().counters();
-        unit.gauge.note(counters.wire_bytes_out, counters.wire_bytes_in, now);
         let recoveries = counters.resyncs + counters.reboots;
         daemon.data_usage.add(unit.relay.take_moved(), unix_seconds(), now);
         if unit.relay.opens_ahead() {
@@ -304,6 +301,8 @@ impl EventLoop {
             Some(directory) => (directory.clone(), RECORD_NAME.to_owned()),
             None => (std::env::temp_dir(), format!("qssl-tunnel-{}-{RECORD_NAME}", std::process::id())),
         };
+        // Those of further modems have their numbers.
+        let name = if modem == 0 { name } else { name.replace(".txt", &format!("-{}.txt", modem + 1)) };
         for (index, port) in self.transcripts(modem, reason).into_iter().enumerate() {
             let name = if index == 0 { name.clone() } else { format!("{name}.{index}") };
             let path = directory.join(&name);
@@ -313,103 +312,6 @@ impl EventLoop {
                 Ok(()) => log::log!(level, "flight recorder of {} written to {}", port.port, path.display()),
                 Err(error) => log::warn!("flight recorder cannot be written to {}: {error}", path.display()),
             }
-        }
-    }
-
-    /// What `qssl-tunnel status` shows.
-    pub(super) fn status(&mut self) -> Status {
-        let Some(daemon) = &mut self.daemon else { return Status::default() };
-        let (now, today) = (self.now, unix_seconds());
-        let unit = &mut self.modems[0];
-        // What was moved in this turn counts as well.
-        daemon.data_usage.add(unit.relay.take_moved(), today, now);
-        let modem = unit.relay.modem();
-        let report = modem.report();
-        let line_baud = unit.relay.line_baud();
-        let bauds: u64 =
-            report.ports.iter().filter_map(|port| port.baud).chain(line_baud).map(u64::from).sum();
-        let utilisation = unit.gauge.utilisation(bauds, now);
-        let ports = report.ports.iter().zip(&unit.ports).map(|(port, slot)| status::Port {
-            name: match port.name.is_empty() {
-                true => slot.finder.device().to_string(),
-                false => port.name.clone(),
-            },
-            state: port.state.to_string(),
-            baud: port.baud,
-            overruns: slot.port.as_ref().and_then(|port| port.line_counters().map(|line| line.lost)),
-            utilisation: port.baud.and(utilisation),
-            multiplexer: None,
-        });
-        let mut ports: Vec<status::Port> = ports.collect();
-        if let (Some(multiplexer), [line]) = (unit.relay.multiplexer(now), &mut ports[..]) {
-            line.name = unit.ports[0].finder.device().to_string();
-            line.state = "channels".to_owned();
-            line.baud = line_baud;
-            line.utilisation = line_baud.and(utilisation);
-            line.multiplexer = Some(multiplexer);
-        }
-        let listeners = |tunnel: &Arc<Tunnel>| {
-            let own = self.listeners.iter().filter(|slot| slot.tunnel.name == tunnel.name);
-            own.map(|slot| slot.listener.name().to_owned()).collect()
-        };
-        let allowed = |tunnel: &Arc<Tunnel>| {
-            let mut own = self.listeners.iter().filter(|slot| slot.tunnel.name == tunnel.name);
-            let dynamic = own.find_map(|slot| slot.dynamic.as_ref());
-            dynamic.map_or(Vec::new(), |dynamic| dynamic.allowed.iter().map(ToString::to_string).collect())
-        };
-        let tunnels = unit.relay.tunnel_reports().into_iter().map(|tunnel| {
-            let settings = tunnel.settings;
-            let mut counters = tunnel.counters;
-            if let Some(datagrams) = &mut counters.datagrams {
-                let own = self.listeners.iter().filter(|slot| slot.tunnel.name == settings.name);
-                datagrams.dropped.unread = own.map(|slot| slot.listener.unread_datagrams()).sum();
-            }
-            let (today_bytes, month_bytes) = daemon.data_usage.of_tunnel(&settings.name, today);
-            status::Tunnel {
-                name: settings.name.clone(),
-                listen: listeners(settings),
-                target: config::destination(settings),
-                allow_target: allowed(settings),
-                mode: mode_in_words(settings.mode).to_owned(),
-                ssl_context: modem.ssl_context_of(settings).map(|id| id.index() as u32),
-                clients: tunnel.clients,
-                warm: tunnel.warm,
-                counters,
-                today_bytes,
-                month_bytes,
-            }
-        });
-        let name = &modem.profile().name;
-        let (facts, answered_at) = modem.network();
-        let radio = self.configuration.modems[0].settings.radio;
-        let cell = (radio != config::Radio::Off).then(|| facts.cell.clone());
-        Status {
-            version: env!("CARGO_PKG_VERSION").into(),
-            uptime_seconds: Some(now.saturating_duration_since(daemon.started).as_secs_f64()),
-            state: unit.relay.state().into(),
-            modem: status::Modem {
-                module: (name != &qssl_core::modem::Profile::unknown().name).then(|| name.clone()),
-                heard_seconds_ago: answered_at.map(|at| now.saturating_duration_since(at).as_secs_f64()),
-                address: report.address,
-                session: Some(report.session),
-                session_seconds: Some(unit.relay.session_age(now).as_secs_f64()),
-                radio: cell,
-                ..status::Modem::of(facts)
-            },
-            ports,
-            sockets: report.sockets,
-            tunnels: tunnels.collect(),
-            connections: unit.relay.connections(now),
-            counters: Some(status::Counts {
-                modem: modem.counters().clone(),
-                waiting_clients: unit.relay.waiting_clients(),
-                waiting_commands: report.waiting_commands,
-                budget: daemon
-                    .data_usage
-                    .used(today)
-                    .map(|(budget, used_bytes)| status::Budget { limit_bytes: budget.bytes, used_bytes }),
-            }),
-            events: logging::events(),
         }
     }
 }
@@ -429,20 +331,27 @@ fn interim_path(runtime_directory: Option<PathBuf>, control: Option<&Server>) ->
     path.parent().is_some_and(data_usage::is_in_memory).then_some(path)
 }
 
-fn mode_in_words(mode: crate::config::Mode) -> &'static str {
-    match mode {
-        crate::config::Mode::Buffer => "buffer",
-        crate::config::Mode::Push => "push",
-        crate::config::Mode::Transparent => "transparent",
-    }
-}
-
 /// For `systemctl status`: whether clients are served, and what the modem does.
 fn one_line(state: &str, session: &str) -> String {
     match (state, session) {
         ("up", _) => "up".into(),
         ("waiting", session) if session.starts_with("waiting") => session.into(),
         (state, session) => format!("{state}: {session}"),
+    }
+}
+
+/// The same of all modems, each with its name where there are several.
+fn in_one_line(units: &[ModemUnit], modems: &[config::Modem]) -> String {
+    let line = |unit: &ModemUnit| match unit.status() {
+        Some(_) => "given up".to_owned(),
+        None => one_line(unit.relay.state(), &unit.relay.modem().session_in_words()),
+    };
+    match units {
+        [unit] => line(unit),
+        _ => {
+            let all = units.iter().zip(modems).map(|(unit, modem)| format!("{} {}", modem.name, line(unit)));
+            all.collect::<Vec<_>>().join("; ")
+        }
     }
 }
 
@@ -472,8 +381,14 @@ impl Gauge {
         }
     }
 
+    /// The bytes that passed in that time, both ways.
+    pub fn bytes(&self) -> u64 {
+        let sum = |sample: Option<&(Instant, u64, u64)>| sample.map_or(0, |(_, out, back)| out + back);
+        sum(self.samples.back()) - sum(self.samples.front())
+    }
+
     /// The shares of `bauds` that were used out and back.
-    fn utilisation(&self, bauds: u64, now: Instant) -> Option<[f64; 2]> {
+    pub fn utilisation(&self, bauds: u64, now: Instant) -> Option<[f64; 2]> {
         let (first, last) = (self.samples.front()?, self.samples.back()?);
         let window = now.saturating_duration_since(first.0).min(WINDOW).max(SAMPLE_INTERVAL).as_secs_f64();
         // Ten bits per byte: start, eight, stop.
@@ -524,6 +439,7 @@ mod tests {
                 listen: Vec::new(),
                 allow: Vec::new(),
                 dynamic: None,
+                modems: config::Modems::default(),
                 settings: settings.into(),
             }],
             process: Process { control: config::Control::Off, ..Process::default() },

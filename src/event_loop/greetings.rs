@@ -11,8 +11,8 @@ use crate::clients::stream::ClientStream;
 use crate::config::{Configuration, Dynamic};
 use qssl_core::at::ResultCode;
 use qssl_core::modem::OpenFailure;
-use qssl_core::relay::{CLIENTS_MAX, ClientId, NotOpened};
-use qssl_core::settings::{Target, Tunnel};
+use qssl_core::relay::{CLIENTS_MAX, ClientId, NotOpened, Relay};
+use qssl_core::settings::{Target, Tunnel, WhenFull};
 use qssl_core::{Kind, counted};
 use qssl_proxy::{Handshake, RequestOutcome, Then};
 
@@ -128,14 +128,25 @@ impl EventLoop {
     }
 
     /// Whether this modem accepts another client of this tunnel. Those that have not named their server yet count as if they
-    /// had.
-    pub(super) fn wants_clients(&self, modem: usize, tunnel: &Tunnel) -> bool {
-        let relay = &self.modems[modem].relay;
-        let known = |tunnel: &Tunnel| relay.tunnels().iter().find(|known| known.name == tunnel.name);
+    /// had, wherever they go.
+    pub(super) fn wants_clients(&self, modem: usize, tunnel: &Arc<Tunnel>) -> bool {
+        let unit = &self.modems[modem];
+        let known = |tunnel: &Tunnel| unit.relay.tunnels().iter().find(|known| known.name == tunnel.name);
         let coming = self.greetings.iter().flatten().filter_map(|greeting| known(&greeting.tunnel));
-        let all = self.modems.iter().map(|unit| unit.relay.client_count()).sum::<usize>();
-        all + self.greetings.iter().flatten().count() < CLIENTS_MAX
-            && known(tunnel).is_some_and(|tunnel| relay.wants_clients_beside(tunnel, coming))
+        if !unit.relay.wants_clients_beside(tunnel, coming.clone()) {
+            return false;
+        }
+        let others =
+            || self.modems.iter().filter(|other| !std::ptr::eq(*other, unit)).map(|other| &other.relay);
+        let count = unit.relay.client_count() + self.greetings.iter().flatten().count();
+        let limit = tunnel.limits.max_clients.filter(|_| tunnel.limits.when_full != WhenFull::Evict);
+        let of_tunnel = || {
+            let coming = coming.filter(|coming| coming.name == tunnel.name).count();
+            coming + self.modems.iter().map(|unit| unit.relay.clients_through(&tunnel.name)).sum::<usize>()
+        };
+        self.modems.len() == 1
+            || others().map(Relay::client_count).sum::<usize>() + count < CLIENTS_MAX
+                && limit.is_none_or(|limit| of_tunnel() < limit)
     }
 
     /// When the next client counts as silent.
@@ -194,13 +205,12 @@ impl EventLoop {
         let _ = greeting.stream.deregister(self.poll.registry());
         let early = greeting.handshake.take_early();
         let requested = Requested { handshake: greeting.handshake, early, answer: None };
-        let chosen = self.modem_for(&greeting.tunnel);
-        let Some((modem, tunnel)) = chosen.and_then(|modem| self.of_modem(modem, &greeting.tunnel)) else {
+        let Some((modem, tunnel)) = self.modem_for(&greeting.tunnel) else {
             return greeting.stream.abort();
         };
         let relay = &mut self.modems[modem].relay;
         let id = relay.client_accepted_for(&tunnel, target, greeting.peer.to_string(), self.now);
-        self.add_slot(modem, id, greeting.stream, &greeting.peer, Some(requested));
+        self.add_slot(modem, id, greeting.stream, Some(requested));
     }
 
     /// The client is not served. Always `true`: something was done.
@@ -296,7 +306,13 @@ mod tests {
         let listen = vec![Listen::Tcp(At::Address(([127, 0, 0, 1], 0).into()))];
         let configuration = Configuration {
             modems: vec![config::Modem::on(vec!["/nonexistent/modem".parse().expect("a device")])],
-            tunnels: vec![config::Tunnel { listen, allow: Vec::new(), dynamic, settings: settings.into() }],
+            tunnels: vec![config::Tunnel {
+                listen,
+                allow: Vec::new(),
+                dynamic,
+                modems: config::Modems::default(),
+                settings: settings.into(),
+            }],
             process: Process { control: Control::Off, ..Process::default() },
         };
         let mut event_loop = EventLoop::new(configuration, &[]).expect("nothing that could be missing");

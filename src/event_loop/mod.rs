@@ -19,9 +19,11 @@ mod clients;
 mod commanded;
 mod control;
 mod daemon;
+mod fleet;
 mod greetings;
 mod ports;
 mod reload;
+mod status;
 mod unit;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -116,9 +118,12 @@ impl EventLoop {
         let now = Instant::now();
         let poll = Poll::new().context("cannot wait for events")?;
         crate::clients::peer::prepare();
-        let modems = (0..configuration.modems.len()).map(|index| ModemUnit::new(&configuration, index, now));
+        let mut modems = Vec::new();
+        for index in 0..configuration.modems.len() {
+            modems.push(ModemUnit::new(&configuration, index, now)?);
+        }
         let mut event_loop = EventLoop {
-            modems: modems.collect::<anyhow::Result<_>>()?,
+            modems,
             listeners: Vec::new(),
             greetings: Vec::new(),
             signals: Vec::new(),
@@ -174,6 +179,7 @@ impl EventLoop {
         self.take_signals();
         if deadline.is_some_and(|deadline| deadline <= self.now) {
             for unit in self.modems.iter_mut().filter(|unit| unit.status().is_none()) {
+                let _scope = unit.scope();
                 unit.relay.handle(Input::Deadline, self.now);
             }
             logging::sum_up(self.now);
@@ -182,6 +188,7 @@ impl EventLoop {
             }
             self.end_greetings();
         }
+        self.move_clients();
         self.look_after_daemon();
         Ok(())
     }
@@ -192,15 +199,19 @@ impl EventLoop {
         failures.find(|failure| failure.kind == status).cloned()
     }
 
-    /// A modem has ended: when all have, the process ends.
-    fn modem_is_over(&mut self) {
-        let ended: Option<Vec<Kind>> = self.modems.iter().map(ModemUnit::status).collect();
-        let Some(ended) = ended else { return };
-        // Those that were given up say nothing of how the others have ended.
-        let usable = self.modems.iter().filter(|unit| unit.failure().is_none()).filter_map(ModemUnit::status);
-        let is_worse = |status: &Kind| *status != Kind::Done;
-        let worst = usable.clone().find(is_worse).or_else(|| usable.clone().next());
-        self.stopped = worst.or(ended.first().copied());
+    /// A modem has ended. When all have, the process ends.
+    fn modem_is_over(&mut self, modem: usize) {
+        if self.modems.iter().any(|unit| unit.status().is_none()) {
+            if let Some(failure) = self.modems[modem].failure() {
+                log::error!("{failure}; this modem is given up, the others go on");
+            }
+            return self.leave_modem(modem);
+        }
+        // One that was given up says nothing of how the others have ended.
+        let usable =
+            || self.modems.iter().filter(|unit| unit.failure().is_none()).filter_map(ModemUnit::status);
+        let worst = usable().find(|status| *status != Kind::Done);
+        self.stopped = worst.or_else(|| usable().next()).or(self.modems[modem].status());
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -211,7 +222,11 @@ impl EventLoop {
             .chain(logging::next_summary())
             .chain(self.greetings_deadline());
         let running = self.modems.iter().filter(|unit| unit.status().is_none());
-        listeners.chain(running.filter_map(|unit| unit.relay.next_deadline())).chain(others).min()
+        listeners
+            .chain(running.filter_map(|unit| unit.relay.next_deadline()))
+            .chain(others)
+            .chain(self.moves_due())
+            .min()
     }
 
     /// Notes what an event reports.
@@ -227,6 +242,7 @@ impl EventLoop {
                     self.port_writable(modem, index);
                 }
                 if !connected {
+                    let _scope = self.modems[modem].scope();
                     self.finish_connecting(modem, index);
                 }
             }
@@ -295,6 +311,7 @@ impl EventLoop {
             return moved;
         }
         for modem in 0..self.modems.len() {
+            let _scope = self.modems[modem].scope();
             for index in 0..self.modems[modem].ports.len() {
                 // A command that follows a message from the modem leaves before anything else is done.
                 moved |= self.read_port(modem, index);
@@ -308,6 +325,7 @@ impl EventLoop {
             moved |= self.read_greeting(index);
         }
         for modem in 0..self.modems.len() {
+            let _scope = self.modems[modem].scope();
             for index in 0..self.modems[modem].clients.len() {
                 moved |= self.write_client(modem, index);
                 moved |= self.read_client(modem, index);
@@ -322,6 +340,7 @@ impl EventLoop {
     }
 
     fn do_actions_of(&mut self, modem: usize) -> bool {
+        let _scope = self.modems[modem].scope();
         for count in 0..ROUND_ACTIONS {
             let unit = &mut self.modems[modem];
             if unit.status().is_some() {
@@ -388,7 +407,7 @@ impl EventLoop {
             }
             Action::Stop(status) => {
                 unit.is_over(status);
-                self.modem_is_over();
+                self.modem_is_over(modem);
             }
         }
     }
@@ -496,7 +515,8 @@ impl EventLoop {
                 if self.modems.iter().all(is_idle) {
                     log::info!("{}: stopping", signal_name(signal).unwrap_or("signal"));
                 }
-                for unit in &mut self.modems {
+                for unit in self.modems.iter_mut().filter(|unit| unit.status().is_none()) {
+                    let _scope = unit.scope();
                     unit.relay.handle(Input::Shutdown { signal: signal as u8 }, self.now);
                 }
                 self.drop_greetings();

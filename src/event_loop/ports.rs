@@ -146,7 +146,7 @@ impl EventLoop {
         let text = error.to_string();
         if gives_up {
             unit.gives_up(Failure::new(status, text));
-            return self.modem_is_over();
+            return self.modem_is_over(modem);
         }
         // The device of a modem that was plugged in a moment ago may have no group yet.
         let denied_since = match error {
@@ -320,6 +320,7 @@ impl EventLoop {
         log::warn!("{error}");
         // Closed at once, so that a device that comes back gets its old name.
         self.close_port(modem, index);
+        self.rescue_clients_of(modem);
         self.modems[modem].relay.handle(Input::Port(index, PortInput::Lost), self.now);
         true
     }

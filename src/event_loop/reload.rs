@@ -66,6 +66,14 @@ impl EventLoop {
         if new.modems.iter().any(|modem| modem.reset_command.is_some()) && self.is_confined() {
             return Err("reset-command: the sandbox runs no other program: restart".to_owned());
         }
+        let names = |configuration: &Configuration| -> Vec<String> {
+            configuration.modems.iter().map(|modem| modem.name.clone()).collect()
+        };
+        let (before, after) = (names(&self.configuration), names(&new));
+        if before != after {
+            let (before, after) = (before.join(", "), after.join(", "));
+            return Err(format!("the modems were {before} and are now {after}: this change needs a restart"));
+        }
         // Which of the new tunnels each listening socket goes to; the others are closed.
         let heirs: Vec<Option<usize>> = self.listeners.iter().map(|slot| self.heir(slot, &new)).collect();
         // New addresses first: one that cannot be bound fails while nothing has changed.
@@ -94,21 +102,8 @@ impl EventLoop {
                 daemon.data_usage.add(unit.relay.take_moved(), super::unix_seconds(), self.now);
             }
         }
-        let (before, after) = (&self.configuration, &new);
-        let may_have = |tunnel: &settings::Tunnel, target: &Target| {
-            let both = before.dynamic(&tunnel.name).zip(after.dynamic(&tunnel.name));
-            both.is_some_and(|(old, new)| new.greets_like(old) && new.allows(target))
-        };
-        let unit = &mut self.modems[0];
-        match unit.relay.reconfigure(new.settings(new.modem()), may_have, self.now) {
-            Ok(()) => {}
-            Err(Reluctance::Never(why)) => return Err(why),
-            Err(Reluctance::NotNow) => {
-                if let Some(daemon) = &mut self.daemon {
-                    daemon.reload_at = Some(self.now + RELOAD_PAUSE);
-                }
-                return Ok(Reload::Later);
-            }
+        if let Some(reload) = self.reconfigure_modems(&new)? {
+            return Ok(reload);
         }
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
         self.rearrange_listeners(&new, &heirs, bound);
@@ -136,6 +131,39 @@ impl EventLoop {
             modem.settings.cmux_frame = old.settings.cmux_frame;
         }
         Ok(Reload::Done)
+    }
+
+    /// Gives each modem its part, once none of them would refuse. `Some`: nothing has changed.
+    fn reconfigure_modems(&mut self, new: &Configuration) -> Result<Option<Reload>, String> {
+        let (before, after, now) = (&self.configuration, new, self.now);
+        let may_have = |tunnel: &settings::Tunnel, target: &Target| {
+            let both = before.dynamic(&tunnel.name).zip(after.dynamic(&tunnel.name));
+            both.is_some_and(|(old, new)| new.greets_like(old) && new.allows(target))
+        };
+        let in_use = self.modems.iter_mut().zip(&new.modems).filter(|(unit, _)| unit.status().is_none());
+        let mut all: Vec<_> = in_use.map(|(unit, modem)| (unit, new.settings(modem))).collect();
+        let mut is_busy = false;
+        for (unit, settings) in &all {
+            match unit.relay.can_reconfigure(settings) {
+                Ok(()) => {}
+                Err(Reluctance::Never(why)) => return Err(why),
+                Err(Reluctance::NotNow) => is_busy = true,
+            }
+        }
+        for (unit, settings) in &mut all {
+            if is_busy && unit.relay.can_reconfigure(settings).is_ok() {
+                continue;
+            }
+            match unit.relay.reconfigure(settings.clone(), may_have, now) {
+                Ok(()) => {}
+                Err(Reluctance::Never(why)) => return Err(why),
+                Err(Reluctance::NotNow) => is_busy = true,
+            }
+        }
+        if is_busy && let Some(daemon) = &mut self.daemon {
+            daemon.reload_at = Some(now + RELOAD_PAUSE);
+        }
+        Ok(is_busy.then_some(Reload::Later))
     }
 
     /// The position of the new tunnel that takes over this listening socket.
@@ -197,36 +225,50 @@ impl EventLoop {
 
     /// Logs which changes are not in force yet.
     fn say_what_waits(&self, new: &Configuration) {
-        let (old, modem) = (&self.configuration.modem().settings, &new.modem().settings);
-        let restart = [
-            ("device", self.configuration.modem().devices != new.modem().devices),
-            ("baud", old.baud != modem.baud),
-            ("flow-control", old.flow_control != modem.flow_control),
-            ("cmux", (old.cmux, old.cmux_frame) != (modem.cmux, modem.cmux_frame)),
-            ("control", self.configuration.process.control != new.process.control),
-            ("metrics", self.configuration.process.metrics != new.process.metrics),
-            ("state-directory", self.configuration.process.state_directory != new.process.state_directory),
-            ("hex-dump", self.configuration.process.hex_dump != new.process.hex_dump),
-            ("no-sandbox", self.configuration.process.no_sandbox != new.process.no_sandbox),
-            ("record-up", self.configuration.process.record_up != new.process.record_up),
-            ("record-down", self.configuration.process.record_down != new.process.record_down),
-        ];
-        let session = [
-            ("sockets", old.sockets != modem.sockets),
-            ("ssl-contexts", old.ssl_contexts != modem.ssl_contexts),
-            ("sim-pin-file", old.sim_pin != modem.sim_pin),
-            ("apn and data session", old.pdp != modem.pdp),
-            ("ntp", old.ntp != modem.ntp),
-        ];
-        let names = |all: &[(&'static str, bool)]| -> Vec<&'static str> {
-            all.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
+        let names = |all: &[(&'static str, bool)]| -> String {
+            let differing = all.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name);
+            differing.collect::<Vec<_>>().join(", ")
         };
-        let (restart, session) = (names(&restart), names(&session));
-        if !restart.is_empty() {
-            log::warn!("{}: the change waits for a restart", restart.join(", "));
+        let modem_count = new.modems.len();
+        let (old, now) = (&self.configuration.process, &new.process);
+        let of_process = [
+            ("control", old.control != now.control),
+            ("metrics", old.metrics != now.metrics),
+            ("state-directory", old.state_directory != now.state_directory),
+            ("hex-dump", old.hex_dump != now.hex_dump),
+            ("no-sandbox", old.no_sandbox != now.no_sandbox),
+            ("record-up", old.record_up != now.record_up),
+            ("record-down", old.record_down != now.record_down),
+        ];
+        let say = |what: String, until: &str| {
+            if !what.is_empty() {
+                log::warn!("{what}: the change waits for {until}");
+            }
+        };
+        for (index, (old, new)) in self.configuration.modems.iter().zip(&new.modems).enumerate() {
+            let _scope = self.modems[index].scope();
+            let (before, after) = (&old.settings, &new.settings);
+            let restart = [
+                ("device", old.devices != new.devices),
+                ("baud", before.baud != after.baud),
+                ("flow-control", before.flow_control != after.flow_control),
+                ("cmux", (before.cmux, before.cmux_frame) != (after.cmux, after.cmux_frame)),
+            ];
+            let session = [
+                ("sockets", before.sockets != after.sockets),
+                ("ssl-contexts", before.ssl_contexts != after.ssl_contexts),
+                ("sim-pin-file", before.sim_pin != after.sim_pin),
+                ("apn and data session", before.pdp != after.pdp),
+                ("ntp", before.ntp != after.ntp),
+            ];
+            match modem_count {
+                1 => say(names(&[&restart[..], &of_process].concat()), "a restart"),
+                _ => say(names(&restart), "a restart"),
+            }
+            say(names(&session), "the next data session");
         }
-        if !session.is_empty() {
-            log::warn!("{}: the change waits for the next data session", session.join(", "));
+        if modem_count > 1 {
+            say(names(&of_process), "a restart");
         }
     }
 }

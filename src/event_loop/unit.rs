@@ -1,5 +1,6 @@
 //! A modem of the loop: its core, its ports, and the clients that it serves.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::clients::ClientSlot;
@@ -8,12 +9,17 @@ use super::ports::PortSlot;
 use crate::config::Configuration;
 #[cfg(feature = "emulator")]
 use crate::config::Device;
+use crate::daemon::logging::Scope;
 use qssl_core::Kind;
+use qssl_core::fleet::{Condition, Facts};
 use qssl_core::modem::Failure;
 use qssl_core::relay::Relay;
+use qssl_core::settings::Tunnel;
 
 /// A modem, and what belongs to it alone. It stays where it is in the list of the configuration.
 pub(super) struct ModemUnit {
+    /// Its name in logs, if it is one of several. It lives as long as the process.
+    log_name: Option<&'static str>,
     pub relay: Relay,
     pub ports: Vec<PortSlot>,
     /// Its clients, by the number that its core gave each.
@@ -43,7 +49,11 @@ impl ModemUnit {
         let configured = &configuration.modems[index];
         let mut relay = Relay::new(configuration.settings(configured), now);
         relay.set_seed(super::by_chance());
+        relay.is_one_of(configuration.modems.len(), index);
+        let is_alone = configuration.modems.len() == 1;
+        let log_name = (!is_alone).then(|| &*Box::leak(configured.name.clone().into_boxed_str()));
         Ok(ModemUnit {
+            log_name,
             relay,
             ports: configured.devices.iter().map(|device| PortSlot::new(device.clone(), now)).collect(),
             clients: Vec::new(),
@@ -54,6 +64,11 @@ impl ModemUnit {
             #[cfg(feature = "emulator")]
             emulator: start_emulator(&configured.devices)?,
         })
+    }
+
+    /// What is logged from now on is about this modem.
+    pub fn scope(&self) -> Scope {
+        Scope::new(self.log_name)
     }
 
     /// The core has ended.
@@ -81,6 +96,26 @@ impl ModemUnit {
             End::PortGivenUp(failure) => Some(failure),
             End::Not | End::Over(_) => self.relay.failure(),
         }
+    }
+
+    /// How it is, for a choice among several.
+    pub fn facts(&self, now: Instant) -> Facts {
+        let facts = self.relay.facts(self.gauge.bytes(), now);
+        match self.status() {
+            Some(_) => Facts { condition: Condition::GivenUp, ..facts },
+            None => facts,
+        }
+    }
+
+    /// The tunnel as this modem has it, if it may serve it.
+    pub fn tunnel(&self, tunnel: &Tunnel) -> Option<Arc<Tunnel>> {
+        self.relay.tunnels().iter().find(|known| known.name == tunnel.name).cloned()
+    }
+
+    /// The same, and the modem.
+    pub fn with_tunnel(&mut self, tunnel: &Tunnel) -> Option<(&mut Self, Arc<Tunnel>)> {
+        let tunnel = self.tunnel(tunnel)?;
+        Some((self, tunnel))
     }
 
     /// Whether one of its ports is open.

@@ -20,7 +20,7 @@ use qssl_test_common::harness::{
 pub struct Daemon {
     tunnel: Tunnel,
     directory: TempDir,
-    /// The lines of `[modem]`.
+    /// The lines of `[modem]`, or `[[modem]]` sections.
     modem: String,
 }
 
@@ -50,8 +50,17 @@ impl Daemon {
         process: &str,
         prepare: impl FnOnce(&mut Command),
     ) -> Daemon {
+        Daemon::of_modems(format!("device = \"{device}\"\n{modem}"), tunnels, process, prepare)
+    }
+
+    /// The same with the lines of `[modem]`, or with these `[[modem]]` sections.
+    pub fn of_modems(
+        modem: String,
+        tunnels: &str,
+        process: &str,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Daemon {
         let directory = temporary_directory();
-        let modem = format!("device = \"{device}\"\n{modem}");
         fs::write(directory.path().join("run.toml"), text(&directory, &modem, tunnels, process))
             .expect("the directory is ours");
         let mut command = tunnel_command(&["run", "-v", "--config"]);
@@ -177,7 +186,8 @@ fn text(directory: &TempDir, modem: &str, tunnels: &str, process: &str) -> Strin
     let path = directory.path().display();
     let place =
         if process.contains("control =") { String::new() } else { format!("control = \"{path}/control\"\n") };
-    format!("[modem]\n{modem}\n[process]\n{place}{process}\n{tunnels}")
+    let head = if modem.starts_with("[[modem]]") { "" } else { "[modem]\n" };
+    format!("{head}{modem}\n[process]\n{place}{process}\n{tunnels}")
 }
 
 fn timespec(time: Duration) -> rustix::event::Timespec {

@@ -11,6 +11,7 @@ mod certificate_files;
 mod channels;
 mod connect;
 mod escapes;
+mod fleet;
 mod flood;
 mod growth;
 mod limits;

@@ -220,6 +220,18 @@ check-time = false
 }
 
 #[test]
+fn each_modem_has_the_name_of_its_section() {
+    let modem = |name: &str, tty: &str| format!("config modem '{name}'\n\tlist device '{tty}'\n");
+    let modems = modem("main", "/dev/ttyUSB2") + &modem("backup", "/dev/ttyUSB6");
+    let router = Router::new(&(modems + GOOD + "\tlist modems 'backup'\n\tlist modems 'main'\n"));
+    assert_eq!(router.call("start_service", false).len(), 8);
+    let configuration = configuration(&router.config_file().expect("a file")).expect("a configuration");
+    let names: Vec<&str> = configuration.modems.iter().map(|modem| &*modem.name).collect();
+    assert_eq!(names, ["main", "backup"]);
+    assert_eq!(configuration.tunnels[0].modems.names, ["backup", "main"]);
+}
+
+#[test]
 fn the_script_knows_every_number_and_every_switch_and_nothing_else() {
     let script = read(packaging().join("openwrt/files/etc/init.d/qssl-tunnel")).replace("\\\n", "");
     let words = |name: &str| {

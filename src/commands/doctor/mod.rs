@@ -46,7 +46,7 @@ pub fn run(args: &DoctorArgs, environment: &Environment) -> anyhow::Result<ExitS
         // Otherwise everything is in the report.
         logging::start(verbosity);
     }
-    let access = Access::new(args.control.as_deref(), &args.modem);
+    let access = Access::new(args.control.as_deref(), &args.modem).of_modem(&args.which);
     let form = match args.json {
         true => Form::Json,
         false => Form::Text {
@@ -63,6 +63,7 @@ pub fn run(args: &DoctorArgs, environment: &Environment) -> anyhow::Result<ExitS
             let mut doctor = Doctor {
                 conversation,
                 modem: &configuration.modem().settings,
+                modem_name: &configuration.modem().name,
                 tunnel,
                 notes: &warnings,
                 profile: Profile::unknown(),
@@ -98,6 +99,7 @@ pub fn run(args: &DoctorArgs, environment: &Environment) -> anyhow::Result<ExitS
 struct Doctor<'a> {
     conversation: Conversation,
     modem: &'a settings::Modem,
+    modem_name: &'a str,
     tunnel: Option<&'a settings::Tunnel>,
     /// Warnings of the host about the configured certificates.
     notes: &'a [String],
@@ -362,8 +364,9 @@ impl Doctor<'_> {
             None => "requires its PIN".to_owned(),
         };
         let pin = self.modem.sim_pin.as_ref().map(|pin| pin.0.as_str());
-        let is_refused =
-            pin.is_some_and(|pin| self.state_directories.iter().any(|at| sim_pin::is_refused(at, pin)));
+        let is_refused = pin.is_some_and(|pin| {
+            self.state_directories.iter().any(|at| sim_pin::is_refused(at, self.modem_name, pin))
+        });
         let (seen, advice) = match pin {
             _ if attempts.is_some_and(|left| left < PIN_ATTEMPTS_MIN) => {
                 let advice = "a tunnel does not use the last one: enter the PIN by hand (qssl-tunnel at --force \

@@ -63,7 +63,7 @@ pub fn run(args: &SurveyArgs, environment: &Environment) -> anyhow::Result<ExitS
         .map(|path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display())));
     let authority = authority.transpose()?;
     let output = Output::new(&args.output)?;
-    let access = Access::new(args.control.as_deref(), &args.modem);
+    let access = Access::new(args.control.as_deref(), &args.modem).of_modem(&args.which);
     let conversation = Conversation::open(&checked.configuration, &access)?;
     if args.to.is_some() && conversation.is_shared() {
         let message = "survey HOST:PORT needs the modem for itself: stop the daemon, or leave HOST:PORT out";

@@ -42,6 +42,11 @@ pub enum Request {
     /// How it is. Reply: `status`. The modem is asked for signal, operator and registration if that was last done
     /// more than a minute ago.
     Status,
+    /// Which of several modems the further requests of this connection are for. Reply: `done`.
+    Modem {
+        /// Its name.
+        name: String,
+    },
     /// One AT command, between the tunnels' own. Reply: `answer`.
     At {
         /// The line: begins with `AT`, printable ASCII, at most [`COMMAND_LIMIT_BYTES`].
@@ -300,6 +305,7 @@ mod tests {
             Request::Upload { name: "a".into(), content: "00".into() },
             Request::Download { name: "a".into(), size: 1 },
             Request::Kill { client: 7 },
+            Request::Modem { name: "b".into() },
             Request::Transcript { payload: Some(true) },
         ];
         for request in requests {

@@ -49,6 +49,8 @@ struct Connection {
     opened: Vec<(u8, u16)>,
     /// The modem that it has something opened by.
     opens: Option<usize>,
+    /// The modem that it has chosen.
+    modem: Option<usize>,
 }
 
 /// When the listener is to be looked at.
@@ -197,6 +199,7 @@ impl Server {
             is_owners,
             opened: Vec::new(),
             opens: None,
+            modem: None,
         };
         match free {
             Some(index) => self.connections[index] = Some(connection),
@@ -251,6 +254,18 @@ impl Server {
     pub(crate) fn waiting(&self) -> impl Iterator<Item = (usize, Waits)> + '_ {
         let waits = |(index, slot): (usize, &Option<Connection>)| Some((index, slot.as_ref()?.waits?));
         self.connections.iter().enumerate().filter_map(waits)
+    }
+
+    /// The modem that the connection's requests are for, if it has chosen one.
+    pub(crate) fn modem_of(&self, index: usize) -> Option<usize> {
+        self.connections.get(index)?.as_ref()?.modem
+    }
+
+    /// The connection has chosen a modem.
+    pub(crate) fn choose_modem(&mut self, index: usize, modem: usize) {
+        if let Some(Some(connection)) = self.connections.get_mut(index) {
+            connection.modem = Some(modem);
+        }
     }
 
     /// The connection is about to open something in the modem. Earlier results are discarded.

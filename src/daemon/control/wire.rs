@@ -53,6 +53,7 @@ impl TryFrom<RequestFields> for Request {
                 force: fields.force.unwrap_or(false),
                 timeout_seconds: fields.timeout_seconds,
             },
+            "modem" => Request::Modem { name: needed(fields.name, "name")? },
             "await-open" => {
                 Request::AwaitOpen { timeout_seconds: needed(fields.timeout_seconds, "timeout_seconds")? }
             }

@@ -25,17 +25,23 @@ pub use table::{columns, size, span, table, without_middle};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
+    /// In `modems`: its name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// The daemon's version.
     pub version: String,
     /// How long it has been running; `None`: no daemon runs.
     pub uptime_seconds: Option<f64>,
-    /// [`NO_DAEMON`], waiting (the modem cannot open connections yet, or no longer), up, or draining.
+    /// [`NO_DAEMON`], waiting (the modem cannot open connections yet, or no longer), up, or draining; of several modems, up if
+    /// one is, and of each of them also given up.
     pub state: String,
-    /// The modem and its network.
+    /// The modem and its network; the first one where there are several.
     pub modem: Modem,
-    /// The ports in the order of the configuration.
+    /// Of each modem alone, in the order of the configuration: name, state, modem, ports, sockets and counters.
+    pub modems: Vec<Status>,
+    /// The ports of all modems in the order of the configuration.
     pub ports: Vec<Port>,
-    /// How many connections of the modem are in each state: free, opening, open, warm (open ahead of a client),
+    /// How many connections of all modems are in each state: free, opening, open, warm (open ahead of a client),
     /// closing, foreign (not in --sockets, or opened by a command of `at` or doctor), unknown.
     pub sockets: BTreeMap<String, usize>,
     /// The tunnels in the order of the configuration.
@@ -177,6 +183,9 @@ impl Status {
     }
 }
 
+/// The state of a modem that is not used any more.
+pub const GIVEN_UP: &str = "given up";
+
 /// The state if no daemon runs, and the modem itself was queried.
 pub const NO_DAEMON: &str = "no daemon runs";
 
@@ -249,6 +258,7 @@ pub(crate) mod tests {
                 up_bytes: 1_500,
                 delivered_bytes: None,
                 down_bytes: 61_000,
+                ..Connection::default()
             }],
             counters: Some(Counts {
                 modem: Counters {
@@ -265,6 +275,8 @@ pub(crate) mod tests {
                 ..Counts::default()
             }),
             events: vec!["2026-11-21T10:00:00.123Z info  ready".into()],
+            name: String::new(),
+            modems: Vec::new(),
         }
     }
 

@@ -28,18 +28,18 @@ impl Format {
 
 /// The status as metrics. Names begin with `qssl_tunnel_`, times are seconds, and
 /// names of counters end in `_total`. Without a daemon there is only what the modem
-/// can tell.
+/// can tell. Where there are several modems, what is about one of them has the label `modem`.
 pub fn metrics(status: &Status, format: Format) -> String {
-    let mut page = Page { format, text: String::new() };
+    let mut page = Page { format, modem: None, families: Vec::new() };
     write_metrics(&mut page, status);
+    let mut text: String = page.families.into_iter().map(|family| family.text).collect();
     if format == Format::OpenMetrics {
-        page.text.push_str("# EOF\n");
+        text.push_str("# EOF\n");
     }
-    page.text
+    text
 }
 
 fn write_metrics(page: &mut Page, status: &Status) {
-    let modem = &status.modem;
     let none: &[(&str, &str)] = &[];
     page.family("up", "gauge", "Whether connections can be opened.");
     page.sample("up", none, if status.state == "up" { 1.0 } else { 0.0 });
@@ -47,6 +47,33 @@ fn write_metrics(page: &mut Page, status: &Status) {
         page.family("uptime_seconds", "gauge", "How long the daemon has been running.");
         page.sample("uptime_seconds", none, seconds);
     }
+    match &status.modems[..] {
+        [] | [_] => of_modem(page, status),
+        modems => {
+            for modem in modems {
+                page.modem = Some(modem.name.clone());
+                page.family("modem_up", "gauge", "Whether this modem can open connections.");
+                page.sample("modem_up", none, if modem.state == "up" { 1.0 } else { 0.0 });
+                of_modem(page, modem);
+            }
+            page.modem = None;
+        }
+    }
+    let Some(counts) = &status.counters else { return };
+    if let Some(budget) = counts.budget {
+        page.family("budget_bytes", "gauge", "The monthly budget.");
+        page.sample("budget_bytes", none, budget.limit_bytes as f64);
+        page.family("budget_used_bytes", "gauge", "How much of the budget was used this month.");
+        page.sample("budget_used_bytes", none, budget.used_bytes as f64);
+    }
+    of_tunnels(page, status);
+    datagrams(page, status);
+}
+
+/// What is about one modem.
+fn of_modem(page: &mut Page, status: &Status) {
+    let modem = &status.modem;
+    let none: &[(&str, &str)] = &[];
     page.family("modem_info", "gauge", "The modem, its operator and registration.");
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let (module, operator, registration) =
@@ -110,12 +137,10 @@ fn write_metrics(page: &mut Page, status: &Status) {
     page.sample("waiting_clients", none, counts.waiting_clients as f64);
     page.family("waiting_commands", "gauge", "AT commands from outside that wait for the modem.");
     page.sample("waiting_commands", none, counts.waiting_commands as f64);
-    if let Some(budget) = counts.budget {
-        page.family("budget_bytes", "gauge", "The monthly budget.");
-        page.sample("budget_bytes", none, budget.limit_bytes as f64);
-        page.family("budget_used_bytes", "gauge", "How much of the budget was used this month.");
-        page.sample("budget_used_bytes", none, budget.used_bytes as f64);
-    }
+}
+
+/// What tunnels and their clients do.
+fn of_tunnels(page: &mut Page, status: &Status) {
     page.family("clients", "gauge", "Clients by state.");
     for tunnel in &status.tunnels {
         for (state, count) in &tunnel.clients {
@@ -149,7 +174,6 @@ fn write_metrics(page: &mut Page, status: &Status) {
             page.sample(name, &[("tunnel", &tunnel.name)], value(tunnel) as f64);
         }
     }
-    datagrams(page, status);
 }
 
 /// What the modem has reported about its cell.
@@ -272,31 +296,48 @@ fn channels(page: &mut Page, status: &Status) {
 /// A page of metrics that is being written.
 struct Page {
     format: Format,
+    /// The modem that samples are about.
+    modem: Option<String>,
+    families: Vec<Family>,
+}
+
+/// A family: its head, and its samples.
+struct Family {
+    name: &'static str,
     text: String,
 }
 
 impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let name = match self.format {
+    /// The samples of a family stand together, whatever comes between them here.
+    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
+        if self.families.iter().any(|family| family.name == name) {
+            return;
+        }
+        let shown = match self.format {
             Format::Text => name,
             // There the family of a counter is named without the end of its samples.
             Format::OpenMetrics => name.strip_suffix("_total").unwrap_or(name),
         };
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.text, "# HELP qssl_tunnel_{name} {help}\n# TYPE qssl_tunnel_{name} {kind}");
+        let text = format!("# HELP qssl_tunnel_{shown} {help}\n# TYPE qssl_tunnel_{shown} {kind}\n");
+        self.families.push(Family { name, text });
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        self.text.push_str("qssl_tunnel_");
-        self.text.push_str(name);
-        for (index, (label, text)) in labels.iter().enumerate() {
-            self.text.push(if index == 0 { '{' } else { ',' });
-            let _ = write!(self.text, "{label}=\"{}\"", escaped(text));
+        let family = self.families.iter_mut().find(|family| family.name == name);
+        let Some(Family { text: out, .. }) = family else { return };
+        out.push_str("qssl_tunnel_");
+        out.push_str(name);
+        let mut before = '{';
+        for (label, text) in self.modem.iter().map(|modem| ("modem", &**modem)).chain(labels.iter().copied())
+        {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "{before}{label}=\"{}\"", escaped(text));
+            before = ',';
         }
-        if !labels.is_empty() {
-            self.text.push('}');
+        if before == ',' {
+            out.push('}');
         }
-        let _ = writeln!(self.text, " {value}");
+        let _ = writeln!(out, " {value}");
     }
 }
 
@@ -385,6 +426,34 @@ mod tests {
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} is missing:\n{text}");
         }
+    }
+
+    #[test]
+    fn each_of_several_modems_has_its_label_in_every_family() {
+        let mut status = example();
+        let one = |name: &str, state: &str| Status { name: name.into(), state: state.into(), ..example() };
+        status.modems = vec![one("a", "up"), one("b", "waiting")];
+        let text = metrics(&status, Format::Text);
+        for line in [
+            "qssl_tunnel_up 1",
+            "qssl_tunnel_modem_up{modem=\"a\"} 1",
+            "qssl_tunnel_modem_up{modem=\"b\"} 0",
+            "qssl_tunnel_signal_dbm{modem=\"b\"} -57",
+            "qssl_tunnel_sockets{modem=\"a\",state=\"open\"} 2",
+            "qssl_tunnel_tunnel_warm{tunnel=\"web\"} 3",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} is missing:\n{text}");
+        }
+        let heads = text.lines().filter(|line| line.starts_with("# TYPE "));
+        let heads: Vec<&str> = heads.collect();
+        let distinct: std::collections::BTreeSet<&str> = heads.iter().copied().collect();
+        assert_eq!(heads.len(), distinct.len(), "each family stands once:\n{text}");
+        let samples = |name: &str| text.lines().position(|line| line.starts_with(name));
+        let (first, last) = (
+            samples("qssl_tunnel_opens_total{modem=\"a\"}"),
+            samples("qssl_tunnel_opens_total{modem=\"b\"}"),
+        );
+        assert_eq!(first.map(|first| first + 1), last, "its samples stand together");
     }
 
     #[test]

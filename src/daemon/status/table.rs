@@ -17,6 +17,9 @@ pub fn table(status: &Status, before: Option<(&Status, Duration)>) -> String {
     if status.state == NO_DAEMON {
         return out;
     }
+    if status.modems.len() > 1 {
+        out.push('\n');
+    }
     out.push_str(&counts(status));
     out.push('\n');
     out.push_str(&tunnels(status, before));
@@ -43,8 +46,20 @@ fn modem(status: &Status) -> String {
             ),
         ),
     }
+    match &status.modems[..] {
+        [] | [_] => out + &facts(status, ""),
+        modems => modems
+            .iter()
+            .fold(out, |out, one| out + "\n" + &facts(one, &format!("{} ({}), ", one.name, one.state))),
+    }
+}
+
+/// A modem, its network and its ports. `called`: its name and state, where there are several.
+fn facts(status: &Status, called: &str) -> String {
+    let mut out = String::new();
+    let mut line = |head: &str, text: String| add_line(&mut out, head, &text);
     let modem = &status.modem;
-    line("modem", modem.module.clone().unwrap_or_else(|| "not known yet".into()));
+    line("modem", format!("{called}{}", modem.module.as_deref().unwrap_or("not known yet")));
     if let Some(session) = &modem.session {
         let address = modem.address.as_ref().map_or(String::new(), |address| format!(", address {address}"));
         let age = span(modem.session_seconds.unwrap_or_default());
@@ -416,6 +431,22 @@ mod tests {
             ]
         );
         assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    }
+
+    #[test]
+    fn each_of_several_modems_has_its_lines() {
+        let mut status = example();
+        let one = |name: &str, state: &str| {
+            let (modem, ports) = (status.modem.clone(), status.ports.clone());
+            Status { name: name.into(), state: state.into(), modem, ports, ..Status::default() }
+        };
+        status.modems = vec![one("a", "up"), one("b", "given up")];
+        let shown = table(&status, None);
+        for modem in ["\nmodem      a (up), EG800Q ", "\nmodem      b (given up), EG800Q "] {
+            assert!(shown.contains(modem), "{modem:?} is missing:\n{shown}");
+        }
+        assert_eq!(shown.matches("port       /dev/ttyUSB2").count(), 2, "{shown}");
+        assert_eq!(shown.matches("sockets    2 open").count(), 1, "{shown}");
     }
 
     #[test]

@@ -33,6 +33,29 @@ pub struct Counters {
     pub reboots: u64,
 }
 
+/// Those of another modem are added. How long opens took cannot be.
+impl std::ops::AddAssign<&Counters> for Counters {
+    fn add_assign(&mut self, other: &Counters) {
+        for (cause, count) in &other.open_failures {
+            *self.open_failures.entry(cause.clone()).or_default() += count;
+        }
+        self.open_seconds = None;
+        for (sum, more) in [
+            (&mut self.opens, other.opens),
+            (&mut self.sent_bytes, other.sent_bytes),
+            (&mut self.received_bytes, other.received_bytes),
+            (&mut self.wire_bytes_out, other.wire_bytes_out),
+            (&mut self.wire_bytes_in, other.wire_bytes_in),
+            (&mut self.send_fails, other.send_fails),
+            (&mut self.resyncs, other.resyncs),
+            (&mut self.port_opens, other.port_opens),
+            (&mut self.reboots, other.reboots),
+        ] {
+            *sum += more;
+        }
+    }
+}
+
 impl Counters {
     pub(super) fn open_failed(&mut self, failure: &OpenFailure) {
         let cause = failure.in_short();

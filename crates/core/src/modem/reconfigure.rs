@@ -31,11 +31,8 @@ impl Modem {
         tunnels: Vec<Arc<settings::Tunnel>>,
         now: Instant,
     ) -> Result<(), Reluctance> {
-        // Before the module has reported what it can do there are no contexts, and later steps make them. Plain tunnels have
-        // none at all.
-        if !self.setup.contexts().is_empty() || self.setup.is_up() {
-            self.change_contexts(&tunnels)?;
-        }
+        let contexts = self.contexts_for(&tunnels)?;
+        self.change_contexts(contexts);
         self.sockets.all_may_have_changed();
         self.tunnels = tunnels;
         self.settings.wait = settings.wait;
@@ -98,7 +95,19 @@ impl Modem {
         needed.len() + self.setup.contexts().iter().filter(stays).count() <= count
     }
 
-    fn change_contexts(&mut self, tunnels: &[Arc<settings::Tunnel>]) -> Result<(), Reluctance> {
+    /// The SSL contexts that change with these tunnels, with their places in the list.
+    ///
+    /// # Errors
+    /// As [`Modem::reconfigure`].
+    pub(crate) fn contexts_for(
+        &self,
+        tunnels: &[Arc<settings::Tunnel>],
+    ) -> Result<Vec<(usize, SslContext)>, Reluctance> {
+        // Before the module has reported what it can do there are no contexts, and later steps make them. Plain tunnels have
+        // none at all.
+        if self.setup.contexts().is_empty() && !self.setup.is_up() {
+            return Ok(Vec::new());
+        }
         let setting_up = matches!(
             self.setup.step(),
             SetupStep::ListFiles
@@ -180,6 +189,10 @@ impl Modem {
             }
             made.push((index, context));
         }
+        Ok(made)
+    }
+
+    fn change_contexts(&mut self, made: Vec<(usize, SslContext)>) {
         let files_needed = made.iter().any(|(_, context)| !context.files.is_empty());
         for (index, context) in made {
             match self.setup.contexts_mut().get_mut(index) {
@@ -190,6 +203,5 @@ impl Modem {
         if files_needed && self.setup.is_up() {
             self.setup.contexts_changed();
         }
-        Ok(())
     }
 }

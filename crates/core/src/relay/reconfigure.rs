@@ -61,6 +61,17 @@ impl Relay {
         Ok(())
     }
 
+    /// What [`Relay::reconfigure`] would return, without any effect.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn can_reconfigure(&self, new: &Settings) -> Result<(), Reluctance> {
+        if self.ending != Ending::Not {
+            return Err(Reluctance::Never("the daemon is about to end".into()));
+        }
+        self.modem.contexts_for(&new.tunnels).map(|_| ())
+    }
+
     /// Clients without a socket go where their tunnel is now.
     fn move_waiting_clients(
         &mut self,

@@ -66,6 +66,26 @@ pub struct Dropped {
     pub unread: u64,
 }
 
+/// What the same tunnel has done on another modem is added.
+impl std::ops::AddAssign for TunnelCounters {
+    fn add_assign(&mut self, other: TunnelCounters) {
+        for (sum, more) in [
+            (&mut self.accepted, other.accepted),
+            (&mut self.refused, other.refused),
+            (&mut self.opens, other.opens),
+            (&mut self.served_warm, other.served_warm),
+            (&mut self.resets, other.resets),
+            (&mut self.up_bytes, other.up_bytes),
+            (&mut self.down_bytes, other.down_bytes),
+        ] {
+            *sum += more;
+        }
+        if let Some(datagrams) = other.datagrams {
+            *self.datagrams.get_or_insert_default() += datagrams;
+        }
+    }
+}
+
 impl std::ops::AddAssign for Datagrams {
     fn add_assign(&mut self, other: Datagrams) {
         self.up += other.up;
@@ -183,6 +203,9 @@ pub struct Connection {
     pub delivered_bytes: Option<u64>,
     /// Payload to the client.
     pub down_bytes: u64,
+    /// The modem that carries it, where there are several; the caller of the core knows their names.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "String::is_empty"))]
+    pub modem: String,
 }
 
 /// A tunnel and what it has done, under all the settings that it has had.
@@ -264,6 +287,11 @@ impl Relay {
             .collect()
     }
 
+    /// How many clients came through the tunnel of this name.
+    pub fn clients_through(&self, name: &str) -> usize {
+        self.clients.iter().flatten().filter(|client| client.tunnel().name == name).count()
+    }
+
     /// How many clients of this tunnel are in each state, also under settings that it had before.
     fn clients_of(&self, tunnel: &Arc<Tunnel>) -> BTreeMap<String, usize> {
         let mut clients = BTreeMap::new();
@@ -289,6 +317,7 @@ impl Relay {
                 up_bytes: client.up_bytes(),
                 delivered_bytes: client.delivered_bytes(),
                 down_bytes: client.down_bytes(),
+                modem: String::new(),
             })
             .collect()
     }

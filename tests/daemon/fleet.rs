@@ -1,0 +1,189 @@
+//! Goal of this test: a daemon with two modems goes on with one of them when the other fails, and each can be seen and
+//! asked by its name.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::thread;
+
+use qssl_modem_emulator::test_server::Behaviour;
+use qssl_tunnel::daemon::control::{Reply, Request};
+use qssl_tunnel::daemon::status::Status;
+
+use crate::daemon::{Daemon, tunnel};
+use qssl_test_common::harness::{
+    Ended, Modem, Site, connect, echo, patterned_bytes, read_to_end, temporary_directory,
+};
+
+/// Two modems that reach the same server, called `a` and `b`, and their daemon.
+struct Fleet {
+    /// The server, and modem `a`.
+    site: Site,
+    /// Modem `b`.
+    second: Option<Modem>,
+    daemon: Daemon,
+}
+
+impl Fleet {
+    /// With a tunnel `web`, and these lines of it.
+    fn start(behaviour: Behaviour, more: &str) -> Fleet {
+        let site = Site::new(behaviour, "");
+        let second = Modem::start(site.server.address(), "");
+        let sections = sections(&[("a", &site.modem), ("b", &second)]);
+        let daemon = Daemon::of_modems(sections, &tunnel("web", more), "", |_| ());
+        daemon.wait_for("a: ready");
+        daemon.wait_for("b: ready");
+        Fleet { site, second: Some(second), daemon }
+    }
+
+    /// Which of the modems carry connections, in the order of the clients.
+    fn carriers(&self) -> Vec<String> {
+        let all = self.daemon.status().connections;
+        all.into_iter().map(|connection| connection.modem).collect()
+    }
+}
+
+fn sections(modems: &[(&str, &Modem)]) -> String {
+    let section = |(name, modem): &(&str, &Modem)| {
+        format!("[[modem]]\nname = \"{name}\"\ndevice = \"{}\"\n", modem.device(0))
+    };
+    modems.iter().map(section).collect()
+}
+
+fn states(status: &Status) -> Vec<(&str, &str)> {
+    status.modems.iter().map(|modem| (&*modem.name, &*modem.state)).collect()
+}
+
+#[test]
+fn one_is_unplugged_in_mid_transfer_and_the_clients_of_the_other_lose_nothing() {
+    let mut fleet = Fleet::start(Behaviour::Echo, "policy = \"balance\"");
+    let daemon = &fleet.daemon;
+    let mut clients: Vec<TcpStream> = (0..4).map(|_| connect(daemon.address())).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        echo(client, &[number as u8; 100]);
+    }
+    assert_eq!(fleet.carriers(), ["a", "b", "a", "b"], "{}", daemon.log());
+
+    let sent = patterned_bytes(300_000);
+    let mut first = vec![0; 5_000];
+    for client in &mut clients {
+        let (mut writer, payload) = (client.try_clone().expect("a descriptor"), sent.clone());
+        thread::spawn(move || writer.write_all(&payload));
+        client.read_exact(&mut first).expect("its bytes come back");
+        assert!(sent.starts_with(&first), "somebody else's bytes");
+    }
+    fleet.second = None;
+
+    for (number, client) in clients.iter_mut().enumerate() {
+        let mut rest = vec![0; sent.len() - first.len()];
+        let read = client.read_exact(&mut rest);
+        match number % 2 {
+            0 => assert!(read.is_ok() && rest == sent[first.len()..], "client {number}: {read:?}"),
+            _ => assert_eq!(read.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset), "{number}"),
+        }
+    }
+    // New ones are served, although fewer connections of that modem are free.
+    for _ in 0..3 {
+        echo(&mut connect(daemon.address()), b"served");
+    }
+    let status = daemon.status();
+    assert_eq!(states(&status), [("a", "up"), ("b", "waiting")]);
+    assert_eq!(status.state, "up");
+    let shown = daemon.tool(&["status"]).text();
+    assert!(shown.contains("modem      a (up), ") && shown.contains("modem      b (waiting), "), "{shown}");
+}
+
+#[test]
+fn a_client_waits_for_no_modem_that_is_missing() {
+    let site = Site::new(Behaviour::Echo, "");
+    let directory = temporary_directory();
+    let sections = format!(
+        "[[modem]]\nname = \"a\"\ndevice = \"{}\"\n[[modem]]\nname = \"b\"\ndevice = \"{}\"\n",
+        directory.path().join("missing").display(),
+        directory.path().join("late").display()
+    );
+    let daemon = Daemon::of_modems(sections, &tunnel("web", ""), "", |_| ());
+    daemon.wait_for("a: ");
+    // Neither can serve it: it waits for the first one that can.
+    let mut client = connect(daemon.address());
+    daemon.wait_until("it waits", |status| status.counts().waiting_clients == 1);
+    let _late =
+        Modem::start(site.server.address(), &format!("--link {}", directory.path().join("late").display()));
+    echo(&mut client, b"served by the other");
+    assert_eq!(states(&daemon.status()), [("a", "waiting"), ("b", "up")]);
+    daemon.wait_for("comes from a, which cannot serve it now");
+}
+
+#[test]
+fn each_is_asked_by_its_name() {
+    let fleet = Fleet::start(Behaviour::Echo, "");
+    let answer = |arguments: &[&str]| {
+        let finished = fleet.daemon.tool(arguments);
+        (finished.status, finished.text() + &finished.stderr)
+    };
+    for name in ["a", "b"] {
+        let (status, said) = answer(&["at", "AT+CSQ", "--modem", name]);
+        assert!(status == 0 && said.contains("+CSQ: "), "{said}");
+        fleet.daemon.wait_for(&format!("{name}: > AT+CSQ"));
+    }
+    let (status, said) = answer(&["at", "AT+CSQ"]);
+    assert!(status == 1 && said.contains("which modem is meant? --modem takes one of a, b"), "{said}");
+    let (status, said) = answer(&["at", "AT+CSQ", "--modem", "c"]);
+    assert!(status == 1 && said.contains("no modem is called c: there is a, b"), "{said}");
+    let (status, said) = answer(&["cert", "list", "--modem", "b"]);
+    assert!(status == 0 && said.contains("web"), "{said}");
+    match fleet.daemon.ask(&Request::Transcript { payload: None }) {
+        Ok(Reply::Transcript { ports }) => assert_eq!(ports.len(), 2),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_modem_is_given_up_alone_and_the_last_one_ends_the_daemon() {
+    // Names of their own, as the system gives those of ttys to the next one that is made.
+    let directory = temporary_directory();
+    let link = |name: &str| directory.path().join(name).display().to_string();
+    let site = Site::new(Behaviour::Echo, &format!("--link {}", link("a")));
+    let second = Modem::start(site.server.address(), &format!("--link {}", link("b")));
+    let section =
+        |name: &str| format!("[[modem]]\nname = \"{name}\"\ndevice = \"{}\"\nmax-retries = 0\n", link(name));
+    let tunnels = tunnel("web", "modems = [\"b\", \"a\"]");
+    let daemon = Daemon::of_modems(section("a") + &section("b"), &tunnels, "", |_| ());
+    daemon.wait_for("a: ready");
+    daemon.wait_for("b: ready");
+    let mut fleet = Fleet { site, second: Some(second), daemon };
+    let mut client = connect(fleet.daemon.address());
+    echo(&mut client, b"through b");
+    assert_eq!(fleet.carriers(), ["b"]);
+    fleet.second = None;
+    let daemon = &fleet.daemon;
+    assert!(matches!(read_to_end(&mut client).2, Ended::Reset));
+    daemon.wait_for("this modem is given up, the others go on");
+    echo(&mut connect(daemon.address()), b"through a");
+    assert_eq!(states(&daemon.status()), [("a", "up"), ("b", "given up")]);
+    let Fleet { site, daemon, .. } = fleet;
+    drop(site.modem);
+    daemon.ends_with(7);
+}
+
+#[test]
+fn a_reload_changes_tunnels_on_both_and_no_modem_comes_or_goes() {
+    let fleet = Fleet::start(Behaviour::Echo, "");
+    let daemon = &fleet.daemon;
+    let mut old = connect(daemon.address());
+    echo(&mut old, b"by the first");
+    daemon.rewrite(&tunnel("web", "modems = [\"b\"]"), "");
+    daemon.reload("0 unchanged, 1 changed, 0 added, 0 removed");
+    echo(&mut old, b"goes on there");
+    echo(&mut connect(daemon.address()), b"by the second");
+    let opens =
+        |status: &Status| status.modems.iter().map(|modem| modem.counts().modem.opens).collect::<Vec<_>>();
+    assert_eq!(opens(&daemon.status()), [1, 1]);
+
+    let text = fs::read_to_string(daemon.path("run.toml")).expect("it is ours");
+    daemon.rewrite_whole(&text.replace("name = \"a\"", "name = \"c\""));
+    daemon.reload(
+        "the modems were a, b and are now c, b: this change needs a restart; the old configuration stays",
+    );
+    echo(&mut old, b"goes on as before");
+}
