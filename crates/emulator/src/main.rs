@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         return match ask(&control, &action) {
             Ok(text) if text.is_empty() => ExitCode::SUCCESS,
             Ok(text) => {
-                println!("{text}");
+                print(format_args!("{text}\n"));
                 ExitCode::SUCCESS
             }
             Err(error) => {
@@ -30,13 +30,13 @@ fn main() -> ExitCode {
     };
     env_logger::Builder::new().filter_level(level).parse_default_env().init();
     if let Some(list) = options.quirk_list() {
-        print!("{list}");
+        print(format_args!("{list}"));
         return ExitCode::SUCCESS;
     }
     if options.show {
         return match options.read_module(&mut Config::default()) {
             Ok(module) => {
-                print!("{module}");
+                print(format_args!("{module}"));
                 ExitCode::SUCCESS
             }
             Err(error) => failed(&error),
@@ -58,19 +58,23 @@ fn run(options: &Options) -> anyhow::Result<()> {
         let mut player = Player::new(options, &options.replay)?;
         player.heed_signals()?;
         for path in player.paths() {
-            println!("{}", path.display());
+            print(format_args!("{}\n", path.display()));
         }
-        std::io::stdout().flush()?;
         return player.run();
     }
     let mut driver = Driver::new(options, 0)?;
     driver.heed_signals()?;
-    for location in driver.locations() {
-        println!("{location}");
-    }
     // A program that starts this one waits for these lines.
-    std::io::stdout().flush()?;
+    for location in driver.locations() {
+        print(format_args!("{location}\n"));
+    }
     driver.run()?;
-    eprintln!("{}", driver.report());
+    let _ = writeln!(std::io::stderr(), "{}", driver.report());
     Ok(())
+}
+
+/// On standard output, at once. Who reads it may have read enough.
+fn print(text: std::fmt::Arguments<'_>) {
+    let mut out = std::io::stdout();
+    let _ = out.write_fmt(text).and_then(|()| out.flush());
 }
