@@ -85,15 +85,7 @@ impl EventLoop {
 
     /// Clients of a modem that has ended go to any that is left, or are reset.
     pub(super) fn leave_modem(&mut self, modem: usize) {
-        let ids: Vec<ClientId> = self.modems[modem].relay.movable(true).map(|(id, _)| id).collect();
-        for id in ids {
-            let Some(tunnel) = self.modems[modem].relay.client(id).map(|(_, tunnel)| tunnel.clone()) else {
-                continue;
-            };
-            if let Some((to, _)) = self.modem_for(&tunnel) {
-                self.move_client(modem, id, to, &tunnel);
-            }
-        }
+        self.move_clients_of(modem, Facts { condition: Condition::GivenUp, ..self.facts(modem) });
         let count = self.modems[modem].clients.iter().flatten().count();
         if count > 0 {
             log::warn!("{} reset", counted(count as u64, "client"));

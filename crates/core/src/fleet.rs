@@ -72,7 +72,8 @@ pub fn choose(policy: Policy, modems: impl IntoIterator<Item = (usize, Facts)>) 
 }
 
 /// Where a client goes that waits at a modem which is as `own` says, and of which nothing has been sent; `None`: it stays.
-/// It moves only to one of `others` that opens its connection at once, so that it does not wander.
+/// It moves only to one of `others` that opens its connection at once, so that it does not wander. One that was given up it
+/// leaves for any other.
 pub fn moves_to(
     policy: Policy,
     own: Facts,
@@ -81,7 +82,8 @@ pub fn moves_to(
     if own.can_open() {
         return None;
     }
-    choose(policy, others.into_iter().filter(|(_, facts)| facts.can_open()))
+    let is_better = |facts: Facts| facts.can_open() || own.condition == Condition::GivenUp;
+    choose(policy, others.into_iter().filter(|(_, facts)| is_better(*facts)))
 }
 
 #[cfg(test)]
@@ -139,5 +141,8 @@ mod tests {
             }
         }
         assert_eq!(moves_to(Policy::Failover, free, [(0, free)]), None, "not back to the first");
+        let given_up = facts(Condition::GivenUp, 3, 0);
+        assert_eq!(moves_to(Policy::Failover, given_up, [(7, starting)]), Some(7));
+        assert_eq!(moves_to(Policy::Failover, given_up, [(7, given_up)]), None);
     }
 }

@@ -113,7 +113,13 @@ impl View {
     /// The screen: at most as many lines as it has, each of all its columns.
     pub fn lines(&self, look: &Look, now: Instant) -> Vec<String> {
         let mut lines = vec![self.title(look, now)];
-        modem(look, &self.status.modem, &self.status.ports, &mut lines);
+        match &self.status.modems[..] {
+            [] | [_] => modem(look, "", &self.status.modem, &self.status.ports, &mut lines),
+            modems => modems.iter().for_each(|one| {
+                let called = format!("{} ({})  ", one.name, one.state);
+                modem(look, &called, &one.modem, &one.ports, &mut lines);
+            }),
+        }
         self.sockets(look, &mut lines);
         lines.truncate((look.rows / 3).max(1));
         let mut room = look.rows.saturating_sub(lines.len() + 1);
@@ -334,8 +340,10 @@ impl View {
 }
 
 /// A modem, its network and its ports: one call for each modem.
-fn modem(look: &Look, modem: &Modem, ports: &[Port], lines: &mut Vec<String>) {
+/// `called`: its name and state, where there are several.
+fn modem(look: &Look, called: &str, modem: &Modem, ports: &[Port], lines: &mut Vec<String>) {
     let mut line = head(look, "modem");
+    line.put(Ink::Strong, called);
     line.put(Ink::Plain, modem.module.as_deref().unwrap_or("not known yet"));
     lines.push(line.done());
     let mut line = head(look, "network");
@@ -570,6 +578,17 @@ mod tests {
             plain.trim_end().to_owned()
         });
         plain.collect()
+    }
+
+    #[test]
+    fn each_of_several_modems_has_its_own_signal_and_ports() {
+        let now = start();
+        let mut status = busy(0);
+        let one = |name: &str, state: &str| Status { name: name.into(), state: state.into(), ..example() };
+        status.modems = vec![one("a", "up"), one("b", "given up")];
+        let shown = text(&View::new(status, now), &LARGE, now).join("\n");
+        assert!(shown.contains("a (up)  EG800Q") && shown.contains("b (given up)  EG800Q"), "{shown}");
+        assert_eq!(shown.matches("/dev/ttyUSB2").count(), 2, "{shown}");
     }
 
     #[test]
