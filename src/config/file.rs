@@ -102,7 +102,7 @@ pub struct TunnelHead {
     /// dtls://HOST:PORT or udp://HOST:PORT; required unless dynamic is given
     #[arg(long, value_name = "HOST:PORT")]
     pub to: Option<Server>,
-    /// Modems that may serve it, by the names of their [[modem]] sections [default: all]
+    /// Modems that may serve it, by the names of their modem sections [default: all]
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub modems: Vec<String>,
     /// Which of several modems a new client goes to [default: failover]
