@@ -60,8 +60,8 @@ impl ListenerSlot {
 
     /// How many clients wait that are not counted yet, when none can be accepted.
     fn newly_waiting(&mut self) -> usize {
-        // At least one waits: the one that could not be accepted.
-        let waiting = self.listener.waiting().unwrap_or(0).max(1);
+        // Without a descriptor the kernel does not look whether anyone waits. Of a Unix socket it does not say so either.
+        let waiting = self.listener.waiting().unwrap_or(1);
         let before = std::mem::replace(&mut self.counted_waiting, waiting);
         waiting.saturating_sub(before)
     }
