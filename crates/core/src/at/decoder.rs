@@ -314,8 +314,9 @@ impl Decoder {
     fn late_payload_framing(&self) -> Option<usize> {
         let (left, framing, most) = match self.state {
             DecoderState::LatePayload { left, framing } => (left, framing, BOOT_CHANCE_BYTES),
-            DecoderState::LateMessage { left, framing, boot: None } => (left, framing, usize::MAX),
-            DecoderState::LateMessage { left, framing, .. } if !is_of_a_boot(&self.line) => {
+            DecoderState::LateMessage { left, framing, boot }
+                if boot.is_none() || !is_of_a_boot(&self.line) =>
+            {
                 (left, framing, usize::MAX)
             }
             _ => return None,
@@ -1060,24 +1061,21 @@ mod tests {
         let mut decoder = Decoder::new();
         let mut all = Vec::new();
         let mut payload = Vec::new();
-        for (index, mut piece) in std::iter::once(before).chain(after.chunks(step)).enumerate() {
-            if index == 1 {
-                decoder.resumes();
-            }
+        let mut decode = |decoder: &mut Decoder, mut piece: &[u8]| {
             while let Some(message) = decoder.decode(&mut piece) {
                 match message {
                     Message::Payload { bytes, .. } => payload.extend_from_slice(bytes),
                     other => all.push(format!("{other:?}")),
                 }
             }
+        };
+        decode(&mut decoder, before);
+        decoder.resumes();
+        for piece in after.chunks(step) {
+            decode(&mut decoder, piece);
         }
         decoder.settle_late_payload();
-        while let Some(message) = decoder.decode(&mut &b""[..]) {
-            match message {
-                Message::Payload { bytes, .. } => payload.extend_from_slice(bytes),
-                other => all.push(format!("{other:?}")),
-            }
-        }
+        decode(&mut decoder, b"");
         all.push(format!("payload {}", payload.escape_ascii()));
         all
     }
