@@ -298,6 +298,9 @@ impl EventLoop {
             let (lost, wrong) = (now.lost.wrapping_sub(before.lost), now.wrong.wrapping_sub(before.wrong));
             unit.relay.handle(Input::Port(index, PortInput::Garbled { lost, wrong }), self.now);
         }
+        if port.may_have_dropped() {
+            unit.relay.handle(Input::Port(index, PortInput::Overrun), self.now);
+        }
         match result {
             // No bytes for the core, but perhaps more to read.
             Ok(0) => true,
@@ -363,6 +366,7 @@ fn facts(port: &Port) -> PortFacts {
         has_dtr: kind.has_dtr,
         sharing: qssl_core::modem::Sharing::Alone,
         lacks_flow_control: kind.is_uart && port.flow_control() == FlowControl::None,
+        drops_unread: port.drops_unread(),
         // On a device server it may be any port of the modem.
         at_port: match port {
             Port::Serial(_) => kind.at_port.or(kind.is_uart.then_some("uart1")),

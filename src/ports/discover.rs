@@ -17,6 +17,9 @@ const QUECTEL: u16 = 0x2c7c;
 /// Drivers of USB modems: their ttys have no real serial line. All others are UART adapters.
 const MODEM_DRIVERS: [&str; 6] = ["option", "option1", "qcserial", "cdc_acm", "sierra", "hso"];
 
+/// Those among them that have no way to make a modem wait (usb_wwan and sierra in the kernel; cdc_acm and hso have one).
+const DROPPING_DRIVERS: [&str; 4] = ["option", "option1", "qcserial", "sierra"];
+
 /// The directories that discovery reads.
 #[derive(Clone, Debug)]
 pub struct Host {
@@ -118,6 +121,8 @@ pub enum Wiring {
     UsbModem {
         /// The modem's name for it, usbat or usbmodem, if the interface number shows it.
         at_port: Option<&'static str>,
+        /// Its driver takes everything the modem sends, and drops what it cannot keep.
+        drops_unread: bool,
     },
     /// A pseudo-terminal, or a tty that sysfs does not know.
     Pseudo,
@@ -193,7 +198,7 @@ pub fn wiring(path: &Path, host: &Host) -> Wiring {
                 Role::Modem => Some("usbmodem"),
                 Role::Other => None,
             };
-            Wiring::UsbModem { at_port }
+            Wiring::UsbModem { at_port, drops_unread: DROPPING_DRIVERS.contains(&usb.driver.as_str()) }
         }
         Some(_) => Wiring::Uart,
     }
@@ -479,7 +484,7 @@ pub(super) mod tests {
             assert_eq!(host.found(&Device::Auto)[..expected.len()], *expected, "{product}");
             assert_eq!(
                 wiring(&host.0.dev.join(expected[0]), &host.0),
-                Wiring::UsbModem { at_port: Some("usbat") },
+                Wiring::UsbModem { at_port: Some("usbat"), drops_unread: true },
                 "{product}"
             );
         }
@@ -528,9 +533,9 @@ pub(super) mod tests {
         let uart = host.0.sysfs.join("class/tty/ttyS0");
         fs::create_dir_all(uart.join("device")).unwrap();
         let wiring = |name: &str| wiring(&host.0.dev.join(name), &host.0);
-        assert_eq!(wiring("ttyUSB3"), Wiring::UsbModem { at_port: Some("usbmodem") });
+        assert_eq!(wiring("ttyUSB3"), Wiring::UsbModem { at_port: Some("usbmodem"), drops_unread: true });
         assert_eq!(wiring("ttyUSB4"), Wiring::Uart);
-        assert_eq!(wiring("ttyACM0"), Wiring::UsbModem { at_port: None });
+        assert_eq!(wiring("ttyACM0"), Wiring::UsbModem { at_port: None, drops_unread: false });
         assert_eq!(wiring("ttyS0"), Wiring::Uart);
         assert_eq!(wiring("pts/3"), Wiring::Pseudo);
         symlink(host.0.dev.join("ttyUSB4"), host.0.dev.join("modem")).unwrap();

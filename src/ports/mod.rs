@@ -12,6 +12,7 @@ pub(crate) mod ioctl;
 pub mod rfc2217;
 mod serial;
 mod tcp;
+mod unread;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -138,9 +139,19 @@ impl Port {
 
     /// Whether a short read has left nothing unread, and a short write has left no room: later bytes, a hang-up
     /// and new room cause an event. This is false for network ports, where urgent data shortens reads, and Telnet
-    /// shortens reads and writes.
+    /// shortens reads and writes; and where it counts when a port was read empty.
     pub fn short_is_last(&self) -> bool {
-        matches!(self, Port::Serial(_))
+        matches!(self, Port::Serial(port) if !port.drops_unread())
+    }
+
+    /// Whether its driver takes everything the modem sends, and drops what it cannot keep.
+    pub fn drops_unread(&self) -> bool {
+        matches!(self, Port::Serial(port) if port.drops_unread())
+    }
+
+    /// Whether it may have dropped bytes before those that were read last.
+    pub fn may_have_dropped(&self) -> bool {
+        matches!(self, Port::Serial(port) if port.may_have_dropped())
     }
 
     /// Writes bytes for the modem, and returns how many were taken.

@@ -17,6 +17,7 @@ use rustix::termios::{ControlModes, OptionalActions, QueueSelector, SpecialCodeI
 use serialport::{SerialPort as _, TTYPort};
 
 use super::discover::{self, Wiring};
+use super::unread::Unread;
 use super::{LineCounters, Lines, OpenError, PortKind, PortSettings, holder, ioctl};
 use crate::config::FlowControl;
 
@@ -31,6 +32,8 @@ pub struct Serial {
     name: String,
     kind: PortKind,
     flow_control: FlowControl,
+    /// Where the driver takes everything a modem sends.
+    unread: Option<Unread>,
 }
 
 impl Serial {
@@ -55,15 +58,16 @@ impl Serial {
             true => FlowControl::RtsCts,
             false => FlowControl::None,
         });
-        let at_port = match wiring {
-            Wiring::UsbModem { at_port } => at_port,
-            Wiring::Uart | Wiring::Pseudo => None,
+        let (at_port, drops_unread) = match wiring {
+            Wiring::UsbModem { at_port, drops_unread } => (at_port, drops_unread),
+            Wiring::Uart | Wiring::Pseudo => (None, false),
         };
         let mut port = Serial {
             tty,
             name: path.display().to_string(),
             kind: PortKind { is_uart, has_dcd: false, has_dtr: false, at_port },
             flow_control,
+            unread: drops_unread.then(Unread::new),
         };
         port.set_up(path, settings.baud)?;
         Ok(port)
@@ -118,8 +122,15 @@ impl Serial {
         registry.deregister(&mut SourceFd(&self.tty.as_raw_fd()))
     }
 
-    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match rustix::io::retry_on_intr(|| rustix::io::read(self.fd(), &mut *buffer)) {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let result = rustix::io::retry_on_intr(|| rustix::io::read(self.fd(), &mut *buffer));
+        if let Some(unread) = &mut self.unread {
+            match result {
+                Ok(count) => unread.read(count),
+                Err(_) => unread.is_empty(),
+            }
+        }
+        match result {
             // A tty in raw mode without a timer has no end of file: 0 and EIO mean a hang-up.
             Ok(0) | Err(Errno::IO) => {
                 Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the device has been unplugged or hung up"))
@@ -165,6 +176,14 @@ impl Serial {
 
     pub(super) fn line_counters(&self) -> Option<LineCounters> {
         ioctl::line_counters(self.fd())
+    }
+
+    pub(super) fn drops_unread(&self) -> bool {
+        self.unread.is_some()
+    }
+
+    pub(super) fn may_have_dropped(&self) -> bool {
+        self.unread.as_ref().is_some_and(Unread::may_have_dropped)
     }
 
     pub(super) fn kind(&self) -> PortKind {
@@ -293,7 +312,7 @@ mod tests {
     #[test]
     fn every_byte_value_passes_unchanged_in_both_directions() {
         let (mut master, path) = terminal();
-        let port = Serial::open(&path, &SETTINGS).unwrap();
+        let mut port = Serial::open(&path, &SETTINGS).unwrap();
         let all: Vec<u8> = (0..=255).collect();
 
         assert_eq!(port.write(&all).unwrap(), 256);
@@ -313,7 +332,7 @@ mod tests {
     #[test]
     fn nothing_to_read_is_no_hang_up() {
         let (_master, path) = terminal();
-        let port = Serial::open(&path, &SETTINGS).unwrap();
+        let mut port = Serial::open(&path, &SETTINGS).unwrap();
         assert_eq!(port.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
@@ -365,7 +384,7 @@ mod tests {
         master.write_all(b"OK\r\n").unwrap();
         await_input(&first);
         drop(first);
-        let port = Serial::open(&path, &SETTINGS).unwrap();
+        let mut port = Serial::open(&path, &SETTINGS).unwrap();
         assert_eq!(port.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 

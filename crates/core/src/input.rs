@@ -54,6 +54,8 @@ pub enum PortInput {
     },
     /// How many bytes its tty has not sent yet: the answer to [`crate::ModemAction::AskQueue`].
     Queue(usize),
+    /// More has waited unread than its driver surely keeps: bytes may be missing before what is received next.
+    Overrun,
     /// The host's UART counted bytes that it lost, or received wrongly, by the time of what is received next.
     Garbled {
         /// Lost.
@@ -101,6 +103,8 @@ pub struct PortFacts {
     pub has_dtr: bool,
     /// Nothing stops the modem when the host does not read: RTS/CTS is not wanted, or the driver has none.
     pub lacks_flow_control: bool,
+    /// Its driver takes everything the modem sends, and drops what it cannot keep: [`PortInput::Overrun`].
+    pub drops_unread: bool,
     /// Whether it has its line alone.
     pub sharing: Sharing,
     /// What the modem calls this port, where that is known: "usbat", "usbmodem" or "uart1".

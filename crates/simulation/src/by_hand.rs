@@ -315,6 +315,7 @@ impl ByHand {
                         sharing: qssl_core::modem::Sharing::Alone,
                         has_dtr: true,
                         lacks_flow_control: false,
+                        drops_unread: false,
                         at_port: None,
                     };
                     let rote = &mut self.ports[port];

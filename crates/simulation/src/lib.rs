@@ -603,6 +603,7 @@ impl Simulation {
             sharing: qssl_core::modem::Sharing::Alone,
             has_dtr: wire.port.has_dtr,
             lacks_flow_control: wire.port.lacks_flow_control,
+            drops_unread: wire.port.keeps_unread.is_some(),
             at_port: match wire.port.is_named {
                 true => Some(wire.port.believed.unwrap_or(wire.port.name.name())),
                 false => None,
@@ -688,8 +689,11 @@ impl Simulation {
         let wire = &mut self.wires[port];
         wire.set_dcd(self.modem.modem_lines(port).dcd, self.now);
         let baud = self.modem.baud(port);
-        // What a host does not read stays in a USB device, whatever AT+IFC sets.
-        let held = !wire.port.is_uart || self.modem.flow_control(port).rts;
+        // What a host does not read stays in a USB device, whatever AT+IFC sets, where the host's driver leaves it there.
+        let held = match wire.port.is_uart {
+            true => self.modem.flow_control(port).rts,
+            false => wire.port.keeps_unread.is_none(),
+        };
         let output = self.modem.output(port);
         let piece = wire.piece(output);
         let (taken, lost) = wire.modem_writes(&output[..piece], baud, held, self.now);
@@ -707,10 +711,16 @@ impl Simulation {
         wire.set_dcd(self.modem.modem_lines(port).dcd, self.now);
         let wanted = if wire.is_open { self.relay.wants_port_bytes(port) } else { 0 };
         let bytes = wire.take_for_host(wanted, self.now);
-        let (lost, wrong) = (std::mem::take(&mut wire.lost), std::mem::take(&mut wire.wrong));
+        // That a driver may have dropped bytes shows by how many are read.
+        let (lost, wrong) = match wire.port.keeps_unread.is_some() && bytes.is_empty() {
+            true => (0, 0),
+            false => (std::mem::take(&mut wire.lost), std::mem::take(&mut wire.wrong)),
+        };
         if lost + wrong > 0 {
             trace::note(|| format!("{port}   {lost} bytes lost, {wrong} altered"));
-            if wire.port.counts {
+            if wire.port.keeps_unread.is_some() {
+                self.relay.handle(Input::Port(port, PortInput::Overrun), self.now);
+            } else if wire.port.counts {
                 self.relay.handle(Input::Port(port, PortInput::Garbled { lost, wrong }), self.now);
             }
         }
@@ -1045,7 +1055,7 @@ impl Simulation {
     /// A line has lost bytes for lack of room. They may belong to any client whose bytes come by it: to the
     /// client whose stream it is, or else to all connected clients that are not streams.
     fn overran(&mut self, port: usize) {
-        if self.wires[port].port.counts {
+        if self.wires[port].port.counts || self.wires[port].port.keeps_unread.is_some() {
             return;
         }
         let state = self.relay.modem().port_state(port);

@@ -53,7 +53,7 @@ impl Wire {
             host_flow_control: true,
             waiting: VecDeque::new(),
             up: Line::new(speed(host_baud), TTY_BYTES),
-            down: Line::new(speed(modem_baud), TTY_BYTES),
+            down: Line::new(speed(modem_baud), port.unread_bytes()),
             host_baud,
             modem_baud,
             chance: Chance::new(seed),
@@ -75,7 +75,7 @@ impl Wire {
         let speed = |baud| if self.port.paced { baud } else { 0 };
         self.waiting.clear();
         self.up = Line::new(speed(self.host_baud), TTY_BYTES);
-        self.down = Line::new(speed(self.modem_baud), TTY_BYTES);
+        self.down = Line::new(speed(self.modem_baud), self.port.unread_bytes());
         self.late_until = None;
         self.is_open = false;
     }
@@ -96,7 +96,7 @@ impl Wire {
 
     /// How many bytes have not reached the modem.
     pub fn on_its_way(&self, now: Instant) -> usize {
-        self.waiting.len() + under_way(&self.up, now)
+        self.waiting.len() + under_way(&self.up, TTY_BYTES, now)
     }
 
     /// The host changes its speed.
@@ -174,7 +174,7 @@ impl Wire {
             return (bytes.len(), 0);
         }
         self.set_modem_baud(baud, now);
-        let on_the_way = under_way(&self.down, now);
+        let on_the_way = under_way(&self.down, self.port.unread_bytes(), now);
         let count = match self.port.paced {
             true => bytes.len().min(WINDOW_BYTES.saturating_sub(on_the_way)),
             false => bytes.len(),
@@ -270,8 +270,8 @@ impl Wire {
     }
 }
 
-fn under_way(line: &Line, now: Instant) -> usize {
-    TTY_BYTES - line.room() - line.arrived(now).len()
+fn under_way(line: &Line, limit_bytes: usize, now: Instant) -> usize {
+    limit_bytes - line.room() - line.arrived(now).len()
 }
 
 /// Turns bytes into what is read at the wrong speed.
@@ -283,7 +283,7 @@ fn garble(bytes: &mut [u8]) {
 
 const NO_CARRIER: &[u8] = b"\r\nNO CARRIER\r\n";
 /// What a tty holds in each direction.
-const TTY_BYTES: usize = 4_096;
+pub const TTY_BYTES: usize = 4_096;
 /// Bytes that are still sent after flow control stops the line.
 const WINDOW_BYTES: usize = 128;
 /// A UART reports its bytes in portions of this many.

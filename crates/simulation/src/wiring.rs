@@ -11,6 +11,7 @@ use qssl_modem_emulator::PortName;
 use qssl_modem_emulator::network::simulated::{Behaviour, Ending, Opening};
 
 use super::datagrams::DatagramTunnel;
+use super::wire::TTY_BYTES;
 
 /// All parts of a run.
 #[derive(Clone, Debug)]
@@ -66,6 +67,8 @@ pub struct Port {
     pub server: Option<DeviceServer>,
     /// The host's driver has no flow control.
     pub lacks_flow_control: bool,
+    /// Its driver takes everything, and drops what is more than this many bytes while nobody reads.
+    pub keeps_unread: Option<usize>,
     /// Bytes arrive at the host in pieces of any size, some of them late.
     pub splits: bool,
     /// While it is disturbed, one of this many bytes is lost on its way to the host; 0 means none.
@@ -419,6 +422,7 @@ impl Port {
             without_rts: false,
             server: None,
             lacks_flow_control: false,
+            keeps_unread: None,
             splits: false,
             loses_one_of: 0,
             alters_one_of: 0,
@@ -429,6 +433,16 @@ impl Port {
     /// A UART, paced, with all its lines.
     pub fn uart() -> Self {
         Port { paced: true, is_uart: true, has_dcd: true, has_dtr: true, ..Port::usb(PortName::Uart1) }
+    }
+
+    /// Behind a driver that takes everything the modem sends, and keeps so many bytes of it while nobody reads.
+    pub fn dropping_unread(self, keeps: usize) -> Self {
+        Port { keeps_unread: Some(keeps), ..self }
+    }
+
+    /// How many bytes it holds while nobody reads.
+    pub fn unread_bytes(&self) -> usize {
+        self.keeps_unread.unwrap_or(TTY_BYTES)
     }
 
     /// As on a device server: the host does not know which of the modem's ports it is.

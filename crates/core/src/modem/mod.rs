@@ -425,6 +425,7 @@ impl Modem {
             PortInput::Lines { dcd } => self.port_lines(port, dcd, now),
             PortInput::Queue(bytes) => self.port_queue(port, bytes, now),
             PortInput::Garbled { lost, wrong } => self.port_garbled(port, lost, wrong, now),
+            PortInput::Overrun => self.port_overrun(port, now),
         }
     }
 

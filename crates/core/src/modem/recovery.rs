@@ -98,16 +98,39 @@ impl Modem {
     /// The host's UART counted bytes of this port that it lost, or received wrongly, by the time of what is
     /// received next. Whose they were is not known.
     pub(super) fn port_garbled(&mut self, port: usize, lost: u32, wrong: u32, now: Instant) {
+        if self.lost_bytes(port, now) {
+            log::warn!(
+                "{}: {} lost on the line, {wrong} received wrongly: check RTS and CTS \
+                 (--flow-control rtscts) and the wires, or lower --baud",
+                self.ports[port].facts.name,
+                counted(lost, "byte")
+            );
+        }
+    }
+
+    /// More has waited unread in this port than its driver surely keeps.
+    pub(super) fn port_overrun(&mut self, port: usize, now: Instant) {
+        if self.lost_bytes(port, now) {
+            log::warn!(
+                "{}: the modem sent faster than it was read, and this port's driver drops what it cannot keep: use \
+                 --mode buffer where that happens again",
+                self.ports[port].facts.name
+            );
+        }
+    }
+
+    /// Bytes that this port carried to the host are, or may be, missing. Returns whether somebody may have lost some.
+    fn lost_bytes(&mut self, port: usize, now: Instant) -> bool {
         match self.channels[port].state() {
-            ChannelState::Closed => return,
+            ChannelState::Closed => return false,
             // While the speed of a modem is being found, bytes are received wrongly.
-            ChannelState::Resync(_) if !self.sockets.iter().any(Socket::is_attached) => return,
+            ChannelState::Resync(_) if !self.sockets.iter().any(Socket::is_attached) => return false,
             ChannelState::Resync(_) => self.cut_all(Cut::LineError),
             ChannelState::Command => self.channel_silent(port, Cut::LineError, now),
             ChannelState::Data(data) => {
                 // A stream that nobody wants any more has nothing to lose.
                 let Some(id) = data.socket().filter(|id| self.sockets[id.index()].is_attached()) else {
-                    return;
+                    return false;
                 };
                 self.break_off(id, Cut::LineError);
             }
@@ -116,12 +139,7 @@ impl Modem {
         if self.setup.is_serving() {
             self.setup.becomes_unconfirmed();
         }
-        log::warn!(
-            "{}: {} lost on the line, {wrong} received wrongly: check RTS and CTS \
-             (--flow-control rtscts) and the wires, or lower --baud",
-            self.ports[port].facts.name,
-            counted(lost, "byte")
-        );
+        true
     }
 
     /// It is unknown whose bytes went missing, and what still comes may look like anything.

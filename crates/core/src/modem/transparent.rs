@@ -230,8 +230,13 @@ impl Modem {
         if let Some(data) = self.channels[port].stream_mut() {
             data.set_paused(paused, now);
             let socket = data.socket().map(|id| &self.sockets[id.index()]);
-            if socket.is_none_or(|socket| !socket.is_attached() && socket.outgoing.is_empty()) {
-                data.leave(now);
+            match socket {
+                Some(socket) if socket.is_attached() || !socket.outgoing.is_empty() => {
+                    if self.ports[port].facts.drops_unread && socket.reads_slowly() {
+                        data.is_crowded(now);
+                    }
+                }
+                _ => data.leave(now),
             }
         }
     }
@@ -362,7 +367,7 @@ impl Modem {
             self.deliver(id, &left.payload);
             let socket = &self.sockets[id.index()];
             // The client may have left while the end was unconfirmed.
-            let goes_on = reason != Reason::Done && (socket.is_attached() || !socket.outgoing.is_empty());
+            let goes_on = reason.goes_on() && (socket.is_attached() || !socket.outgoing.is_empty());
             match goes_on {
                 true if left.escape_missed => {
                     // What became of the escapes before this one is unknown: they may be in the stream.
@@ -371,9 +376,13 @@ impl Modem {
                     self.sockets[id.index()].stream_left(0);
                 }
                 true => {
-                    log::debug!(
-                        "socket {id}: what looked like the end was payload; it goes on in buffer mode"
-                    );
+                    let why = match reason {
+                        Reason::Crowded => {
+                            "its client reads slowly, and nothing stops the modem on this port"
+                        }
+                        _ => "what looked like the end was payload",
+                    };
+                    log::debug!("socket {id}: {why}; it goes on in buffer mode");
                     let speaks_by = self.speaks_by(port);
                     self.sockets[id.index()].stream_goes_on(speaks_by);
                 }

@@ -241,6 +241,7 @@ impl SharedPort {
                 log::debug!("{}: {} lost, {wrong} wrong", self.facts.name, counted(lost, "byte"));
                 self.line_damaged(modem, now);
             }
+            (SharedPortState::Muxed(_), PortInput::Overrun) => self.line_damaged(modem, now),
             (SharedPortState::Plain | SharedPortState::Closed | SharedPortState::LostInStream, input) => {
                 modem.port(FIRST, input, now)
             }
@@ -250,6 +251,7 @@ impl SharedPort {
                 PortInput::Lines { .. }
                 | PortInput::Queue(_)
                 | PortInput::Garbled { .. }
+                | PortInput::Overrun
                 | PortInput::Failed { .. },
             ) => {}
         }
@@ -795,6 +797,8 @@ impl SharedPort {
             has_dcd: true,
             dcd_is_live: false,
             has_dtr: true,
+            // A channel of its own can be stopped.
+            drops_unread: false,
             sharing: Sharing::Shared,
             ..self.facts.clone()
         }

@@ -1,6 +1,7 @@
 //! Transparent mode, the socket's side: when its bytes begin and cease to be those of a channel. What those bytes mean is
 //! `channel/stream/`; what follows for others is `modem/transparent.rs`.
 
+use super::flow::INCOMING_HIGH_BYTES;
 use super::{FarEnd, Flow, Phase, Question, Socket};
 use crate::settings::Mode;
 
@@ -31,6 +32,11 @@ impl Socket {
             Flow::Transparent { channel } => Some(channel),
             _ => None,
         }
+    }
+
+    /// So much waits for its client that a pushing socket would be switched to buffer mode.
+    pub fn reads_slowly(&self) -> bool {
+        self.incoming.len() >= INCOMING_HIGH_BYTES
     }
 
     /// Its stream may be over: the module is asked on another channel.

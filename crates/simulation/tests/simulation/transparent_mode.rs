@@ -454,6 +454,51 @@ fn a_slow_client_slows_its_server_and_loses_nothing() {
     sim.assert_nothing_swallowed();
 }
 
+/// USB ports behind a driver that takes everything: with DTR, which leaves a stream at once, and without.
+fn dropping_ports() -> [Port; 2] {
+    let usb = Port { is_named: false, ..Port::usb(PortName::UsbModem) }.dropping_unread(60_000);
+    [Port { has_dtr: true, ..usb.clone() }, usb]
+}
+
+/// In data mode nothing would stop the modem. In buffer mode it is asked for as much as there is room for.
+#[test]
+fn a_slow_client_loses_nothing_where_the_driver_drops_what_is_not_read() {
+    for port in dropping_ports() {
+        for reads in [Reads::Drip(20_000, millis(400)), Reads::After(seconds(30))] {
+            // 50 kB/s, which is 100 kB in the two seconds that an escape takes.
+            let mut connection = stream().far_end(Behaviour::source(600_000, 3)).reads(reads);
+            connection.client.buffer_bytes = 4_000;
+            (connection.window_bytes, connection.latency) = (5_000, millis(50));
+            let mut sim = Wiring::new().ports([port.clone()]).connect(connection).start();
+            sim.run_to_the_end(seconds(200));
+            assert_eq!(sim.outcome(0), Some(Outcome::Eof), "{reads:?}");
+            assert_eq!(sim.clients[0].received.len(), 600_000, "{reads:?}");
+            sim.assert_nothing_swallowed();
+        }
+    }
+}
+
+/// More may have come than the driver keeps, while the host slept or until the stream was left: that is no end in order.
+#[test]
+fn what_a_driver_may_have_dropped_resets_the_client() {
+    for port in dropping_ports() {
+        let far = || Behaviour::source(600_000, 3);
+        let mut sleeps = stream().far_end(far());
+        (sleeps.window_bytes, sleeps.latency) = (20_000, millis(50));
+        let mut fast = stream().far_end(far()).reads(Reads::After(seconds(30)));
+        fast.client.buffer_bytes = 4_000;
+        let (has_dtr, ports) = (port.has_dtr, || Wiring::new().ports([port.clone()]));
+        let mut sims = vec![ports().connect(sleeps).fault(millis(800), Fault::HoldLine(0, seconds(2)))];
+        // By DTR it would be left in time.
+        sims.extend((!has_dtr).then(|| ports().connect(fast)));
+        for wiring in sims {
+            let mut sim = wiring.start();
+            sim.run_to_the_end(seconds(200));
+            assert_eq!(sim.outcome(0), Some(Outcome::Reset));
+        }
+    }
+}
+
 #[test]
 fn a_slow_server_slows_its_client_and_loses_nothing() {
     let far = Behaviour {

@@ -72,6 +72,8 @@ enum Stage {
     },
     Escaped {
         since: Instant,
+        /// Since then the answer can be read: later where the port was left unread.
+        awaited_since: Instant,
         tries: u32,
         by_dtr: bool,
         from: usize,
@@ -190,7 +192,9 @@ impl Leaving {
             *latest += now.saturating_duration_since(since);
             *until = (*until).max((now + *tail).min(*latest));
         }
-        if let (Stage::Asked { since, .. }, Some(_), false) = (&mut self.stage, self.paused_since, paused) {
+        if let (Stage::Asked { since, .. } | Stage::Escaped { awaited_since: since, .. }, Some(_), false) =
+            (&mut self.stage, self.paused_since, paused)
+        {
             *since = now;
         }
         self.paused_since = paused.then(|| self.paused_since.unwrap_or(now));
@@ -202,7 +206,7 @@ impl Leaving {
             return;
         }
         self.reason = reason;
-        if self.exit == Exit::Beside && self.reason != Reason::Done {
+        if self.exit == Exit::Beside && self.reason.goes_on() {
             self.ask_beside(now);
         } else {
             self.stage = Stage::Draining { since: now, least: usize::MAX };
@@ -397,7 +401,8 @@ impl Leaving {
             Stage::Escaped { .. } if self.answer_begins_at(incoming).is_some() => {
                 Some(self.answered_at(incoming))
             }
-            Stage::Escaped { since, .. } => Some(since + self.escape_wait(socket)),
+            Stage::Escaped { .. } if self.may_wait_unread(incoming) => None,
+            Stage::Escaped { awaited_since, .. } => Some(awaited_since + self.escape_wait(socket)),
             Stage::Asked { since, ok_at, .. } => match self.state_answer(socket, incoming) {
                 Some(StateAnswer::TakesCommands) => Some(takes_commands_at(since, incoming)),
                 Some(_) => Some(since),
@@ -439,16 +444,16 @@ impl Leaving {
                 let from = incoming.held().len();
                 self.pluses_from.get_or_insert(from);
                 self.escaped_from.get_or_insert(from);
-                self.stage = Stage::Escaped { since: now, tries, by_dtr: false, from };
+                self.stage = Stage::Escaped { since: now, awaited_since: now, tries, by_dtr: false, from };
                 StreamEffect::SendEscape
             }
             Stage::Guard { .. } => StreamEffect::Wait,
-            Stage::Escaped { since, tries, by_dtr, .. } => {
+            Stage::Escaped { awaited_since, tries, by_dtr, .. } => {
                 if let Some(answer) = self.answer_begins_at(incoming) {
-                    return match (self.answered_at(incoming) <= now, self.reason, socket) {
+                    return match (self.answered_at(incoming) <= now, self.reason.goes_on(), socket) {
                         (false, ..) => StreamEffect::Wait,
                         // It may be in a text of another program, and the stream may have ended before.
-                        (true, Reason::Suspicion | Reason::Echo, Some(id)) => {
+                        (true, true, Some(id)) => {
                             let from = incoming.held().len();
                             self.stage = Stage::Asked { since: now, tries, ok_at: Some(answer), from };
                             StreamEffect::AskState(id)
@@ -456,7 +461,7 @@ impl Leaving {
                         (true, ..) => StreamEffect::Left(self.reason),
                     };
                 }
-                if since + self.escape_wait(socket) > now {
+                if awaited_since + self.escape_wait(socket) > now || self.may_wait_unread(incoming) {
                     return StreamEffect::Wait;
                 }
                 if self.exit == Exit::Beside {
@@ -469,9 +474,7 @@ impl Leaving {
                     return StreamEffect::SetDtr(true);
                 }
                 // Where the port is left unread, the escape may have been answered.
-                if let (Reason::Suspicion | Reason::Echo, 1, Some(id), false) =
-                    (self.reason, tries, socket, self.is_paused())
-                {
+                if let (true, 1, Some(id), false) = (self.reason.goes_on(), tries, socket, self.is_paused()) {
                     let from = incoming.held().len();
                     self.stage = Stage::Asked { since: now, tries, ok_at: None, from };
                     return StreamEffect::AskState(id);
@@ -548,7 +551,7 @@ impl Leaving {
             from: self.escaped_from,
             asked_from,
             may_be_answered: matches!(self.stage, Stage::Asked { ok_at: Some(_), .. }),
-            is_unanswered: self.reason != Reason::Done
+            is_unanswered: self.reason.goes_on()
                 && asked_from.is_none()
                 && self.has_missed_escape(socket, incoming),
         }
@@ -563,7 +566,8 @@ impl Leaving {
     ) -> StreamEffect {
         if self.exit != Exit::Escape && tries == 1 {
             self.escaped_from.get_or_insert(incoming.held().len());
-            self.stage = Stage::Escaped { since: now, tries, by_dtr: true, from: incoming.held().len() };
+            let from = incoming.held().len();
+            self.stage = Stage::Escaped { since: now, awaited_since: now, tries, by_dtr: true, from };
             return StreamEffect::SetDtr(false);
         }
         let until = if tries == 1 { outgoing.guarded_until(now) } else { now + GUARD };
@@ -624,9 +628,7 @@ impl Leaving {
     fn escape_wait(&self, socket: Option<SocketId>) -> Duration {
         match (&self.stage, self.reason) {
             (Stage::Escaped { by_dtr: true, .. }, _) => DTR_WAIT,
-            (Stage::Escaped { tries: 1, .. }, Reason::Suspicion | Reason::Echo) if socket.is_some() => {
-                ASK_AFTER
-            }
+            (Stage::Escaped { tries: 1, .. }, reason) if reason.goes_on() && socket.is_some() => ASK_AFTER,
             _ => ESCAPE_WAIT,
         }
     }
@@ -750,7 +752,7 @@ mod tests {
             beside(AskBeside::AskedTooSoon),
             Stage::Draining { since: now, least: 0 },
             Stage::Guard { until: now, tries: 1 },
-            Stage::Escaped { since: now, tries: 1, by_dtr: false, from: 0 },
+            Stage::Escaped { since: now, awaited_since: now, tries: 1, by_dtr: false, from: 0 },
             Stage::Asked { since: now, tries: 1, ok_at: None, from: 0 },
             Stage::HungUp { until: now, latest: now, tail: HANG_UP_TAIL, shown },
         ]

@@ -48,6 +48,15 @@ pub enum Reason {
     Suspicion,
     /// What was sent comes back: does the server echo, or a modem that has booted?
     Echo,
+    /// Its client does not read, and the port cannot stop the modem. In buffer mode the tunnel can.
+    Crowded,
+}
+
+impl Reason {
+    /// Whether the connection goes on after it.
+    pub fn goes_on(self) -> bool {
+        self != Reason::Done
+    }
 }
 
 /// What is to be done.
@@ -276,6 +285,11 @@ impl Stream {
     /// The client is done and everything it sent has been written.
     pub fn leave(&mut self, now: Instant) {
         self.leaving.begin(Reason::Done, &mut self.outgoing, now);
+    }
+
+    /// Its client reads more slowly than the modem sends, and nothing stops the modem.
+    pub fn is_crowded(&mut self, now: Instant) {
+        self.leaving.begin(Reason::Crowded, &mut self.outgoing, now);
     }
 
     /// When [`Stream::deadline_passed`] is due. `holds_plus`: a `+` waits in the socket.
