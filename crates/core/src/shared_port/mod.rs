@@ -8,7 +8,7 @@
 //!    │ lost                 (CLD)                          │                                 ▼
 //!    └── from anywhere                                     └── left, lost ── Leaving ◄──── Muxed
 //!
-//!  Plain, as a stream ── lost ──► LostInStream ── opened ──► Plain
+//!  Plain, as a stream ── lost ──► Closed ── opened ──► Plain
 //! ```
 //! The modem code treats each channel as a port. It asks whether the port shares its line (`Sharing::Shared`) only to
 //! decide when a stream may begin, how it is left, by which port URCs leave, and whether unread bytes are lost. In
@@ -75,9 +75,7 @@ enum Search {
 #[derive(Debug)]
 enum SharedPortState {
     /// The port is not open.
-    Closed,
-    /// The port was lost while the first channel had the line and was a stream: what is sent may be payload.
-    LostInStream,
+    Closed(MayBe),
     /// Finds out whether a module still has several channels from an earlier run; at the end, whether it takes commands.
     Probing(Probe, Then),
     /// The first channel has the line alone.
@@ -88,6 +86,15 @@ enum SharedPortState {
     Muxed(Box<Mux>),
     /// The mode is being left.
     Leaving(Box<Mux>, Then),
+}
+
+/// What the line of a port that is not open may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MayBe {
+    /// Several channels from an earlier run, or one that takes commands.
+    Channels,
+    /// A stream, as it was when the port was lost: what is sent may be payload.
+    Stream,
 }
 
 /// What follows.
@@ -121,7 +128,7 @@ impl SharedPort {
     /// A port that is not open yet; `None` where one channel is wanted.
     pub fn new(settings: &settings::Modem, ports: usize, now: Instant) -> Option<Self> {
         (settings.cmux != Cmux::Off && ports == 1).then(|| SharedPort {
-            state: SharedPortState::Closed,
+            state: SharedPortState::Closed(MayBe::Channels),
             insists: settings.cmux == Cmux::On,
             frame_bytes: settings.cmux_frame,
             facts: PortFacts::default(),
@@ -143,7 +150,7 @@ impl SharedPort {
     /// How many bytes the port may deliver now.
     pub fn wants_bytes(&self, modem: &Modem) -> usize {
         match &self.state {
-            SharedPortState::Closed | SharedPortState::LostInStream => 0,
+            SharedPortState::Closed(_) => 0,
             SharedPortState::Plain => modem.wants_port_bytes(FIRST),
             SharedPortState::Probing(..) | SharedPortState::Starting(..) | SharedPortState::Leaving(..) => {
                 self.input.room()
@@ -167,7 +174,7 @@ impl SharedPort {
     /// Bytes that wait to leave by the port.
     pub fn output<'a>(&'a self, modem: &'a Modem) -> &'a [u8] {
         match &self.state {
-            SharedPortState::Closed | SharedPortState::LostInStream => &[],
+            SharedPortState::Closed(_) => &[],
             SharedPortState::Plain => modem.port_output(FIRST),
             SharedPortState::Probing(Probe::Plain { output, .. }, _)
             | SharedPortState::Starting(_, output, _) => output,
@@ -180,7 +187,7 @@ impl SharedPort {
     /// The port took `count` bytes of [`SharedPort::output`].
     pub fn written(&mut self, count: usize, modem: &mut Modem, now: Instant) {
         match &mut self.state {
-            SharedPortState::Closed | SharedPortState::LostInStream => {}
+            SharedPortState::Closed(_) => {}
             SharedPortState::Plain => modem.port_written(FIRST, count, now),
             SharedPortState::Probing(Probe::Plain { output, .. }, _)
             | SharedPortState::Starting(_, output, _) => drop(output.drain(..count)),
@@ -215,7 +222,7 @@ impl SharedPort {
                 modem.reclaim(FIRST);
                 match self.state {
                     // It is escaped first, and asked then.
-                    SharedPortState::LostInStream => self.become_plain(modem, now),
+                    SharedPortState::Closed(MayBe::Stream) => self.become_plain(modem, now),
                     _ => self.probe(Then::Begin, modem, now),
                 }
             }
@@ -223,9 +230,9 @@ impl SharedPort {
                 self.keep_changed();
                 self.state = match self.state {
                     SharedPortState::Plain if modem.port_state(FIRST) == PortState::Data => {
-                        SharedPortState::LostInStream
+                        SharedPortState::Closed(MayBe::Stream)
                     }
-                    _ => SharedPortState::Closed,
+                    _ => SharedPortState::Closed(MayBe::Channels),
                 };
                 self.end_channels(modem, now);
                 // While the line belonged to no channel, the modem has lost none.
@@ -242,9 +249,7 @@ impl SharedPort {
                 self.line_damaged(modem, now);
             }
             (SharedPortState::Muxed(_), PortInput::Overrun) => self.line_damaged(modem, now),
-            (SharedPortState::Plain | SharedPortState::Closed | SharedPortState::LostInStream, input) => {
-                modem.port(FIRST, input, now)
-            }
+            (SharedPortState::Plain | SharedPortState::Closed(_), input) => modem.port(FIRST, input, now),
             // The lines of the port mean nothing while it carries frames.
             (
                 _,
@@ -261,7 +266,7 @@ impl SharedPort {
     /// When [`SharedPort::deadline_passed`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         match &self.state {
-            SharedPortState::Closed | SharedPortState::LostInStream | SharedPortState::Plain => None,
+            SharedPortState::Closed(_) | SharedPortState::Plain => None,
             SharedPortState::Probing(Probe::Plain { due, .. }, _) => Some(*due),
             SharedPortState::Starting(starting, ..) => Some(starting.deadline()),
             SharedPortState::Probing(Probe::Framed(mux), _)
@@ -274,7 +279,7 @@ impl SharedPort {
     pub fn deadline_passed(&mut self, modem: &mut Modem, now: Instant) {
         self.now = now;
         match &mut self.state {
-            SharedPortState::Closed | SharedPortState::LostInStream | SharedPortState::Plain => {}
+            SharedPortState::Closed(_) | SharedPortState::Plain => {}
             SharedPortState::Probing(Probe::Plain { tries, due, output, .. }, then) if *due <= now => {
                 match *then {
                     _ if *tries < ASKS => {
@@ -284,7 +289,7 @@ impl SharedPort {
                         record(modem, Side::Host, ASK, now);
                     }
                     Then::Begin => self.probe_by_frames(now),
-                    Then::End => self.state = SharedPortState::Closed,
+                    Then::End => self.state = SharedPortState::Closed(MayBe::Channels),
                 }
             }
             SharedPortState::Probing(Probe::Plain { .. }, _) => {}
@@ -310,7 +315,7 @@ impl SharedPort {
 
     /// The program is about to end: the module is to leave the mode, and has its settings back.
     pub fn leave(&mut self, modem: &mut Modem, now: Instant) {
-        match std::mem::replace(&mut self.state, SharedPortState::Closed) {
+        match std::mem::replace(&mut self.state, SharedPortState::Closed(MayBe::Channels)) {
             SharedPortState::Muxed(mux) => self.leave_by(mux, Then::End, now),
             // It may be about to enter the mode.
             SharedPortState::Starting(starting, output, _) => {
@@ -364,8 +369,7 @@ impl SharedPort {
             SharedPortState::Probing(Probe::Framed(mux), _)
             | SharedPortState::Muxed(mux)
             | SharedPortState::Leaving(mux, _) => Some(mux),
-            SharedPortState::Closed
-            | SharedPortState::LostInStream
+            SharedPortState::Closed(_)
             | SharedPortState::Probing(Probe::Plain { .. }, _)
             | SharedPortState::Plain
             | SharedPortState::Starting(..) => None,
@@ -380,7 +384,7 @@ impl SharedPort {
             return false;
         }
         let count = match &mut self.state {
-            SharedPortState::Closed | SharedPortState::LostInStream => bytes.len(),
+            SharedPortState::Closed(_) => bytes.len(),
             SharedPortState::Plain => {
                 let count = modem.wants_port_bytes(FIRST).min(bytes.len());
                 modem.port_received(FIRST, &bytes[..count], now);
@@ -409,7 +413,7 @@ impl SharedPort {
                         self.module_answers();
                         self.become_plain(modem, now);
                     }
-                    Then::End if answer.is_some() => self.state = SharedPortState::Closed,
+                    Then::End if answer.is_some() => self.state = SharedPortState::Closed(MayBe::Channels),
                     _ => {}
                 }
                 return true;
@@ -608,7 +612,7 @@ impl SharedPort {
         mux.leave(now);
         self.state = match mux.is_framed() {
             true => SharedPortState::Leaving(mux, then),
-            false => SharedPortState::Closed,
+            false => SharedPortState::Closed(MayBe::Channels),
         };
     }
 
@@ -639,7 +643,7 @@ impl SharedPort {
         match event {
             MuxEvent::Found => {
                 if let SharedPortState::Probing(Probe::Framed(mux), _) =
-                    std::mem::replace(&mut self.state, SharedPortState::Closed)
+                    std::mem::replace(&mut self.state, SharedPortState::Closed(MayBe::Channels))
                 {
                     log::info!(
                         "the modem on {} still has several channels, of an earlier run",
@@ -703,7 +707,7 @@ impl SharedPort {
         log::warn!("{}: its channels (CMUX) are lost: {why}; opening them again", self.facts.name);
         modem.remark(FIRST, &format!("the channels are lost: {why}"), now);
         if matches!(self.state, SharedPortState::Leaving(_, Then::End)) {
-            self.state = SharedPortState::Closed;
+            self.state = SharedPortState::Closed(MayBe::Channels);
             return;
         }
         modem.reclaim(FIRST);
@@ -750,7 +754,7 @@ impl SharedPort {
                 modem.port(channel, PortInput::Lines { dcd }, now);
             }
             Action::NextDevice(_) => {
-                self.state = SharedPortState::Closed;
+                self.state = SharedPortState::Closed(MayBe::Channels);
                 self.actions.push_back(Action::NextDevice(FIRST));
             }
             // A channel has no speed and no flow control of its own.
@@ -764,14 +768,13 @@ impl SharedPort {
             return;
         }
         match action {
-            Action::OpenPort(_)
-                if !matches!(self.state, SharedPortState::Closed | SharedPortState::LostInStream) => {}
+            Action::OpenPort(_) if !matches!(self.state, SharedPortState::Closed(_)) => {}
             Action::SetBaud(_, baud) => {
                 self.baud = baud;
                 self.actions.push_back(action);
             }
             Action::ClosePort(_) if matches!(self.state, SharedPortState::Plain) => {
-                self.state = SharedPortState::Closed;
+                self.state = SharedPortState::Closed(MayBe::Channels);
                 self.actions.push_back(action);
             }
             // The modem no longer has the line, or not yet.
@@ -903,7 +906,7 @@ mod tests {
 
         fn state(&self) -> &'static str {
             match &self.port.state {
-                SharedPortState::Closed | SharedPortState::LostInStream => "closed",
+                SharedPortState::Closed(_) => "closed",
                 SharedPortState::Probing(Probe::Plain { .. }, Then::Begin) => "asked",
                 SharedPortState::Probing(Probe::Plain { .. }, Then::End) => "asked at the end",
                 SharedPortState::Probing(Probe::Framed(_), _) => "asked by frames",
