@@ -232,7 +232,9 @@ impl Modem {
             let socket = data.socket().map(|id| &self.sockets[id.index()]);
             match socket {
                 Some(socket) if socket.is_attached() || !socket.outgoing.is_empty() => {
-                    if self.ports[port].facts.drops_unread && socket.reads_slowly() {
+                    // A device server may have such a driver as well.
+                    let facts = &self.ports[port].facts;
+                    if (facts.drops_unread || facts.is_remote) && socket.reads_slowly() {
                         data.is_crowded(now);
                     }
                 }
@@ -377,9 +379,7 @@ impl Modem {
                 }
                 true => {
                     let why = match reason {
-                        Reason::Crowded => {
-                            "its client reads slowly, and nothing stops the modem on this port"
-                        }
+                        Reason::Crowded => "its client reads slowly, and this port may not stop the modem",
                         _ => "what looked like the end was payload",
                     };
                     log::debug!("socket {id}: {why}; it goes on in buffer mode");

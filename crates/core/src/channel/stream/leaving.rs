@@ -765,7 +765,7 @@ mod tests {
     #[test]
     fn each_event_leads_from_each_stage_to_the_one_that_follows() {
         // What follows from the stages in which it has an effect; the others stay.
-        let rows: [(&str, Exit, Event, Changes); 10] = [
+        let rows: [(&str, Exit, Event, Changes); 11] = [
             (
                 "the client is done",
                 Exit::Beside,
@@ -776,6 +776,12 @@ mod tests {
                 "a suspicion",
                 Exit::Escape,
                 |leaving, now| leaving.begin(Reason::Suspicion, &mut Outgoing::new(None, now), now),
+                &[("flowing", "draining")],
+            ),
+            (
+                "its client reads slowly, and nothing stops the modem",
+                Exit::Dtr,
+                |leaving, now| leaving.begin(Reason::Crowded, &mut Outgoing::new(None, now), now),
                 &[("flowing", "draining")],
             ),
             (

@@ -48,7 +48,7 @@ pub enum Reason {
     Suspicion,
     /// What was sent comes back: does the server echo, or a modem that has booted?
     Echo,
-    /// Its client does not read, and the port cannot stop the modem. In buffer mode the tunnel can.
+    /// Its client reads slowly, and the port may not stop the modem. In buffer mode the tunnel can.
     Crowded,
 }
 
@@ -287,7 +287,7 @@ impl Stream {
         self.leaving.begin(Reason::Done, &mut self.outgoing, now);
     }
 
-    /// Its client reads more slowly than the modem sends, and nothing stops the modem.
+    /// Its client reads more slowly than the modem sends, and the port may not stop the modem.
     pub fn is_crowded(&mut self, now: Instant) {
         self.leaving.begin(Reason::Crowded, &mut self.outgoing, now);
     }
