@@ -127,7 +127,7 @@ impl Serial {
         if let Some(unread) = &mut self.unread {
             match result {
                 Ok(count) => unread.read(count),
-                Err(_) => unread.is_empty(),
+                Err(_) => unread.found_empty(),
             }
         }
         match result {

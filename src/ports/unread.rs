@@ -27,7 +27,7 @@ impl Unread {
     }
 
     /// There was nothing to read.
-    pub fn is_empty(&mut self) {
+    pub fn found_empty(&mut self) {
         self.since_empty_bytes = 0;
     }
 
@@ -73,13 +73,13 @@ mod tests {
             unread.read(4_095);
             unread.read(4_095);
             assert!(!unread.may_have_dropped());
-            unread.is_empty();
+            unread.found_empty();
         }
         unread.read(10_000);
         assert!(!unread.may_have_dropped());
         unread.read(1);
         assert!(unread.may_have_dropped());
-        unread.is_empty();
+        unread.found_empty();
         assert!(!unread.may_have_dropped());
     }
 }

@@ -235,7 +235,7 @@ impl Modem {
                     // A device server may have such a driver as well.
                     let facts = &self.ports[port].facts;
                     if (facts.drops_unread || facts.is_remote) && socket.reads_slowly() {
-                        data.is_crowded(now);
+                        data.leave_crowded(now);
                     }
                 }
                 _ => data.leave(now),

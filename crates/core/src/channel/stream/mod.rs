@@ -288,7 +288,7 @@ impl Stream {
     }
 
     /// Its client reads more slowly than the modem sends, and the port may not stop the modem.
-    pub fn is_crowded(&mut self, now: Instant) {
+    pub fn leave_crowded(&mut self, now: Instant) {
         self.leaving.begin(Reason::Crowded, &mut self.outgoing, now);
     }
 
