@@ -511,9 +511,14 @@ fn operator(text: &str) -> Result<String, String> {
     if fits && is_plain { Ok(text.into()) } else { Err("write 1 to 32 characters, without quotes".into()) }
 }
 
-fn signal(text: &str) -> Result<u8, String> {
-    let level = text.parse().ok().filter(|level| matches!(level, 0..=31 | 99));
+pub(crate) fn signal(text: &str) -> Result<u8, String> {
+    let level = text.parse().ok().filter(|level| is_signal(*level));
     level.ok_or_else(|| "write 0 to 31, or 99 for unknown".into())
+}
+
+/// Whether AT+CSQ has this level.
+pub(crate) fn is_signal(level: u8) -> bool {
+    matches!(level, 0..=31 | 99)
 }
 
 fn ipv4(text: &str) -> Result<Ipv4Addr, String> {
@@ -539,7 +544,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// No latency is longer.
-const LONGEST_TIME: Duration = Duration::from_secs(86_400);
+pub(crate) const LONGEST_TIME: Duration = Duration::from_secs(86_400);
 
 fn whole<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| "not a whole number, or too large a one".into())
@@ -561,11 +566,22 @@ fn mapping(text: &str) -> Result<Mapping, String> {
     Ok(Mapping { host: host.to_owned(), port, address })
 }
 
+/// A time that AT+CCLK can show.
+pub(crate) fn clock_seconds(text: &str) -> Result<i64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0..=LAST_SECOND).contains(seconds));
+    seconds.ok_or_else(|| "write seconds since 1970, up to the year 9999".into())
+}
+
+/// The end of the year 9999.
+const LAST_SECOND: i64 = 253_402_300_799;
+
 fn starting_clock(text: &str) -> Result<StartingClock, String> {
     match text {
         "unset" => Ok(StartingClock::Unset),
         "host" => Ok(StartingClock::Host),
-        _ => text.parse().map(StartingClock::Seconds).map_err(|_| "write unset, host, or seconds".into()),
+        _ => clock_seconds(text)
+            .map(StartingClock::Seconds)
+            .map_err(|_| "write unset, host, or seconds since 1970, up to the year 9999".into()),
     }
 }
 

@@ -3,12 +3,13 @@
 //! An action is sent as one line of JSON to the socket of `--control`; the reply is one line, `{"Ok": text}` or
 //! `{"Err": text}`.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use clap::{Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::duration;
+use crate::cli::{LONGEST_TIME, clock_seconds, duration, is_signal, signal};
 use crate::config::{Cell, Registration};
 use crate::modem::Modem;
 
@@ -47,31 +48,31 @@ pub enum Action {
     /// Set what AT+QCSQ and AT+QENG show besides, and AT+QTEMP.
     Cell {
         /// In dBm.
-        #[arg(long, allow_hyphen_values = true)]
+        #[arg(long, allow_hyphen_values = true, value_parser = measured())]
         rsrp: Option<i32>,
         /// In dB.
-        #[arg(long, allow_hyphen_values = true)]
+        #[arg(long, allow_hyphen_values = true, value_parser = measured())]
         rsrq: Option<i32>,
         /// In dB.
-        #[arg(long, allow_hyphen_values = true)]
+        #[arg(long, allow_hyphen_values = true, value_parser = measured())]
         sinr: Option<i32>,
         /// Of LTE.
         #[arg(long)]
         band: Option<u8>,
         /// In degrees Celsius.
-        #[arg(long, allow_hyphen_values = true)]
+        #[arg(long, allow_hyphen_values = true, value_parser = measured())]
         temperature: Option<i32>,
     },
     /// The network deactivates a PDP context: `+QIURC: "pdpdeact"` reports it.
     Pdpdeact {
         /// The context.
-        #[arg(default_value = "1", value_parser = clap::value_parser!(u8).range(1..=16))]
+        #[arg(default_value = "1", value_parser = clap::value_parser!(u8).range(1..=24))]
         context: u8,
     },
     /// Lose a PDP context without a word: opens fail, and AT+QIACT? shows it.
     LosePdp {
         /// The context.
-        #[arg(default_value = "1", value_parser = clap::value_parser!(u8).range(1..=16))]
+        #[arg(default_value = "1", value_parser = clap::value_parser!(u8).range(1..=24))]
         context: u8,
     },
     /// Cut a connection, as if the network had reset it.
@@ -92,6 +93,7 @@ pub enum Action {
     /// Fail the next open with this result code.
     OpenFail {
         /// Such as 565 for a name that is not found.
+        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
         code: u16,
     },
     /// Never answer the next open.
@@ -137,6 +139,7 @@ pub enum Action {
     /// Set the modem's clock.
     Clock {
         /// Seconds since 1970.
+        #[arg(value_parser = clock_seconds)]
         seconds: i64,
     },
     /// Delete every stored file.
@@ -160,6 +163,22 @@ pub enum NetworkState {
 }
 
 impl Action {
+    /// Whether the command line would take its values. Another program may write others to the socket.
+    pub(crate) fn is_in_range(&self) -> bool {
+        match self {
+            Action::Stall { time } | Action::Unplug { time } | Action::Delay { time } => {
+                *time <= LONGEST_TIME
+            }
+            Action::Signal { value } => is_signal(*value),
+            Action::Cell { rsrp, rsrq, sinr, temperature, .. } => {
+                let figures = [rsrp, rsrq, sinr, temperature];
+                figures.into_iter().flatten().all(|figure| MEASURED.contains(&i64::from(*figure)))
+            }
+            Action::Clock { seconds } => clock_seconds(&seconds.to_string()).is_ok(),
+            _ => true,
+        }
+    }
+
     /// Does to the modem what concerns the modem alone, and returns what there is to say about it.
     ///
     /// # Errors
@@ -190,12 +209,10 @@ impl Action {
                     temperature: temperature.or(cell.temperature),
                 };
             }
-            Action::Pdpdeact { context } => {
-                if !modem.pdp_active(*context) {
-                    return Err(format!("PDP context {context} is not active"));
-                }
-                modem.drop_pdp(*context, now);
+            Action::Pdpdeact { context } | Action::LosePdp { context } if !modem.pdp_active(*context) => {
+                return Err(format!("PDP context {context} is not active"));
             }
+            Action::Pdpdeact { context } => modem.drop_pdp(*context, now),
             Action::LosePdp { context } => modem.lose_pdp_silently(*context, now),
             Action::Close { socket, plain } => {
                 let used = if *plain { modem.plain_sockets_in_use() } else { modem.sockets_in_use() };
@@ -240,7 +257,8 @@ fn unescaped(text: &str) -> Result<Vec<u8>, String> {
             (b'\\', [b'n', ..]) => (b'\n', 2),
             (b'\\', [b'\\', ..]) => (b'\\', 2),
             (b'\\', [b'x', digits @ ..]) => {
-                let digits = digits.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+                let digits = digits.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+                let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
                 let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
                 (byte.ok_or_else(wrong)?, 4)
             }
@@ -253,10 +271,12 @@ fn unescaped(text: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn signal(text: &str) -> Result<u8, String> {
-    let value = text.parse().ok().filter(|value| *value <= 31 || *value == 99);
-    value.ok_or_else(|| "write 0 to 31, or 99 for unknown".into())
+fn measured() -> clap::builder::RangedI64ValueParser<i32> {
+    clap::value_parser!(i32).range(MEASURED)
 }
+
+/// Any figure of a cell in dBm or dB, and any temperature.
+const MEASURED: RangeInclusive<i64> = -200..=200;
 
 #[cfg(test)]
 mod tests {
@@ -265,7 +285,7 @@ mod tests {
     #[test]
     fn bytes_are_written_with_escapes() {
         assert_eq!(unescaped(r"\r\n+X: \\\x00\xfF"), Ok(b"\r\n+X: \\\x00\xff".to_vec()));
-        for wrong in [r"\", r"\x", r"\x1", r"\xgg", r"\t", "\\x\u{e4}"] {
+        for wrong in [r"\", r"\x", r"\x1", r"\xgg", r"\x+f", r"\t", "\\x\u{e4}"] {
             assert!(unescaped(wrong).is_err(), "{wrong}");
         }
     }

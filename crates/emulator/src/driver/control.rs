@@ -1,10 +1,11 @@
-//! The socket of `--control`: a thread that takes an action a connection, has the loop carry it out, and replies.
+//! The socket of `--control`: a thread for each client takes an action, has the loop carry it out, and replies.
 
 use std::fs::Permissions;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -38,9 +39,18 @@ impl ControlSocket {
             .with_context(|| format!("cannot make the socket {}", path.display()))?;
         let socket = ControlSocket { path: path.to_owned() };
         let run = move || {
-            for stream in listener.incoming() {
-                // A client that breaks off harms only itself.
-                let _ = stream.and_then(|stream| serve_one(&stream, &modem));
+            let clients = Arc::new(());
+            for stream in listener.incoming().filter_map(Result::ok) {
+                // Each has a thread, so a client that breaks off, or says nothing, harms only itself.
+                let (modem, client) = (modem.clone(), Arc::clone(&clients));
+                if Arc::strong_count(&clients) > CLIENTS_MAX {
+                    continue;
+                }
+                let serve = move || {
+                    let _ = serve_one(&stream, &modem);
+                    drop(client);
+                };
+                let _ = std::thread::Builder::new().name("control client".into()).spawn(serve);
             }
         };
         std::thread::Builder::new().name("control".into()).spawn(run).context("no thread for --control")?;
@@ -58,9 +68,9 @@ impl Drop for ControlSocket {
 fn serve_one(stream: &UnixStream, modem: &Handle) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new(stream).take(REQUEST_LIMIT_BYTES).read_line(&mut line)?;
-    let reply = match serde_json::from_str::<Action>(&line) {
+    let mut line = Vec::new();
+    BufReader::new(stream).take(REQUEST_LIMIT_BYTES).read_until(b'\n', &mut line)?;
+    let reply = match serde_json::from_slice::<Action>(&line) {
         Ok(action) => {
             let outcome = modem.with_driver(move |driver, now| driver.control(&action, now));
             outcome.unwrap_or_else(|| Err("the emulated modem has ended".into()))
@@ -90,6 +100,9 @@ pub fn ask(path: &Path, action: &Action) -> anyhow::Result<String> {
         serde_json::from_str(&reply).context("the emulated modem ended before it replied")?;
     reply.map_err(anyhow::Error::msg)
 }
+
+/// How many clients are served at the same time, counted with the listener's own.
+const CLIENTS_MAX: usize = 16;
 
 /// How long a client or the modem may take for its line.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -277,6 +277,9 @@ impl Driver {
 
     /// Does what a user asks for by `--control`, and returns what there is to say about it.
     fn control(&mut self, action: &Action, now: Instant) -> Result<String, String> {
+        if !action.is_in_range() {
+            return Err("a value is out of its range: qssl-modem-emulator ctl has it in its help".into());
+        }
         match action {
             Action::Status => Ok(self.status(now)),
             Action::Unplug { time } => {
@@ -299,7 +302,7 @@ impl Driver {
         for (number, location) in self.locations().iter().enumerate() {
             lines.push(format!("port {number} at {location}"));
         }
-        let contexts = (1..=16).filter(|context| self.modem.pdp_active(*context));
+        let contexts = (1..=24).filter(|context| self.modem.pdp_active(*context));
         lines.push(format!("active PDP contexts: {}", listed(contexts)));
         lines.push(format!("TLS sockets in use: {}", listed(self.modem.sockets_in_use())));
         lines.push(format!("plain sockets in use: {}", listed(self.modem.plain_sockets_in_use())));

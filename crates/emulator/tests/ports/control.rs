@@ -1,8 +1,9 @@
 //! Goal of this test: a script makes a running modem fail in the ways that its options cannot, by
 //! `qssl-modem-emulator ctl`, and is told in one line what does not work.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -143,4 +144,38 @@ fn what_does_not_work_is_told_in_a_line() {
     drop(modem);
     let gone = ctl(&socket, &["status"]);
     assert!(String::from_utf8_lossy(&gone.stderr).contains("no emulated modem answers at"));
+}
+
+#[test]
+fn what_another_program_writes_to_the_socket_harms_nobody() {
+    let modem = Running::new("garbage", &[]);
+    let written = |line: &[u8]| {
+        let mut stream = UnixStream::connect(modem.socket()).expect("it takes clients");
+        stream.write_all(line).expect("it reads");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("it replies, or ends");
+        reply
+    };
+    for line in [
+        &br#"{"stall":{"time":{"secs":18446744073709551615,"nanos":0}}}"#[..],
+        br#"{"unplug":{"time":{"secs":18446744073709551615,"nanos":0}}}"#,
+        br#"{"delay":{"time":{"secs":18446744073709551615,"nanos":0}}}"#,
+        br#"{"cell":{"rsrp":2147483647,"rsrq":-2147483648,"sinr":2147483647}}"#,
+        br#"{"clock":{"seconds":9223372036854775807}}"#,
+        br#"{"signal":{"value":255}}"#,
+        b"\xff\xfe",
+    ] {
+        let reply = written(&[line, b"\n"].concat());
+        assert!(reply.starts_with("{\"Err\":"), "{}: {reply:?}", line.escape_ascii());
+    }
+    // Some that say nothing, and one that still is served.
+    let silent: Vec<UnixStream> =
+        (0..8).map(|_| UnixStream::connect(modem.socket()).expect("it takes clients")).collect();
+    assert!(modem.ctl(&["status"]).starts_with("up\n"));
+    assert!(modem.refuses(&["clock", "9223372036854775807"]).contains("up to the year 9999"));
+    assert!(modem.refuses(&["lose-pdp"]).ends_with("PDP context 1 is not active\n"));
+    drop(silent);
+    let mut host = modem.host();
+    host.command("ATE0");
+    assert_eq!(host.command("AT+CSQ"), "\r\n+CSQ: 28,99\r\n");
 }
