@@ -278,6 +278,24 @@ fn the_settings_of_the_line_are_put_back() {
 }
 
 #[test]
+fn the_settings_of_the_line_are_put_back_also_if_a_command_is_cut_off() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let modem = Modem::with_options("--family ec20 --command-latency 100ms");
+    typed(&modem, &["ATE1+CMEE=2;+IFC=0,0"]);
+    let questions = ["AT+CMEE?", "AT+IFC?"];
+    let before = typed(&modem, &questions);
+    let (device, path) = (modem.device(0), output.to_str().expect("text"));
+    let running = Running::start(&mut tunnel_command(&["survey", "-vvv", "-o", path, "-d", &device]));
+    // The next question is under way then, and the modem takes nothing else meanwhile.
+    running.wait_for("survey: > AT+CGMI");
+    running.signal(Signal::INT);
+    let (status, told) = running.wait();
+    assert_eq!(status, 130, "{told}");
+    assert_eq!(typed(&modem, &questions), before);
+}
+
+#[test]
 fn a_file_that_the_user_has_not_named_is_not_replaced() {
     let directory = temporary_directory();
     let output = directory.path().join("report.toml");
@@ -750,6 +768,23 @@ fn a_close_that_is_refused_is_sent_again_and_a_socket_that_stays_open_is_told() 
     let lines = told(&text);
     assert!(status != 0 && lines.len() == 1, "{status}: {lines:?}");
     assert!(lines[0].contains("socket 11 is still open") && lines[0].contains("AT+CFUN=1,1"), "{}", lines[0]);
+}
+
+#[test]
+fn no_socket_stays_open_if_the_survey_is_stopped_right_after_its_open() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    for open in ["AT+QIOPEN=1,11,", "AT+QSSLOPEN=1,5,11,\"server.example\",1,"] {
+        let quirk = "--quirk failed-open-keeps-socket";
+        let site =
+            Site::new(Behaviour::EchoUntilTold, &format!("--family ec20 --command-latency 100ms {quirk}"));
+        let running = survey_up_to(&site.modem, &output, &format!("survey: > {open}"));
+        // Its result has come, and the next question is under way.
+        running.signal(Signal::INT);
+        let (status, text) = running.wait();
+        assert_eq!(status, 130, "{text}");
+        assert_eq!(ask(&site.modem, &["AT+QSSLSTATE", "AT+QISTATE"]), [] as [&str; 0], "{open}");
+    }
 }
 
 #[test]

@@ -18,6 +18,10 @@ impl Survey {
         let opened = self.conversation.open_held();
         let asked = opened.and_then(|()| self.on_wire(Self::line_settings));
         self.conversation.release();
+        if asked.is_err() {
+            // Nothing was changed.
+            self.line_before.clear();
+        }
         asked
     }
 
@@ -41,9 +45,15 @@ impl Survey {
     /// Restores what [`Survey::ask_line`] has found. A reboot does so by itself.
     pub(super) fn put_line_back(&mut self) {
         let lines = std::mem::take(&mut self.line_before);
-        if self.has_rebooted {
+        if self.has_rebooted || lines.is_empty() {
             return;
         }
+        // The modem may still be at work on a command that a signal has cut off. The core waits for it.
+        let stopped = self.stopped.take();
+        self.stopped = match self.say("AT") {
+            Err(failure @ Failure { kind: Kind::Signal(_), .. }) => Some(failure),
+            _ => stopped,
+        };
         for line in lines.into_iter().rev() {
             let mut answer = self.on_wire(|survey| survey.exchange(&line, ANSWER_LIMIT));
             if let Err(failure @ Failure { kind: Kind::Signal(_), .. }) = answer {

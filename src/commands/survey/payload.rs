@@ -64,14 +64,13 @@ impl Survey {
         work: impl FnOnce(&mut Self) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let Place { socket, context, target } = place;
-        if !self.can_afford() || self.open(socket, Security::Tls(context), target, mode)? != 0 {
+        if !self.can_afford() {
             return Ok(());
         }
-        let close = self.close_of(socket);
-        self.undo.push(close.clone().into());
-        self.on_wire(work)?;
-        self.close(&close)?;
-        self.undo.pop();
+        if self.open(socket, Security::Tls(context), target, mode)? == 0 {
+            self.on_wire(work)?;
+        }
+        self.close_opened(&self.close_of(socket))?;
         Ok(())
     }
 
@@ -212,9 +211,8 @@ impl Survey {
         let line = format!("AT+QISWTMD={socket},{}", mode as u8);
         self.forget_heard();
         let begin = Instant::now();
-        self.write(format!("{line}\r").as_bytes())?;
         // What is pushed may come at once, and must not be taken away.
-        let ends = self.hear(RESULT_LIMIT, last_line)?;
+        let ends = self.ask(&line, RESULT_LIMIT, last_line)?;
         self.transcript.exchange(&line, b"\r\nOK\r\n", begin.elapsed());
         Ok(ends.as_deref() == Some("OK"))
     }

@@ -8,7 +8,9 @@ use qssl_core::Kind;
 use qssl_core::at::Security;
 use qssl_core::at::answers::{Answer as _, LastError, SocketState, SocketStatus};
 use qssl_core::at::{AccessMode, Command, CommandSet, ResultCode, SocketId, SslContextId};
-use qssl_core::modem::{Address, CommandOutcome, Failure, activation, address_questions, deactivation};
+use qssl_core::modem::{
+    Address, CommandOutcome, Failure, UserAnswer, activation, address_questions, deactivation,
+};
 use qssl_core::settings::Target;
 
 impl Survey {
@@ -32,24 +34,22 @@ impl Survey {
             }
             let begin = Instant::now();
             let code = self.open(socket, Security::Tls(context), target, AccessMode::Buffer)?;
+            let close = self.close_of(socket);
             if code != 0 {
                 // Some modules keep the socket of an open that failed.
-                self.close(&self.close_of(socket))?;
+                self.close_opened(&close)?;
                 let message =
                     format!("{}:{} cannot be reached: {}", target.host, target.port, ResultCode(code));
                 return Err(Failure::new(Kind::ConnectFailed, message));
             }
             opens.push(begin.elapsed());
-            let close = self.close_of(socket);
-            self.undo.push(close.clone().into());
             if turn == 0 {
                 self.open_socket_habits(socket, context, target)?;
             }
             let begin = Instant::now();
-            if is_ok(&self.close(&close)?) {
+            if is_ok(&self.close_opened(&close)?) {
                 closes.push(begin.elapsed());
             }
-            self.undo.pop();
             if turn == 0 {
                 self.forgotten_context(context)?;
             }
@@ -100,7 +100,8 @@ impl Survey {
         true
     }
 
-    /// Opens a connection. Returns the result code.
+    /// Opens a connection. Returns the result code. Whatever it is, [`Survey::close_opened`] must follow; if the survey is cut
+    /// off before, the connection is closed at the end.
     pub(super) fn open(
         &mut self,
         socket: SocketId,
@@ -112,13 +113,12 @@ impl Survey {
         let set = security.command_set();
         let close = match set {
             CommandSet::Ssl => self.close_of(socket),
-            CommandSet::Ip => Command::Close { set, socket, timeout_seconds: Some(0) },
+            CommandSet::Ip => plain_close_of(socket),
         };
         if let Security::Tls(context) = security {
             self.renew_settings(context)?;
         }
-        // It is sent again at the end if the survey is cut off here.
-        self.undo.push(close.clone().into());
+        self.undo.push(close.into());
         let open = Command::Open {
             socket,
             pdp: self.pdp,
@@ -138,12 +138,14 @@ impl Survey {
                 Some(LastError::reason(&reason.lines).map_or(UNKNOWN_ERROR, |code| code.0))
             }
         };
-        if code.is_none() {
-            // It may still be opening.
-            self.close(&close)?;
-        }
-        self.undo.pop();
         Ok(code.unwrap_or(ResultCode::TIMED_OUT.0))
+    }
+
+    /// Closes what [`Survey::open`] has opened, or may still be opening.
+    pub(super) fn close_opened(&mut self, close: &Command) -> Result<UserAnswer, Failure> {
+        let answer = self.close(close)?;
+        self.undo.pop();
+        Ok(answer)
     }
 
     pub(super) fn close_of(&self, socket: SocketId) -> Command {
@@ -240,8 +242,8 @@ impl Survey {
             if is_ok(&listed) {
                 self.habit("plain_sockets_unlisted", !is_listed, "AT+QISTATE with an open socket");
             }
-            self.close(&Command::Close { set: CommandSet::Ip, socket, timeout_seconds: Some(0) })?;
         }
+        self.close_opened(&plain_close_of(socket))?;
         Ok(())
     }
 
@@ -257,8 +259,9 @@ impl Survey {
         }
         let closed = Target { port: CLOSED_PORT, ..target.clone() };
         let code = self.open(socket, Security::Tls(context), &closed, AccessMode::Buffer)?;
+        let close = self.close_of(socket);
         if code == 0 || code == ResultCode::TIMED_OUT.0 {
-            self.close(&self.close_of(socket))?;
+            self.close_opened(&close)?;
             return Ok(());
         }
         let reason = self.say("AT+QIGETERROR")?;
@@ -275,12 +278,14 @@ impl Survey {
             let is_kept =
                 SocketStatus::all(&states.lines).any(|it| it.id == socket && it.state != SocketState::Free);
             self.habit("failed_open_keeps_socket", is_kept, "AT+QSSLSTATE after an open that failed");
-            if is_kept {
-                self.close(&self.close_of(socket))?;
-            }
         }
+        self.close_opened(&close)?;
         Ok(())
     }
+}
+
+fn plain_close_of(socket: SocketId) -> Command {
+    Command::Close { set: CommandSet::Ip, socket, timeout_seconds: Some(0) }
 }
 
 /// TLS settings that servers of today accept, without a check of the certificate.

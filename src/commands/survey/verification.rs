@@ -190,9 +190,7 @@ impl Survey {
         is_set = is_set && self.renew_settings(context)?;
         let mut tried = None;
         if is_set {
-            let close = self.close_of(socket);
             let code = self.open(socket, Security::Tls(context), target, AccessMode::Buffer)?;
-            self.undo.push(close.clone().into());
             let states = self.say(format!("AT+QSSLSTATE={socket}"))?;
             let status = SocketStatus::all(&states.lines).find(|it| it.id == socket);
             let address = status.and_then(|status| {
@@ -200,8 +198,7 @@ impl Survey {
                 Some((AtText::new(address).ok()?, status.remote_port?))
             });
             // Also after a failure: the number may still be in use, and that a free one is refused does no harm.
-            self.close(&close)?;
-            self.undo.pop();
+            self.close_opened(&self.close_of(socket))?;
             tried = Some(Tried { code, address });
         } else {
             self.left_out(

@@ -27,6 +27,8 @@ pub struct Wire {
 pub enum State {
     #[default]
     Commands,
+    /// Nothing, until the answer to a line has come.
+    Answer,
     /// A prompt for so many bytes of payload may come.
     Prompt(usize),
     /// So many bytes of payload are expected.
@@ -88,6 +90,9 @@ impl Survey {
         }
         match self.wire.state {
             State::Commands => {}
+            State::Answer => {
+                self.hear(RESULT_LIMIT, last_line)?;
+            }
             State::Prompt(missing) => {
                 if self.hear(RESULT_LIMIT, prompted)? == Some(true) {
                     self.fill_up(missing)?;
@@ -135,6 +140,23 @@ impl Survey {
 
     pub(super) fn set_state(&mut self, state: State) {
         self.wire.state = state;
+    }
+
+    /// Writes a line, which is answered when `find` finds something in what is heard; `None`: it did not come in time.
+    pub(super) fn ask<T>(
+        &mut self,
+        line: &str,
+        limit: Duration,
+        find: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, Failure> {
+        let state = self.wire.state;
+        if state == State::Commands {
+            self.wire.state = State::Answer;
+        }
+        self.write(format!("{line}\r").as_bytes())?;
+        let found = self.hear(limit, find)?;
+        self.wire.state = state;
+        Ok(found)
     }
 
     /// Writes these bytes.
@@ -207,8 +229,7 @@ impl Survey {
     pub(super) fn exchange(&mut self, line: &str, limit: Duration) -> Result<Vec<u8>, Failure> {
         self.wire.heard.clear();
         let begin = Instant::now();
-        self.write(format!("{line}\r").as_bytes())?;
-        self.hear(limit, last_line)?;
+        self.ask(line, limit, last_line)?;
         let time = begin.elapsed();
         let bytes = self.hear_silence(SETTLING)?;
         self.transcript.exchange(line, &bytes, time);
@@ -254,8 +275,7 @@ impl Survey {
         let from = self.wire.heard.len();
         let begin = Instant::now();
         let command = format!("AT+QSSLRECV={socket},{most}");
-        self.write(format!("{command}\r").as_bytes())?;
-        let fetched = self.hear(RESULT_LIMIT, |heard| fetched(&heard[from..]))?.flatten();
+        let fetched = self.ask(&command, RESULT_LIMIT, |heard| fetched(&heard[from..]))?.flatten();
         self.wire.heard.truncate(from);
         self.transcript.fetched(&command, fetched.as_ref().map(|it| it.bytes.len()), begin.elapsed());
         Ok(fetched)
