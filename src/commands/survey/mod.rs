@@ -638,7 +638,9 @@ impl Survey {
         let port = printable(&self.conversation.name()).into_owned();
         let includes = match self.conversation.is_shared() {
             true => "the daemon's turn and its line".to_owned(),
-            false => format!("the line ({port}) and this program"),
+            // Other names may have an address, a user, or the number of a device in them.
+            false if port.starts_with("/dev/tty") => format!("the line ({port}) and this program"),
+            false => "the line and this program".to_owned(),
         };
         let mut remark = format!("latencies.command includes {includes}");
         if let Some(context) = self.spare

@@ -60,7 +60,10 @@ impl Survey {
         self.plain_socket(socket, target)?;
         self.failed_open(socket, context, target)?;
         let place = Place { socket, context, target };
+        let first = self.undo.len();
         let paid = self.payload(place);
+        // A connection that was left in the middle still has the socket.
+        self.put_back_from(first);
         // A server that returns nothing can be verified all the same.
         if paid.is_ok() || matches!(paid, Err(Failure { kind: Kind::Failed, .. })) {
             self.verification(place)?;
