@@ -284,10 +284,10 @@ fn typed(modem: &Modem, lines: &[&str]) -> String {
 fn the_settings_of_the_line_are_put_back() {
     let directory = temporary_directory();
     let output = directory.path().join("report.toml");
-    for settings in ["ATE1+CMEE=2;+IFC=2,2", "ATE0+CMEE=0;+IFC=0,0"] {
+    for settings in ["ATE1+CMEE=2;+IFC=2,2", "ATE0&C0&D1+CMEE=0;+IFC=0,0"] {
         let modem = Modem::with_options("--family ec20");
         typed(&modem, &[settings]);
-        let questions = ["AT+CMEE?", "AT+IFC?"];
+        let questions = ["AT+CMEE?", "AT+IFC?", "AT&V"];
         let before = typed(&modem, &questions);
         assert_eq!(before.contains("AT+IFC?"), settings.starts_with("ATE1"), "{before}");
         survey(&modem, &output).expect_success();
@@ -815,6 +815,8 @@ fn a_reboot_of_the_modem_ends_the_survey() {
         ("--family ec20 --boot-time 2s --send-latency 300ms", "AT+QSSLSEND=11,20"),
     ] {
         let site = Site::new(Behaviour::EchoUntilTold, options);
+        let questions = ["AT+CMEE?", "AT+IFC?", "AT&V"];
+        let before = typed(&site.modem, &questions);
         let running = survey_up_to(&site.modem, &output, at);
         site.modem.embedded.with_modem(|modem, _, now| modem.reboot(now));
         let (status, text) = running.wait();
@@ -823,6 +825,10 @@ fn a_reboot_of_the_modem_ends_the_survey() {
             status != 0 && lines.len() == 1 && lines[0].contains("the modem rebooted"),
             "{at}: {lines:?}"
         );
+        // Where something was put back, the modem has booted, and was spoken to.
+        if at.contains("SEND") {
+            assert_eq!(typed(&site.modem, &questions), before);
+        }
     }
 }
 

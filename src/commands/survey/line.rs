@@ -39,28 +39,40 @@ impl Survey {
                 self.line_before.insert(0, "ATE1".to_owned());
             }
         }
+        let heard = self.exchange("AT&V", FIRST_LIMIT)?;
+        let heard = String::from_utf8_lossy(&heard);
+        if let (Some(dcd), Some(dtr)) = (stored(&heard, "&C"), stored(&heard, "&D")) {
+            self.line_before.push(format!("AT&C{dcd}&D{dtr}"));
+        }
         Ok(())
     }
 
-    /// Restores what [`Survey::ask_line`] has found. A reboot does so by itself.
+    /// Restores what [`Survey::ask_line`] has found.
     pub(super) fn put_line_back(&mut self) {
         let lines = std::mem::take(&mut self.line_before);
-        if self.has_rebooted || lines.is_empty() {
+        if lines.is_empty() {
             return;
         }
         // The modem may still be at work on a command that a signal has cut off. The core waits for it.
         let stopped = self.stopped.take();
-        self.stopped = match self.say("AT") {
-            Err(failure @ Failure { kind: Kind::Signal(_), .. }) => Some(failure),
+        let answer = self.say("AT");
+        self.stopped = match &answer {
+            Err(failure @ Failure { kind: Kind::Signal(_), .. }) => Some(failure.clone()),
             _ => stopped,
         };
+        if matches!(answer, Err(Failure { kind: Kind::PortUnavailable, .. })) {
+            return;
+        }
         for line in lines.into_iter().rev() {
             let mut answer = self.on_wire(|survey| survey.exchange(&line, ANSWER_LIMIT));
             if let Err(failure @ Failure { kind: Kind::Signal(_), .. }) = answer {
                 self.stopped = Some(failure);
                 answer = self.on_wire(|survey| survey.exchange(&line, ANSWER_LIMIT));
             }
-            if answer.is_ok_and(|answer| last_line(&answer).as_deref() != Some("OK")) {
+            let is_refused = answer.is_ok_and(|answer| last_line(&answer).as_deref() != Some("OK"));
+            // A module that refuses these has not taken this program's either.
+            let is_foreign = line.contains('&') && self.module.is_true("habits", "line_settings_refused");
+            if is_refused && !is_foreign && !self.has_rebooted {
                 self.refused.push(line);
             }
         }
@@ -159,6 +171,12 @@ impl Survey {
         self.comparison.row("multiplexer", "CMUX, basic option", "--cmux uses it", measured, opened && back);
         Ok(())
     }
+}
+
+/// The value of a setting in the answer to AT&V, `&C: 1` or `&C1`.
+fn stored(answer: &str, name: &str) -> Option<u32> {
+    let (_, after) = answer.split_once(name)?;
+    after.trim_start_matches([':', ' ']).chars().next()?.to_digit(10)
 }
 
 /// UA on channel 0 with F set, and with F clear.

@@ -105,8 +105,12 @@ pub fn run(args: &SurveyArgs, environment: &Environment) -> anyhow::Result<ExitS
         (Ok(()), Some(server)) => survey.server(&server.target),
         _ => Ok(()),
     };
+    // A reboot has put the line back, unless the core speaks to the modem after it.
+    let is_put_back = survey.has_rebooted && survey.undo.is_empty();
     survey.put_back();
-    survey.put_line_back();
+    if !is_put_back {
+        survey.put_line_back();
+    }
     let connected = connected.and(survey.stopped.take().map_or(Ok(()), Err));
     survey.progress.end();
     let is_cut_off = matches!(&connected, Err(Failure { kind: Kind::Signal(_), .. }));
@@ -757,8 +761,8 @@ impl Survey {
                     self.refused.push(format!("{shown} ({why})"));
                 }
                 Err(failure) if failure.kind == Kind::PortUnavailable => {
-                    let count = self.undo.len() - first + 1;
-                    self.refused.push(format!("{count} changes, the last {shown} ({failure})"));
+                    let changes = qssl_core::counted(self.undo.len() - first + 1, "change");
+                    self.refused.push(format!("{changes}, the last {shown} ({failure})"));
                     self.undo.truncate(first);
                 }
                 Err(failure) => self.refused.push(format!("{shown} ({failure})")),

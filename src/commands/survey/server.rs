@@ -62,8 +62,10 @@ impl Survey {
         let place = Place { socket, context, target };
         let first = self.undo.len();
         let paid = self.payload(place);
-        // A connection that was left in the middle still has the socket.
-        self.put_back_from(first);
+        if !self.has_rebooted {
+            // A connection that was left in the middle still has the socket.
+            self.put_back_from(first);
+        }
         // A server that returns nothing can be verified all the same.
         if paid.is_ok() || matches!(paid, Err(Failure { kind: Kind::Failed, .. })) {
             self.verification(place)?;

@@ -19,7 +19,7 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
         }
         ("V", kind) => switch(kind).map(|on| settings.verbose = on).map_or_else(Err, |()| ok()),
         ("Q", kind) => switch(kind).map(|on| settings.quiet = on).map_or_else(Err, |()| ok()),
-        ("&C" | "&D" | "IFC" | "QICFG", _) if modem.config.quirks.line_settings_refused => {
+        ("&C" | "&D" | "&V" | "IFC" | "QICFG", _) if modem.config.quirks.line_settings_refused => {
             Err(Failure::Error)
         }
         ("&C", kind) => level(kind, 1).map(|value| settings.dcd = value).map_or_else(Err, |()| ok()),
@@ -40,6 +40,12 @@ pub(crate) fn run(modem: &mut Modem, call: &mut Call) -> Option<Answer> {
             let port = &mut modem.ports[call.port];
             port.profile = port.settings.clone();
             ok()
+        }),
+        ("&V", kind) => level(kind, 0).map_or_else(Err, |_| {
+            let Settings { dcd, dtr, echo, quiet, verbose, .. } = *settings;
+            let [echo, quiet, verbose] = [echo, quiet, verbose].map(u8::from);
+            let shown = [("&C", dcd), ("&D", dtr), ("E", echo), ("Q", quiet), ("V", verbose)];
+            Ok(CommandOutcome::Done(shown.map(|(name, value)| format!("{name}: {value}")).into()))
         }),
         ("I", kind) => level(kind, 0).map_or_else(Err, |_| modem.identify()),
         ("O", kind) => level(kind, 0).map_or_else(Err, |_| modem.return_to_stream(call.port)),
