@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::server::LONGEST_READ;
-use super::wire::{ECHO_LIMIT, NO_CARRIER, RESULT_LIMIT, SendEnd, State, has, last_line};
+use super::server::{LONGEST_READ, OPEN_LIMIT};
+use super::wire::{ECHO_LIMIT, NO_CARRIER, RESULT_LIMIT, SendEnd, State, has, last_line, position};
 use super::{Survey, Times};
 use qssl_core::Kind;
 use qssl_core::at::answers::{Answer as _, SocketState, SocketStatus};
@@ -22,6 +22,7 @@ pub struct Place<'a> {
 impl Survey {
     /// Measures what payload shows, as far as the budget goes.
     pub(super) fn payload(&mut self, place: Place<'_>) -> Result<(), Failure> {
+        self.open_bytes(place)?;
         self.progress.step("payload in buffer mode");
         let mut echoes = true;
         self.with_connection(place, AccessMode::Buffer, |survey| {
@@ -71,6 +72,41 @@ impl Survey {
             self.on_wire(work)?;
         }
         self.close_opened(&self.close_of(socket))?;
+        Ok(())
+    }
+
+    fn open_line(&self, place: Place<'_>, mode: AccessMode) -> String {
+        let (pdp, mode) = (self.pdp, mode as u8);
+        let Place { socket, context, target: Target { host, port, .. } } = place;
+        format!("AT+QSSLOPEN={pdp},{context},{socket},\"{host}\",{port},{mode}")
+    }
+
+    /// What an open is answered with, byte by byte.
+    fn open_bytes(&mut self, place: Place<'_>) -> Result<(), Failure> {
+        if !self.can_afford() {
+            return Ok(());
+        }
+        self.renew_settings(place.context)?;
+        let close = self.close_of(place.socket);
+        self.undo.push(close.clone().into());
+        let line = self.open_line(place, AccessMode::Buffer);
+        let result = format!("+QSSLOPEN: {},", place.socket);
+        self.on_wire(|survey| {
+            let is_over =
+                |heard: &[u8]| (open_form(heard, &result).is_some() || has(heard, b"ERROR")).then_some(());
+            let begin = Instant::now();
+            survey.ask(&line, OPEN_LIMIT, is_over)?;
+            let time = begin.elapsed();
+            let heard = survey.hear_silence(Duration::from_millis(60))?;
+            survey.transcript.exchange(&line, &heard, time);
+            if let Some((is_first, has_empty_line)) = open_form(&heard, &result) {
+                let name = "AT+QSSLOPEN until its result, byte by byte";
+                survey.habit("open_result_before_ok", is_first, name);
+                survey.habit("open_result_without_empty_line", !has_empty_line, name);
+            }
+            Ok(())
+        })?;
+        self.close_opened(&close)?;
         Ok(())
     }
 
@@ -405,15 +441,14 @@ impl Survey {
 
     /// Transparent mode: throughput, `+++`, ATO, and the way to buffer mode.
     fn transparent(&mut self, place: Place<'_>) -> Result<(), Failure> {
-        let Place { socket, context, target } = place;
+        let Place { socket, context, .. } = place;
         if !self.module.lists("limits", "modes", "transparent")
             || !self.affords(THROUGHPUT_BYTES)
             || !self.can_afford()
         {
             return Ok(());
         }
-        let line =
-            format!("AT+QSSLOPEN={},{context},{socket},\"{}\",{},2", self.pdp, target.host, target.port);
+        let line = self.open_line(place, AccessMode::Transparent);
         self.renew_settings(context)?;
         let close = self.close_of(socket);
         self.undo.push(close.clone().into());
@@ -435,7 +470,7 @@ impl Survey {
             let connected = has(heard, b"CONNECT\r\n").then_some(true);
             connected.or_else(|| has(heard, b"ERROR").then_some(false))
         };
-        let opened = self.hear(Duration::from_secs(60), is_last)? == Some(true);
+        let opened = self.hear(OPEN_LIMIT, is_last)? == Some(true);
         let answer = self.hear_silence(Duration::from_millis(60))?;
         self.transcript.exchange(open, &answer, Duration::ZERO);
         if !opened {
@@ -582,6 +617,10 @@ impl Survey {
             self.left_out("The server did not end connections when told to.");
             return Ok(false);
         }
+        let state_number = text.split_once("+QSSLSTATE:").and_then(|(_, after)| after.split(',').nth(5));
+        if let Some(number @ ("3" | "4")) = state_number.filter(|_| told) {
+            self.habit("closing_is_state_three", number == "3", "AT+QSSLSTATE after closed");
+        }
         let unread = self.fetch(socket, self.profile.receive_max)?.map_or(0, |it| it.bytes.len());
         let mut measured = match told {
             true => format!("closed after {}", super::milliseconds(time)),
@@ -618,6 +657,14 @@ impl Survey {
         let measured = bytes.escape_ascii().to_string();
         self.comparison.row(what, manual, "takes both", measured, true);
     }
+}
+
+/// Whether the result of an open came before its OK, and with an empty line before it; `None`: not both have come.
+fn open_form(heard: &[u8], result: &str) -> Option<(bool, bool)> {
+    let (at, ok) = (position(heard, result.as_bytes())?, position(heard, b"OK\r\n")?);
+    let (before, after) = heard.split_at(at);
+    let is_whole = has(after, b"\r\n");
+    is_whole.then(|| (at < ok, before == b"\r\n" || before.ends_with(b"\r\n\r\n")))
 }
 
 /// Whether a prompt has a space and a line end after it; `None` if these bytes are more than a prompt.
@@ -675,6 +722,19 @@ mod tests {
         assert_eq!(prompt_form(b"\r\n>\r\n"), Some((false, true)));
         assert_eq!(prompt_form(b"\r\n> \r\n+CREG: 1\r\n"), None);
         assert_eq!(prompt_form(b"\r\n+CREG: 1\r\n\r\n> "), None);
+    }
+
+    #[test]
+    fn the_result_of_an_open_is_found_before_and_after_its_ok() {
+        for (heard, form) in [
+            ("\r\nOK\r\n\r\n+QSSLOPEN: 1,0\r\n", Some((false, true))),
+            ("\r\nOK\r\n+QSSLOPEN: 1,559\r\n", Some((false, false))),
+            ("\r\n+QSSLOPEN: 1,0\r\n\r\nOK\r\n", Some((true, true))),
+            ("\r\nOK\r\n\r\n+QSSLOPEN: 1,0", None),
+            ("\r\nOK\r\n\r\n+QSSLOPEN: 2,0\r\n", None),
+        ] {
+            assert_eq!(open_form(heard.as_bytes(), "+QSSLOPEN: 1,"), form, "{heard:?}");
+        }
     }
 
     #[test]

@@ -310,7 +310,8 @@ const CLOSED_PORT: u16 = 1;
 /// The manuals' most bytes of one AT+QSSLRECV.
 pub const LONGEST_READ: usize = 1_500;
 
-const OPEN_LIMIT: Duration = Duration::from_secs(60);
+/// How long an open may take.
+pub const OPEN_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a module may take to send close_notify and to hear the server's.
 const CLOSE_SECONDS: u64 = 3;

@@ -354,7 +354,8 @@ pub fn has(bytes: &[u8], part: &[u8]) -> bool {
     position(bytes, part).is_some()
 }
 
-fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
+/// Where these bytes begin for the first time.
+pub fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
     bytes.windows(part.len()).position(|it| it == part)
 }
 
