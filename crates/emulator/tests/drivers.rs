@@ -544,8 +544,14 @@ fn a_host_of_a_bg96_that_asks_how_much_is_unread() {
 
 #[test]
 fn a_host_of_an_eg800k_that_writes_one_byte_at_a_time() {
-    // As Bluepaws does; its line feeds come when the prompt is there.
-    let mut driver = Driver::new("--field --module eg800k");
+    // As Bluepaws does; its line feeds come before the prompt of that module, and after one that is quicker.
+    for options in ["--field --module eg800k", "--field --module eg800k --prompt-latency 0"] {
+        bytes_one_at_a_time(options);
+    }
+}
+
+fn bytes_one_at_a_time(options: &str) {
+    let mut driver = Driver::new(options);
     for line in ["AT", "ATE0", "AT+CPIN?", "AT+QIACT=1"] {
         driver.ask_slowly(line, OK);
     }
