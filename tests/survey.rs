@@ -854,6 +854,17 @@ fn a_connection_that_ends_is_not_measured_any_further() {
 }
 
 #[test]
+fn the_end_of_another_programs_connection_ends_no_measurement() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let site = Site::new(Behaviour::EchoUntilTold, "--family ec20");
+    let running = survey_up_to(&site.modem, &output, "AT+QSSLSEND=11,1460");
+    site.modem.embedded.with_modem(|modem, _, now| modem.inject_urc("+QSSLURC: \"closed\",1", now));
+    let (status, text) = running.wait();
+    assert_eq!(status, 0, "{text}");
+}
+
+#[test]
 fn a_connection_that_ends_does_not_keep_the_socket_that_verification_needs() {
     let directory = temporary_directory();
     let output = directory.path().join("report.toml");

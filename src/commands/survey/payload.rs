@@ -69,7 +69,7 @@ impl Survey {
             return Ok(());
         }
         if self.open(socket, Security::Tls(context), target, mode)? == 0 {
-            self.on_wire(work)?;
+            self.on_wire_of(socket, work)?;
         }
         self.close_opened(&self.close_of(socket))?;
         Ok(())
@@ -91,7 +91,7 @@ impl Survey {
         self.undo.push(close.clone().into());
         let line = self.open_line(place, AccessMode::Buffer);
         let result = format!("+QSSLOPEN: {},", place.socket);
-        self.on_wire(|survey| {
+        self.on_wire_of(place.socket, |survey| {
             let is_over =
                 |heard: &[u8]| (open_form(heard, &result).is_some() || has(heard, b"ERROR")).then_some(());
             let begin = Instant::now();
@@ -452,7 +452,7 @@ impl Survey {
         self.renew_settings(context)?;
         let close = self.close_of(socket);
         self.undo.push(close.clone().into());
-        if self.on_wire(|survey| survey.stream(socket, &line))? {
+        if self.on_wire_of(socket, |survey| survey.stream(socket, &line))? {
             self.close(&close)?;
         }
         self.undo.pop();

@@ -12,6 +12,8 @@ use qssl_core::modem::Failure;
 pub struct Wire {
     heard: Vec<u8>,
     state: State,
+    /// Whose end ends the measurement. Other programs may have connections too.
+    socket: Option<SocketId>,
     /// The end of what came, to find messages that came in two parts.
     recent: Vec<u8>,
     /// Why the measurement cannot go on.
@@ -70,7 +72,24 @@ impl Survey {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.wire = Wire::default();
+        self.with_wire(Wire::default(), work)
+    }
+
+    /// The same, until this socket ends.
+    pub(super) fn on_wire_of<T>(
+        &mut self,
+        socket: SocketId,
+        work: impl FnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.with_wire(Wire { socket: Some(socket), ..Wire::default() }, work)
+    }
+
+    fn with_wire<T>(
+        &mut self,
+        wire: Wire,
+        work: impl FnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.wire = wire;
         let outcome = work(self);
         // A signal may cut off the way back as well; the second one is the user's last word.
         if self.leave_wire().is_err() && self.leave_wire().is_err() {
@@ -170,7 +189,9 @@ impl Survey {
         let bytes = line.ok_or_else(|| Failure::new(Kind::Failed, "the daemon has the port"))?.read(until)?;
         self.wire.heard.extend(&bytes);
         self.wire.recent.extend(&bytes);
-        for (message, kind, what) in ENDS {
+        let closed = self.wire.socket.map(|socket| format!("+QSSLURC: \"closed\",{socket}\r\n"));
+        let closed = closed.as_ref().map(|it| (it.as_bytes(), Kind::Failed, "the connection ended"));
+        for (message, kind, what) in closed.into_iter().chain(ENDS) {
             let is_expected = self.wire.may_end && kind == Kind::Failed;
             if !is_expected && has(&self.wire.recent, message) {
                 self.wire.ended = Some((kind, what));
@@ -409,9 +430,8 @@ fn number(bytes: &[u8]) -> Option<(usize, usize)> {
 /// What ends data mode when the connection has ended.
 pub const NO_CARRIER: &[u8] = b"\r\nNO CARRIER\r\n";
 
-/// The messages that end a measurement.
-const ENDS: [(&[u8], Kind, &str); 3] = [
-    (b"+QSSLURC: \"closed\",", Kind::Failed, "the connection ended"),
+/// The messages that end a measurement, besides the end of its socket.
+const ENDS: [(&[u8], Kind, &str); 2] = [
     (b"+QIURC: \"pdpdeact\",", Kind::NoDataSession, "the data session ended"),
     // At another speed the bytes before it may be damaged. Some write APP RDY. No payload of a survey has it.
     (b"RDY\r\n", Kind::ModemLost, "the modem rebooted"),
