@@ -338,9 +338,10 @@ impl Relay {
         self.waiting.len()
     }
 
-    /// What clients meet: waiting, up or draining.
+    /// What clients meet: waiting, up or draining. While files or settings are looked at again, connections go on, and
+    /// a new one comes soon.
     pub fn state(&self) -> &'static str {
-        match (self.ending, self.modem.is_up()) {
+        match (self.ending, self.modem.is_serving()) {
             (Ending::Not, true) => "up",
             (Ending::Not, false) => "waiting",
             _ => "draining",

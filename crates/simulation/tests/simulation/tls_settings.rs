@@ -6,7 +6,7 @@ use std::time::Duration;
 use qssl_core::Kind;
 use qssl_core::at::{AtText, Command, IdSet};
 use qssl_core::settings::{Authentication, ClientCertificate, Mode, Pem, Tls, Wait};
-use qssl_modem_emulator::network::simulated::{Behaviour, Opening};
+use qssl_modem_emulator::network::simulated::{Behaviour, Ends, Opening};
 use qssl_modem_emulator::network::{OpenFailure, TlsParameters};
 use qssl_modem_emulator::{Family, PortName};
 
@@ -628,6 +628,23 @@ fn an_authority_that_vanishes_is_restored_within_two_failed_opens() {
         let failed = (0..4).filter(|index| sim.outcome(*index) != Some(Outcome::Eof)).count();
         assert!(failed <= 2, "{mode:?}: {failed}");
     }
+}
+
+/// After a failed open the files are compared again. While that lasted, the daemon once counted as not up, although a
+/// connection carried bytes.
+#[test]
+fn a_daemon_stays_up_while_its_files_are_compared_after_a_failed_open() {
+    let carries = Connection::new(Mode::Push)
+        .sends(Sends::Drip { bytes: 100, every: seconds(5), total: 3_000 })
+        .far_end(Behaviour { ends: Ends::AfterReading(3_000), ..Behaviour::echo() });
+    let fails = fetches().at(seconds(60)).opening(Opening::Fails(millis(500), OpenFailure::Refused));
+    let slow = trusting().modem(|modem| modem.command_latency = millis(100));
+    let mut sim = slow.connect(carries).connect(fails).start();
+    sim.run_until("the open fails", seconds(90), |sim| sim.outcome(1).is_some());
+    sim.run_until("the files are compared", seconds(10), |sim| !sim.relay.modem().is_up());
+    assert_eq!(sim.relay.state(), "up");
+    sim.run_to_the_end(seconds(300));
+    sim.assert_complete(0);
 }
 
 #[test]
