@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::thread;
+use std::time::Duration;
 
 use qssl_modem_emulator::test_server::Behaviour;
 use qssl_tunnel::daemon::control::{Reply, Request};
@@ -43,6 +44,52 @@ impl Fleet {
     }
 }
 
+/// Four clients in the middle of an echo, by the two modems in turn.
+struct Transfers {
+    clients: Vec<TcpStream>,
+    sent: Vec<u8>,
+}
+
+impl Transfers {
+    fn start(fleet: &Fleet) -> Transfers {
+        let daemon = &fleet.daemon;
+        let mut clients: Vec<TcpStream> = (0..4).map(|_| connect(daemon.address())).collect();
+        for (number, client) in clients.iter_mut().enumerate() {
+            echo(client, &[number as u8; 100]);
+        }
+        assert_eq!(fleet.carriers(), ["a", "b", "a", "b"], "{}", daemon.log());
+        let sent = patterned_bytes(300_000);
+        let mut first = vec![0; FIRST];
+        for client in &mut clients {
+            let (mut writer, payload) = (client.try_clone().expect("a descriptor"), sent.clone());
+            thread::spawn(move || writer.write_all(&payload));
+            client.read_exact(&mut first).expect("its bytes come back");
+            assert!(sent.starts_with(&first), "somebody else's bytes");
+        }
+        Transfers { clients, sent }
+    }
+
+    /// Those of `a` get everything; those of `b` get what came in order, and no end in order.
+    fn end_with_those_of_b_reset(&mut self) {
+        let rest = &self.sent[FIRST..];
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            let mut received = Vec::new();
+            let read = client.take(rest.len() as u64).read_to_end(&mut received);
+            assert!(rest.starts_with(&received), "client {number}: other bytes");
+            match number % 2 {
+                0 => assert_eq!(read.map_err(|error| error.kind()), Ok(rest.len()), "client {number}"),
+                _ => assert_eq!(
+                    read.map_err(|error| error.kind()),
+                    Err(ErrorKind::ConnectionReset),
+                    "{number}"
+                ),
+            }
+        }
+    }
+}
+
+const FIRST: usize = 5_000;
+
 fn sections(modems: &[(&str, &Modem)]) -> String {
     let section = |(name, modem): &(&str, &Modem)| {
         format!("[[modem]]\nname = \"{name}\"\ndevice = \"{}\"\n", modem.device(0))
@@ -58,30 +105,9 @@ fn states(status: &Status) -> Vec<(&str, &str)> {
 fn one_is_unplugged_in_mid_transfer_and_the_clients_of_the_other_lose_nothing() {
     let mut fleet = Fleet::start(Behaviour::Echo, "policy = \"balance\"");
     let daemon = &fleet.daemon;
-    let mut clients: Vec<TcpStream> = (0..4).map(|_| connect(daemon.address())).collect();
-    for (number, client) in clients.iter_mut().enumerate() {
-        echo(client, &[number as u8; 100]);
-    }
-    assert_eq!(fleet.carriers(), ["a", "b", "a", "b"], "{}", daemon.log());
-
-    let sent = patterned_bytes(300_000);
-    let mut first = vec![0; 5_000];
-    for client in &mut clients {
-        let (mut writer, payload) = (client.try_clone().expect("a descriptor"), sent.clone());
-        thread::spawn(move || writer.write_all(&payload));
-        client.read_exact(&mut first).expect("its bytes come back");
-        assert!(sent.starts_with(&first), "somebody else's bytes");
-    }
+    let mut transfers = Transfers::start(&fleet);
     fleet.second = None;
-
-    for (number, client) in clients.iter_mut().enumerate() {
-        let mut rest = vec![0; sent.len() - first.len()];
-        let read = client.read_exact(&mut rest);
-        match number % 2 {
-            0 => assert!(read.is_ok() && rest == sent[first.len()..], "client {number}: {read:?}"),
-            _ => assert_eq!(read.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset), "{number}"),
-        }
-    }
+    transfers.end_with_those_of_b_reset();
     // New ones are served, although fewer connections of that modem are free.
     for _ in 0..3 {
         echo(&mut connect(daemon.address()), b"served");
@@ -91,6 +117,37 @@ fn one_is_unplugged_in_mid_transfer_and_the_clients_of_the_other_lose_nothing() 
     assert_eq!(status.state, "up");
     let shown = daemon.tool(&["status"]).text();
     assert!(shown.contains("modem      a (up), ") && shown.contains("modem      b (waiting), "), "{shown}");
+}
+
+/// It is there, and neither answers nor sends: no error of the system shows it.
+#[test]
+fn one_falls_silent_in_mid_transfer_and_is_used_again_when_it_answers() {
+    let fleet = Fleet::start(Behaviour::Echo, "policy = \"balance\"");
+    let daemon = &fleet.daemon;
+    let second = &fleet.second.as_ref().expect("it is there").embedded;
+    let mut transfers = Transfers::start(&fleet);
+    let stall = |seconds| {
+        let silence = Duration::from_secs(seconds);
+        second.with_modem(move |modem, _, now| modem.stall(now + silence)).expect("the modem runs");
+    };
+    stall(3_600);
+
+    let mut next = [(); 2].map(|()| connect(daemon.address()));
+    for client in &mut next {
+        echo(client, b"served meanwhile");
+    }
+    assert_eq!(fleet.carriers()[4..], ["a", "a"], "{}", daemon.log());
+    transfers.end_with_those_of_b_reset();
+
+    stall(0);
+    daemon.wait_until("it is used again", |status| {
+        echo(&mut connect(daemon.address()), b"served");
+        status.modems[1].counts().modem.opens > 2
+    });
+    assert_eq!(states(&daemon.status()), [("a", "up"), ("b", "up")]);
+    for client in &mut next {
+        echo(client, b"goes on where it was");
+    }
 }
 
 #[test]
