@@ -72,6 +72,9 @@ fn the_terminal_is_left_as_it_was_however_it_ends() {
     for (keys, signal, status) in [
         (&b"q"[..], None, 0),
         (b"\x03", None, 130),
+        (b"\x1c", None, 131),
+        (b"", Some(Signal::INT), 130),
+        (b"", Some(Signal::QUIT), 131),
         (b"", Some(Signal::TERM), 143),
         (b"", Some(Signal::HUP), 129),
     ] {
