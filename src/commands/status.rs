@@ -130,6 +130,7 @@ fn of_modem(conversation: &mut Conversation) -> Result<Status, Failure> {
     status.modem = status::Modem {
         module: Some(profile.name),
         heard_seconds_ago: Some(0.0),
+        oldest_seconds_ago: Some(0.0),
         ..status::Modem::of(&facts)
     };
     status.ports.push(status::Port {

@@ -139,13 +139,15 @@ impl ModemUnit {
         }
         let module = &modem.profile().name;
         let (facts, answered_at) = modem.network();
+        let ago = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
         let cell = (configured.settings.radio != config::Radio::Off).then(|| facts.cell.clone());
         Status {
             name: configured.name.clone(),
             state: if self.status().is_some() { status::GIVEN_UP } else { self.relay.state() }.to_owned(),
             modem: status::Modem {
                 module: (module != &Profile::unknown().name).then(|| module.clone()),
-                heard_seconds_ago: answered_at.map(|at| now.saturating_duration_since(at).as_secs_f64()),
+                heard_seconds_ago: answered_at.map(ago),
+                oldest_seconds_ago: modem.oldest_network_fact().map(ago),
                 address: report.address,
                 session: Some(match self.failure() {
                     Some(failure) => failure.to_string(),

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::at::answers::{
-    Answer, Measured, Operator, Registration, SerialNumber, ServingCell, Signal, Temperature,
+    Answer, Measured, NoService, Operator, Registration, SerialNumber, ServingCell, Signal, Temperature,
 };
 use crate::at::{Command, CommandOutcome};
 use crate::settings;
@@ -100,6 +100,10 @@ impl Facts {
     pub fn learn(&mut self, lines: &[String], shows_identity: bool) {
         let mut warmest = None;
         for line in lines {
+            if NoService::of(line).is_some() && self.is_registered() {
+                // It was, and how it is now has not been reported.
+                self.registration = None;
+            }
             if let Some(signal) = Signal::of(line) {
                 self.signal_dbm = signal.dbm;
             } else if let Some(operator) = Operator::of(line) {
@@ -123,6 +127,10 @@ impl Facts {
                 self.cell.temperature_celsius = warmest;
             }
         }
+    }
+
+    fn is_registered(&self) -> bool {
+        self.registration.is_some_and(Registration::is_registered)
     }
 
     fn measured(&mut self, measured: Measured) {
@@ -156,6 +164,18 @@ impl Radio {
     /// When the modem last answered one of the questions.
     pub fn answered_at(&self) -> Option<Instant> {
         self.asked.iter().filter_map(|asked| asked.at).max()
+    }
+
+    /// When the oldest of the facts was reported.
+    pub fn oldest_at(&self) -> Option<Instant> {
+        let has_rich_signal = self.asked[RICH_SIGNAL].is_answered();
+        let counts = |(question, asked): &(&str, Asked)| match *question {
+            // It stays the same.
+            IMEI => false,
+            SIGNAL if has_rich_signal => false,
+            _ => asked.is_answered(),
+        };
+        QUESTIONS.into_iter().zip(self.asked).filter(counts).filter_map(|(_, asked)| asked.at).min()
     }
 
     /// Another modem may be there next: nothing is known. Returns whether answers were awaited at once.
@@ -223,8 +243,13 @@ impl Radio {
         if QUESTIONS[question.0] == IMEI && shows_identity {
             self.facts.cell.imei = SerialNumber::first(lines).map(|number| number.0.to_owned());
         }
+        let was_registered = self.facts.is_registered();
         self.facts.learn(lines, shows_identity);
         self.asked[question.0].at = Some(now);
+        if was_registered && self.facts.registration.is_none() {
+            // Its turn is next.
+            self.asked[REGISTRATION].at = None;
+        }
         self.settled(question)
     }
 
@@ -255,6 +280,20 @@ impl Radio {
     }
 }
 
+impl Asked {
+    fn is_answered(self) -> bool {
+        self.at.is_some() && self.refusals == 0
+    }
+}
+
+/// Whether an answer shows that the modem is in no network.
+pub(crate) fn is_without_network(lines: &[String]) -> bool {
+    let is_lost = |registration| {
+        matches!(registration, Registration::NotRegistered | Registration::Searching | Registration::Denied)
+    };
+    NoService::first(lines).is_some() || Registration::first(lines).is_some_and(is_lost)
+}
+
 /// What is asked (docs/PROTOCOL.md, section 5). The last has its first turn first: it tells most.
 const QUESTIONS: [&str; 7] =
     ["AT+QTEMP", IMEI, SIGNAL, "AT+COPS?", "AT+CEREG?", "AT+QENG=\"servingcell\"", "AT+QCSQ"];
@@ -264,6 +303,8 @@ const IMEI: &str = "AT+GSN";
 
 /// What every status shows.
 const NETWORK: Range<usize> = 2..5;
+/// The place of AT+CEREG?
+const REGISTRATION: usize = 4;
 /// The place of AT+QCSQ.
 const RICH_SIGNAL: usize = 6;
 
@@ -398,6 +439,54 @@ mod tests {
             let mut facts = facts.clone();
             facts.learn(&lines(nothing), true);
             assert_eq!(facts.cell, Cell::default(), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn without_service_no_registration_is_known_and_it_is_asked_next() {
+        let start = now();
+        let mut radio = Radio::new(settings::Radio::On, start);
+        let answer = |command: &str| match command {
+            "AT+CEREG?" => (CommandOutcome::Ok, "+CEREG: 0,5"),
+            _ => (CommandOutcome::Ok, ""),
+        };
+        turns(&mut radio, 5, start, answer);
+        let later = start + INTERVAL * 5;
+        assert_eq!(radio.facts().registration, Some(Registration::Roaming));
+        assert_eq!((radio.oldest_at(), radio.answered_at()), (Some(start), Some(later - INTERVAL)));
+        let asked = turns(&mut radio, 1, later, |_| (CommandOutcome::Ok, "+QCSQ: \"NOSERVICE\""));
+        assert_eq!((asked, radio.facts().registration), (vec!["AT+QCSQ".to_owned()], None));
+        let searches = |_: &str| (CommandOutcome::Ok, "+CEREG: 0,2");
+        let asked = turns(&mut radio, 2, later + INTERVAL, searches);
+        assert_eq!(asked, ["AT+CEREG?", "AT+QENG=\"servingcell\""]);
+        assert_eq!(radio.facts().registration, Some(Registration::Searching));
+    }
+
+    #[test]
+    fn only_words_without_doubt_show_that_there_is_no_network() {
+        let shows = |text: &str| is_without_network(&lines(text));
+        for text in [
+            "+CEREG: 0,0",
+            "+CEREG: 0,2",
+            "+CEREG: 0,3",
+            "+QCSQ: \"NOSERVICE\"",
+            "+QENG: \"servingcell\",\"SEARCH\"",
+        ] {
+            assert!(shows(text), "{text}");
+        }
+        for text in [
+            "",
+            "+CEREG: 0,1",
+            "+CEREG: 0,5",
+            "+CEREG: 0,4",
+            "+CEREG: 2,\"1F2A\",\"A3B4C01\",7",
+            "+QCSQ: \"NR5G-NSA\",-57",
+            "+QENG: \"servingcell\",\"LIMSRV\",\"LTE\"",
+            "+QENG: \"SEARCH\"",
+            "+COPS: 0",
+            "+CSQ: 99,99",
+        ] {
+            assert!(!shows(text), "{text}");
         }
     }
 

@@ -71,6 +71,8 @@ pub struct Modem {
     pub radio: Option<Cell>,
     /// How long ago the modem last answered a question about its network; `None`: never.
     pub heard_seconds_ago: Option<f64>,
+    /// How long ago the oldest of what is known of its network was reported.
+    pub oldest_seconds_ago: Option<f64>,
     /// The data session's address.
     pub address: Option<String>,
     /// What the set-up of the data session does, or why it waits; `None`: no daemon runs.
@@ -217,6 +219,7 @@ pub(crate) mod tests {
                     ..Cell::default()
                 }),
                 heard_seconds_ago: Some(12.3),
+                oldest_seconds_ago: Some(252.3),
                 address: Some("10.7.157.1".into()),
                 session: Some("up".into()),
                 session_seconds: Some(3_600.0),

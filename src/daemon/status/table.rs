@@ -206,7 +206,9 @@ fn network(status: &Status) -> String {
     if facts.is_empty() {
         facts.push("unknown".into());
     }
-    format!("{} ({} ago)", facts.join(", "), span(ago))
+    let oldest = modem.oldest_seconds_ago.filter(|oldest| *oldest >= ago + 1.0);
+    let oldest = oldest.map_or(String::new(), |oldest| format!(" to {}", span(oldest)));
+    format!("{} ({}{oldest} ago)", facts.join(", "), span(ago))
 }
 
 /// Two rows per tunnel: its traffic, and its addresses.
@@ -406,7 +408,7 @@ mod tests {
             "modem      EG800Q EG800QEULCR07A07M04",
             "session    up for 1 h 0 min, address 10.7.157.1",
             "network    Example Net, roaming, -57 dBm, LTE band 3, RSRP -85 dBm, RSRQ -11 dB,",
-            "           SINR -1.4 dB, temperature 34 °C (12 s ago)",
+            "           SINR -1.4 dB, temperature 34 °C (12 s to 4 min 12 s ago)",
             "port       /dev/ttyUSB2 (command, 115200 baud, line 51 % busy up, 2 % down, 3\n           bytes lost by \
              the host)\n",
             "sockets    2 open, 10 free",

@@ -13,6 +13,7 @@ use super::{
 use crate::at::answers::{Answer, LastError, SentCounts, SocketState, SocketStatus};
 use crate::at::{AccessMode, Expects};
 use crate::channel::Habit;
+use crate::radio::is_without_network;
 use crate::socket::{Checked, CloseAnswer, CloseForm, Witnessed};
 
 impl Modem {
@@ -67,6 +68,11 @@ impl Modem {
                 self.session_answered_for(stands, now);
             }
             Origin::Radio(question) => {
+                // A module that does not report its address could not confirm the session.
+                let is_confirmed = self.setup.is_serving() && self.setup.address().is_some();
+                if is_confirmed && is_without_network(&answer.lines) {
+                    self.setup.becomes_unconfirmed();
+                }
                 if self.radio.answered(question, &outcome, &answer.lines, now) {
                     self.actions.push_back(Action::NetworkAnswered);
                 }

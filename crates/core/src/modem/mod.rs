@@ -293,6 +293,11 @@ impl Modem {
         (self.radio.facts(), self.radio.answered_at())
     }
 
+    /// When the oldest of these facts was reported.
+    pub fn oldest_network_fact(&self) -> Option<Instant> {
+        self.radio.oldest_at()
+    }
+
     /// Whether answers to [`crate::Input::AskNetwork`] are awaited.
     pub fn is_asked_about_network(&self) -> bool {
         self.radio.pressing().is_some()

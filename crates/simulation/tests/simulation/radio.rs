@@ -10,6 +10,7 @@ use qssl_core::settings::{Mode, Radio};
 use qssl_modem_emulator::network::simulated::{Behaviour, Ends};
 use qssl_modem_emulator::{PortName, Registration};
 
+use qssl_simulation::by_hand::ByHand;
 use qssl_simulation::wiring::{Connection, Fault, Leaves, Port, Sends, Wiring, millis, seconds};
 use qssl_simulation::{Outcome, Simulation};
 
@@ -165,6 +166,51 @@ fn a_search_for_a_network_is_watched() {
     assert_eq!(facts.registration, Some(Registered::Searching));
     sim.inject(Fault::Network(Registration::After(Duration::ZERO)));
     sim.run_until("it serves again", seconds(60), |sim| sim.relay.modem().is_up());
+}
+
+/// The module sends no URC for it, and no client comes.
+#[test]
+fn a_network_that_is_lost_without_a_word_is_noticed_by_what_is_asked_anyway() {
+    let mut sim = idle().start();
+    sim.run_until_ready();
+    sim.run_for(seconds(400));
+    sim.inject(Fault::LosePdpSilently);
+    sim.inject(Fault::Network(Registration::Searching));
+    let before = asked(&sim);
+    let took = sim.run_until("it is noticed", seconds(200), |sim| sim.relay.state() == "waiting");
+    let questions = asked(&sim) - before;
+    assert!(questions <= 1 + took.as_secs() as usize / 60, "{questions} questions in {took:?}");
+    sim.inject(Fault::Network(Registration::After(Duration::ZERO)));
+    sim.run_until("it serves again", seconds(60), |sim| sim.relay.state() == "up");
+}
+
+#[test]
+fn a_status_notices_it_with_the_questions_that_it_asks() {
+    let mut sim = idle().settings(|modem| modem.radio = Radio::Off).start();
+    sim.run_until_ready();
+    sim.inject(Fault::LosePdpSilently);
+    sim.inject(Fault::Network(Registration::Searching));
+    sim.run_for(seconds(600));
+    sim.relay.handle(Input::AskNetwork, sim.now);
+    sim.run_until("it is noticed", seconds(5), |sim| sim.relay.state() == "waiting");
+}
+
+/// A module may be registered for another service, and what looks like an answer may be another program's text.
+#[test]
+fn a_session_that_the_modem_confirms_goes_on() {
+    let mut hand = ByHand::new(&[Mode::Push], 1, true, |settings| settings.modem.radio = Radio::On);
+    hand.run_until_ready();
+    let client = hand.connect(0).expect("the core takes clients");
+    hand.run_until("the socket opens", seconds(60), |hand| !hand.ports[0].opened.is_empty());
+    hand.ports[0].instead.push_back(("AT+CEREG?", b"\r\n+CEREG: 0,0\r\n\r\nOK\r\n".to_vec()));
+    let confirmed = |hand: &ByHand| {
+        hand.ports[0].commands.iter().filter(|command| command.starts_with("AT+QIACT?")).count()
+    };
+    let before = confirmed(&hand);
+    hand.run_for(seconds(300));
+    assert!(hand.ports[0].instead.is_empty(), "it was asked");
+    assert_eq!((confirmed(&hand), hand.relay.state()), (before + 1, "up"));
+    assert_eq!(hand.clients[client].outcome, None);
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub use configuration::{
 pub use files::{FileSum, ListedFile, Storage, without_storage};
 pub use identity::{MadeByQuectel, SerialNumber};
 pub use network::{AccessPoint, ContextAddress, NameServers, Operator, PdpContext, Registration, Signal};
-pub use radio::{Measured, ServingCell, Technology, Temperature};
+pub use radio::{Measured, NoService, ServingCell, Technology, Temperature};
 pub use sim::{PinAttempts, SimState};
 pub use sockets::{LastError, SentCounts, SocketState, SocketStatus};
 

@@ -132,6 +132,19 @@ impl Answer<'_> for ServingCell {
     }
 }
 
+/// `+QCSQ: "NOSERVICE"` or `+QENG: "servingcell","SEARCH"`: the module is in no network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoService;
+
+impl Answer<'_> for NoService {
+    fn of(line: &str) -> Option<Self> {
+        let is = |name, words: &[&str]| {
+            values(line, name).is_some_and(|all| all.take(words.len()).eq(words.iter().copied()))
+        };
+        (is("+QCSQ", &["NOSERVICE"]) || is("+QENG", &["servingcell", "SEARCH"])).then_some(NoService)
+    }
+}
+
 /// `+QTEMP: <a>,<b>,<c>`, `+QTEMP: "<sensor>","<a>"` in a line each, or one number: the warmest, in degrees Celsius.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Temperature(pub Option<i16>);
