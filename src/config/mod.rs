@@ -146,12 +146,11 @@ impl Configuration {
         self.tunnels.iter().find(|tunnel| tunnel.settings.name == name)?.dynamic.as_ref()
     }
 
-    /// The positions of the modems that may serve this tunnel, in its order.
-    pub fn modems_of(&self, tunnel: &Tunnel) -> Vec<usize> {
-        let position = |name: &String| self.modems.iter().position(|modem| modem.name == *name);
+    /// The names of the modems that may serve this tunnel, in its order.
+    pub fn modems_of<'a>(&'a self, tunnel: &'a Tunnel) -> Vec<&'a str> {
         match tunnel.modems.names.is_empty() {
-            true => (0..self.modems.len()).collect(),
-            false => tunnel.modems.names.iter().filter_map(position).collect(),
+            true => self.modems.iter().map(|modem| &*modem.name).collect(),
+            false => tunnel.modems.names.iter().map(String::as_str).collect(),
         }
     }
 

@@ -77,6 +77,14 @@ impl Sandbox {
         self.servers.push(DNS_PORT);
     }
 
+    /// Whether what the other one opens of devices can be opened in this one.
+    pub fn reaches(&self, other: &Sandbox) -> bool {
+        let has = |own: &[PathBuf], all: &[PathBuf]| all.iter().all(|it| own.contains(it));
+        has(&self.ttys, &other.ttys)
+            && has(&self.read, &other.read)
+            && other.servers.iter().all(|port| self.servers.contains(port))
+    }
+
     /// Enters the sandbox, for good. Returns whether the kernel has one. Only this thread and those that it starts
     /// are in it.
     ///
@@ -237,6 +245,14 @@ mod tests {
         let expected =
             Sandbox { ttys: vec!["/run/modem/".into()], servers: vec![2217], ..Sandbox::default() };
         assert_eq!(sandbox, expected);
+
+        let dev = [Modem::on(vec![parse("/dev/ttyUSB3")]), Modem::on(vec![parse("/run/modem/ttyS1")])];
+        let outside = ["/run/other/ttyS1", "tcp://[::1]:2218"].map(|it| Modem::on(vec![parse(it)]));
+        let reaches = |modem: &Modem| {
+            let other = Configuration { modems: vec![modem.clone()], ..configuration.clone() };
+            sandbox.reaches(&Sandbox::new(&other, &[]))
+        };
+        assert_eq!((dev.each_ref().map(reaches), outside.each_ref().map(reaches)), ([true; 2], [false; 2]));
 
         configuration.modems = vec![Modem::on(vec![parse("tcp://modem.example:2217"), parse("./ttyUSB2")])];
         let sandbox = Sandbox::new(&configuration, &["run.toml".into()]);

@@ -102,15 +102,16 @@ impl EventLoop {
                 | Request::Upload { .. }
                 | Request::Download { .. }
         );
-        if needs_modem && chosen.is_none() && self.modems.len() > 1 {
+        if needs_modem && chosen.is_none() && self.configuration.modems.len() > 1 {
             let message = format!("which modem is meant? --modem takes one of {}", self.modem_names());
             return self.reply(connection, &Reply::error("refused", message));
         }
-        let modem = chosen.unwrap_or(0);
+        let first = || self.modem_called(&self.configuration.modem().name);
+        let modem = chosen.or_else(first).unwrap_or(0);
         match request {
             Request::Status => self.status_wanted(connection),
             Request::Modem { name } => {
-                let position = self.configuration.modems.iter().position(|modem| modem.name == name);
+                let position = self.modem_called(&name);
                 let reply = match position {
                     Some(_) => Reply::Done,
                     None => {
@@ -182,6 +183,7 @@ impl EventLoop {
                         unit.relay.handle(Input::RecordPayload(wanted), self.now);
                     }
                 }
+                let meant = meant.filter(|modem| !self.modems[*modem].is_gone());
                 let ports = meant.flat_map(|modem| self.transcripts(modem, "on request")).collect();
                 let reply = Reply::Transcript { ports };
                 self.reply(connection, &reply);
@@ -234,7 +236,7 @@ impl EventLoop {
             let message = "the modem's port is not open; see the daemon's log for the reason";
             return self.reply(connection, &Reply::error("port-unavailable", message));
         }
-        let usual = self.configuration.modems[modem].settings.command_timeout;
+        let usual = unit.configured.settings.command_timeout;
         let until = self.now + TURN_LIMIT + command.patience(usual);
         // The command may be sent before this returns, but its answer comes only when bytes have been read.
         match unit.relay.command(command, self.now) {

@@ -57,8 +57,25 @@ pub(super) struct Daemon {
     /// When a reload that the core could not take is tried again.
     pub reload_at: Option<Instant>,
     state_directory: Option<PathBuf>,
-    /// Whether it is in a sandbox.
-    pub is_confined: bool,
+    /// The sandbox that it is in.
+    pub sandbox: Option<Sandbox>,
+}
+
+impl Daemon {
+    /// A PIN that the SIM has refused before is not tried again.
+    pub fn look_at_pin(&self, unit: &mut ModemUnit, now: Instant) {
+        let modem = &unit.configured;
+        // A tunnel without such a directory must not try what the service was refused.
+        let mut directories = self.state_directory.iter().cloned().chain(sim_pin::usual_directories());
+        if modem
+            .settings
+            .sim_pin
+            .as_ref()
+            .is_some_and(|pin| directories.any(|it| sim_pin::is_refused(&it, &modem.name, pin.0.as_str())))
+        {
+            unit.relay.handle(Input::ForbidPin, now);
+        }
+    }
 }
 
 impl EventLoop {
@@ -90,17 +107,10 @@ impl EventLoop {
             reload: options.reload,
             reload_at: None,
             state_directory,
-            is_confined: false,
+            sandbox: None,
         };
-        for (unit, modem) in self.modems.iter_mut().zip(&self.configuration.modems) {
-            let pin = modem.settings.sim_pin.as_ref();
-            // A tunnel without such a directory must not try what the service was refused.
-            let mut directories = daemon.state_directory.iter().cloned().chain(sim_pin::usual_directories());
-            if pin.is_some_and(|pin| {
-                directories.any(|it| sim_pin::is_refused(&it, &modem.name, pin.0.as_str()))
-            }) {
-                unit.relay.handle(Input::ForbidPin, self.now);
-            }
+        for unit in &mut self.modems {
+            daemon.look_at_pin(unit, self.now);
         }
         self.daemon = Some(daemon);
         if options.sandbox {
@@ -131,7 +141,7 @@ impl EventLoop {
         match sandbox.enter() {
             Ok(true) => {
                 log::debug!("in a sandbox");
-                daemon.is_confined = true;
+                daemon.sandbox = Some(sandbox);
             }
             Ok(false) => log::debug!("no sandbox: the kernel has no Landlock"),
             Err(error) => log::debug!("no sandbox: {error}"),
@@ -141,7 +151,7 @@ impl EventLoop {
     /// Keeps that the SIM has refused the PIN: neither this process nor the next may try it again.
     pub(super) fn remember_pin(&self, modem: usize) {
         let directory = self.daemon.as_ref().and_then(|daemon| daemon.state_directory.as_deref());
-        let modem = &self.configuration.modems[modem];
+        let modem = &self.modems[modem].configured;
         let Some((pin, directory)) = modem.settings.sim_pin.as_ref().zip(directory) else { return };
         if let Err(error) = sim_pin::remember(directory, &modem.name, pin.0.as_str()) {
             log::warn!("{}: cannot keep that the PIN was refused: {error}", directory.display());
@@ -223,7 +233,7 @@ impl EventLoop {
             }
         }
         if daemon.notifier.has_manager() {
-            daemon.notifier.status(&in_one_line(&self.modems, &self.configuration.modems));
+            daemon.notifier.status(&in_one_line(&self.modems));
         }
         for modem in 0..self.modems.len() {
             self.look_after_modem(modem);
@@ -341,15 +351,16 @@ fn one_line(state: &str, session: &str) -> String {
 }
 
 /// The same of all modems, each with its name where there are several.
-fn in_one_line(units: &[ModemUnit], modems: &[config::Modem]) -> String {
+fn in_one_line(units: &[ModemUnit]) -> String {
     let line = |unit: &ModemUnit| match unit.status() {
         Some(_) => "given up".to_owned(),
         None => one_line(unit.relay.state(), &unit.relay.modem().session_in_words()),
     };
-    match units {
+    let units: Vec<&ModemUnit> = units.iter().filter(|unit| !unit.is_gone()).collect();
+    match &units[..] {
         [unit] => line(unit),
-        _ => {
-            let all = units.iter().zip(modems).map(|(unit, modem)| format!("{} {}", modem.name, line(unit)));
+        units => {
+            let all = units.iter().map(|unit| format!("{} {}", unit.configured.name, line(unit)));
             all.collect::<Vec<_>>().join("; ")
         }
     }

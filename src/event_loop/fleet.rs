@@ -23,11 +23,20 @@ impl EventLoop {
         Some((modem, self.modems[modem].tunnel(tunnel)?))
     }
 
+    /// The position of the modem with this name.
+    pub(super) fn modem_called(&self, name: &str) -> Option<usize> {
+        self.modems.iter().position(|unit| unit.configured.name == name && unit.is_configured())
+    }
+
     /// The modems that may serve this tunnel, in order, and how one of them is chosen.
     fn modems_of(&self, tunnel: &Tunnel) -> (Policy, Vec<usize>) {
         let mut tunnels = self.configuration.tunnels.iter();
         match tunnels.find(|configured| configured.settings.name == tunnel.name) {
-            Some(configured) => (configured.modems.policy, self.configuration.modems_of(configured)),
+            Some(configured) => {
+                let names = self.configuration.modems_of(configured);
+                let order = names.into_iter().filter_map(|name| self.modem_called(name));
+                (configured.modems.policy, order.collect())
+            }
             None => (Policy::default(), Vec::new()),
         }
     }
@@ -83,9 +92,14 @@ impl EventLoop {
         }
     }
 
-    /// Clients of a modem that has ended go to any that is left, or are reset.
-    pub(super) fn leave_modem(&mut self, modem: usize) {
+    /// Clients of a modem that takes no more go to any that is left.
+    pub(super) fn leave_to_others(&mut self, modem: usize) {
         self.move_clients_of(modem, Facts { condition: Condition::GivenUp, ..self.facts(modem) });
+    }
+
+    /// The same, and the others are reset: it has ended.
+    pub(super) fn leave_modem(&mut self, modem: usize) {
+        self.leave_to_others(modem);
         let count = self.modems[modem].clients.iter().flatten().count();
         if count > 0 {
             log::warn!("{} reset", counted(count as u64, "client"));
@@ -108,7 +122,7 @@ impl EventLoop {
         let new = self.modems[to].relay.take_over(withdrawn, &tunnel, self.now);
         let _scope = self.modems[to].scope();
         let peer = self.modems[to].relay.client(new).map_or("", |(peer, _)| peer);
-        log::info!("{peer} comes from {}, which cannot serve it now", self.configuration.modems[from].name);
+        log::info!("{peer} comes from {}, which cannot serve it now", self.modems[from].configured.name);
         match slot {
             Some(slot) => self.place_slot(to, new, slot),
             None => self.modems[to].relay.handle(Input::Client(new, ClientInput::Lost), self.now),

@@ -86,7 +86,7 @@ pub fn run(configuration: Configuration, options: DaemonOptions) -> anyhow::Resu
 struct EventLoop {
     poll: Poll,
     configuration: Configuration,
-    /// The modems, in the order of the configuration.
+    /// The modems: those of the start in the order of the configuration, then those that came with a reload.
     modems: Vec<ModemUnit>,
     listeners: Vec<ListenerSlot>,
     greetings: Vec<Option<Greeting>>,
@@ -119,9 +119,10 @@ impl EventLoop {
         let poll = Poll::new().context("cannot wait for events")?;
         crate::clients::peer::prepare();
         let mut modems = Vec::new();
-        for index in 0..configuration.modems.len() {
-            modems.push(ModemUnit::new(&configuration, index, now)?);
+        for configured in &configuration.modems {
+            modems.push(ModemUnit::new(&configuration, configured, now)?);
         }
+        count_modems(&mut modems);
         let mut event_loop = EventLoop {
             modems,
             listeners: Vec::new(),
@@ -202,16 +203,20 @@ impl EventLoop {
     /// A modem has ended. When all have, the process ends.
     fn modem_is_over(&mut self, modem: usize) {
         if self.modems.iter().any(|unit| unit.status().is_none()) {
+            if self.modems[modem].is_gone() {
+                log::info!("this modem is no longer used");
+            }
             if let Some(failure) = self.modems[modem].failure() {
                 log::error!("{failure}; this modem is given up, the others go on");
             }
             return self.leave_modem(modem);
         }
         // One that was given up says nothing of how the others have ended.
-        let usable =
-            || self.modems.iter().filter(|unit| unit.failure().is_none()).filter_map(ModemUnit::status);
+        let configured = || self.modems.iter().filter(|unit| unit.is_configured());
+        let usable = || configured().filter(|unit| unit.failure().is_none()).filter_map(ModemUnit::status);
         let worst = usable().find(|status| *status != Kind::Done);
-        self.stopped = worst.or_else(|| usable().next()).or(self.modems[modem].status());
+        let last = [&self.modems[modem]].into_iter().chain(configured()).find(|unit| unit.is_configured());
+        self.stopped = worst.or_else(|| usable().next()).or(last.and_then(ModemUnit::status));
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -454,7 +459,7 @@ impl EventLoop {
             }
             modem::Action::NextDevice(index) => unit.ports[index].finder.next_candidate(),
             modem::Action::RunResetCommand => {
-                if let Some(command) = &self.configuration.modems[modem].reset_command {
+                if let Some(command) = &unit.configured.reset_command {
                     run_reset_command(command);
                 }
             }
@@ -512,10 +517,15 @@ impl EventLoop {
             None => {
                 let is_idle =
                     |unit: &ModemUnit| unit.relay.client_count() == 0 && unit.relay.state() != "draining";
-                if self.modems.iter().all(is_idle) {
+                let mut running = self.modems.iter().filter(|unit| unit.status().is_none());
+                if running.all(is_idle) {
                     log::info!("{}: stopping", signal_name(signal).unwrap_or("signal"));
                 }
-                for unit in self.modems.iter_mut().filter(|unit| unit.status().is_none()) {
+                // One that leaves drains already, and a second signal would cut its connections.
+                let is_second = self.is_draining();
+                let is_told =
+                    |unit: &&mut ModemUnit| unit.status().is_none() && (is_second || unit.is_configured());
+                for unit in self.modems.iter_mut().filter(is_told) {
                     let _scope = unit.scope();
                     unit.relay.handle(Input::Shutdown { signal: signal as u8 }, self.now);
                 }
@@ -525,6 +535,14 @@ impl EventLoop {
         // A client that connects from now on is refused at once instead of waiting in the backlog.
         self.listeners.clear();
         self.say_stopping();
+    }
+}
+
+/// There are so many modems: each knows which of them it is, and no number of a client is used again.
+fn count_modems(modems: &mut [ModemUnit]) {
+    let (count, first) = (modems.len(), modems.iter().map(|unit| unit.relay.next_number()).max());
+    for (position, unit) in modems.iter_mut().enumerate() {
+        unit.is_one_of(count, position, first.unwrap_or(1));
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) struct PortSlot {
 impl EventLoop {
     pub(super) fn open_port(&mut self, modem: usize, index: usize) {
         let opened =
-            self.open_and_register(modem, index, self.configuration.modems[modem].settings.flow_control);
+            self.open_and_register(modem, index, self.modems[modem].configured.settings.flow_control);
         let unit = &mut self.modems[modem];
         let slot = &mut unit.ports[index];
         slot.attempts += 1;
@@ -64,7 +64,7 @@ impl EventLoop {
         index: usize,
         flow_control: Option<FlowControl>,
     ) -> Result<Port, OpenError> {
-        let settings = PortSettings { baud: self.configuration.modems[modem].settings.baud, flow_control };
+        let settings = PortSettings { baud: self.modems[modem].configured.settings.baud, flow_control };
         let mut port = self.open_device(modem, index, &settings)?;
         port.register(self.poll.registry(), Source::Port(modem, index).token())
             .map_err(|source| OpenError::Io { name: port.name().to_owned(), source })?;
@@ -135,7 +135,7 @@ impl EventLoop {
         if slot.attempts == 1 {
             slot.first_attempt = self.now;
         }
-        let gives_up = match self.configuration.modems[modem].settings.wait {
+        let gives_up = match unit.configured.settings.wait {
             Wait::Forever => false,
             Wait::Not => true,
             Wait::Limited { time, retries } => {
@@ -188,7 +188,7 @@ impl EventLoop {
     /// Opens the port again without RTS/CTS, or with them where they are wanted; the other facts stay the same.
     pub(super) fn reopen_with_flow_control(&mut self, modem: usize, index: usize, on: bool) {
         self.close_port(modem, index);
-        let wanted = self.configuration.modems[modem].settings.flow_control;
+        let wanted = self.modems[modem].configured.settings.flow_control;
         let opened = self.open_and_register(modem, index, if on { wanted } else { Some(FlowControl::None) });
         let unit = &mut self.modems[modem];
         let slot = &mut unit.ports[index];

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{EventLoop, ListenerSlot, Source};
+use super::{EventLoop, ListenerSlot, ModemUnit, Source, count_modems};
 use crate::clients::listener::Listener;
-use crate::config::{Configuration, Listen, Tunnel};
+use crate::config::{Configuration, Listen, MODEMS_MAX, Process, Tunnel};
 use crate::daemon::notify::monotonic_usec;
+use crate::daemon::sandbox::Sandbox;
+use crate::terminal::in_full;
 use qssl_core::Kind;
 use qssl_core::modem::Reluctance;
 use qssl_core::settings::{self, Target};
@@ -54,26 +56,24 @@ impl EventLoop {
     }
 
     /// Whether the end of the process has begun.
-    fn is_draining(&self) -> bool {
-        self.modems.iter().any(|unit| unit.status().is_none() && unit.relay.state() == "draining")
+    pub(super) fn is_draining(&self) -> bool {
+        let mut running = self.modems.iter().filter(|unit| unit.status().is_none());
+        running.all(|unit| unit.relay.state() == "draining")
     }
 
     fn is_confined(&self) -> bool {
-        self.daemon.as_ref().is_some_and(|daemon| daemon.is_confined)
+        self.sandbox().is_some()
+    }
+
+    fn sandbox(&self) -> Option<&Sandbox> {
+        self.daemon.as_ref()?.sandbox.as_ref()
     }
 
     fn reconfigure(&mut self, new: Configuration) -> Result<Reload, String> {
         if new.modems.iter().any(|modem| modem.reset_command.is_some()) && self.is_confined() {
             return Err("reset-command: the sandbox runs no other program: restart".to_owned());
         }
-        let names = |configuration: &Configuration| -> Vec<String> {
-            configuration.modems.iter().map(|modem| modem.name.clone()).collect()
-        };
-        let (before, after) = (names(&self.configuration), names(&new));
-        if before != after {
-            let (before, after) = (before.join(", "), after.join(", "));
-            return Err(format!("the modems were {before} and are now {after}: this change needs a restart"));
-        }
+        let joining = self.joining_modems(&new)?;
         // Which of the new tunnels each listening socket goes to; the others are closed.
         let heirs: Vec<Option<usize>> = self.listeners.iter().map(|slot| self.heir(slot, &new)).collect();
         // New addresses first: one that cannot be bound fails while nothing has changed.
@@ -105,10 +105,10 @@ impl EventLoop {
         if let Some(reload) = self.reconfigure_modems(&new)? {
             return Ok(reload);
         }
+        self.say_what_waits(&new);
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
         self.rearrange_listeners(&new, &heirs, bound);
         self.move_greetings(&new);
-        self.say_what_waits(&new);
         let added = new.tunnels.iter().filter(|tunnel| !old.contains(&tunnel.settings.name)).count();
         let gone = old
             .iter()
@@ -121,16 +121,74 @@ impl EventLoop {
         if let Some(daemon) = &mut self.daemon {
             daemon.data_usage.set_budget(new.process.monthly_budget);
         }
-        let old = std::mem::replace(&mut self.configuration, new);
-        for (modem, old) in self.configuration.modems.iter_mut().zip(old.modems) {
-            // These belong to the open ports.
-            modem.devices = old.devices;
-            modem.settings.baud = old.settings.baud;
-            modem.settings.flow_control = old.settings.flow_control;
-            modem.settings.cmux = old.settings.cmux;
-            modem.settings.cmux_frame = old.settings.cmux_frame;
-        }
+        self.configuration = new;
+        self.rearrange_modems(joining);
         Ok(Reload::Done)
+    }
+
+    /// The modems that were not configured until now.
+    fn joining_modems(&self, new: &Configuration) -> Result<Vec<ModemUnit>, String> {
+        let joining = new.modems.iter().filter(|modem| self.modem_called(&modem.name).is_none());
+        let mut units = Vec::new();
+        for modem in joining {
+            let alone = Configuration {
+                modems: vec![modem.clone()],
+                tunnels: Vec::new(),
+                process: Process::default(),
+            };
+            if self.sandbox().is_some_and(|sandbox| !sandbox.reaches(&Sandbox::new(&alone, &[]))) {
+                let name = &modem.name;
+                return Err(format!(
+                    "modem {name}: its device is outside of the sandbox: this needs a restart"
+                ));
+            }
+            units.push(ModemUnit::new(new, modem, self.now).map_err(|error| in_full(&error))?);
+        }
+        let is_new = |unit: &&ModemUnit| !self.modems.iter().any(|known| known.is_called(unit));
+        if self.modems.len() + units.iter().filter(is_new).count() > MODEMS_MAX {
+            return Err(format!(
+                "more than {MODEMS_MAX} modems since the start: this change needs a restart"
+            ));
+        }
+        Ok(units)
+    }
+
+    /// Modems that are not configured any more leave, and these join.
+    fn rearrange_modems(&mut self, joining: Vec<ModemUnit>) {
+        for mut unit in joining {
+            log::info!("{} joins", unit.configured.name);
+            if let Some(daemon) = &self.daemon {
+                daemon.look_at_pin(&mut unit, self.now);
+            }
+            match self.modems.iter_mut().find(|known| known.is_called(&unit)) {
+                Some(gone) => *gone = unit,
+                None => self.modems.push(unit),
+            }
+        }
+        count_modems(&mut self.modems);
+        for modem in 0..self.modems.len() {
+            let unit = &mut self.modems[modem];
+            let mut configured = self.configuration.modems.iter();
+            match configured.find(|configured| configured.name == unit.configured.name) {
+                _ if !unit.is_configured() => {}
+                Some(configured) => unit.is_now(configured),
+                None => self.modem_leaves(modem),
+            }
+        }
+    }
+
+    /// Its clients go to other modems if nothing of them has been sent; the others end as in a shutdown.
+    fn modem_leaves(&mut self, modem: usize) {
+        let unit = &mut self.modems[modem];
+        let _scope = unit.scope();
+        let is_used = unit.status().is_none();
+        unit.leaves();
+        if !is_used {
+            return;
+        }
+        log::info!("not configured any more: it takes no further clients");
+        self.leave_to_others(modem);
+        self.modems[modem].relay.leaves(self.now);
     }
 
     /// Gives each modem its part, once none of them would refuse. `Some`: nothing has changed.
@@ -140,17 +198,24 @@ impl EventLoop {
             let both = before.dynamic(&tunnel.name).zip(after.dynamic(&tunnel.name));
             both.is_some_and(|(old, new)| new.greets_like(old) && new.allows(target))
         };
-        let in_use = self.modems.iter_mut().zip(&new.modems).filter(|(unit, _)| unit.status().is_none());
-        let mut all: Vec<_> = in_use.map(|(unit, modem)| (unit, new.settings(modem))).collect();
-        let mut is_busy = false;
-        for (unit, settings) in &all {
+        // One that has just left, and is configured again, is awaited.
+        let is_new = |unit: &ModemUnit| new.modems.iter().any(|modem| modem.name == unit.configured.name);
+        let mut is_busy =
+            self.modems.iter().any(|unit| unit.status().is_none() && !unit.is_configured() && is_new(unit));
+        let in_use = self.modems.iter_mut().filter(|unit| unit.status().is_none() && unit.is_configured());
+        let part = |unit: &ModemUnit| {
+            let modem = new.modems.iter().find(|modem| modem.name == unit.configured.name)?;
+            Some(new.settings(modem))
+        };
+        let mut all: Vec<_> = in_use.filter_map(|unit| Some((part(unit)?, unit))).collect();
+        for (settings, unit) in &all {
             match unit.relay.can_reconfigure(settings) {
                 Ok(()) => {}
                 Err(Reluctance::Never(why)) => return Err(why),
                 Err(Reluctance::NotNow) => is_busy = true,
             }
         }
-        for (unit, settings) in &mut all {
+        for (settings, unit) in &mut all {
             if is_busy && unit.relay.can_reconfigure(settings).is_ok() {
                 continue;
             }
@@ -245,8 +310,10 @@ impl EventLoop {
                 log::warn!("{what}: the change waits for {until}");
             }
         };
-        for (index, (old, new)) in self.configuration.modems.iter().zip(&new.modems).enumerate() {
-            let _scope = self.modems[index].scope();
+        for new in &new.modems {
+            let Some(unit) = self.modem_called(&new.name).map(|modem| &self.modems[modem]) else { continue };
+            let _scope = unit.scope();
+            let old = &unit.configured;
             let (before, after) = (&old.settings, &new.settings);
             let restart = [
                 ("device", old.devices != new.devices),

@@ -13,6 +13,9 @@ use qssl_core::relay::TunnelCounters;
 impl EventLoop {
     /// What `qssl-tunnel status` shows.
     pub(super) fn status(&mut self) -> Status {
+        let configured = self.configuration.modems.iter().filter_map(|modem| self.modem_called(&modem.name));
+        let leaving = |modem: &usize| !self.modems[*modem].is_configured() && !self.modems[*modem].is_gone();
+        let shown: Vec<usize> = configured.chain((0..self.modems.len()).filter(leaving)).collect();
         let Some(daemon) = &mut self.daemon else { return Status::default() };
         let (now, today) = (self.now, unix_seconds());
         for unit in &mut self.modems {
@@ -20,11 +23,11 @@ impl EventLoop {
             daemon.data_usage.add(unit.relay.take_moved(), today, now);
         }
         let (mut modems, mut connections) = (Vec::new(), Vec::new());
-        for (unit, modem) in self.modems.iter().zip(&self.configuration.modems) {
-            modems.push(unit.report(modem, now));
+        for unit in shown.iter().map(|modem| &self.modems[*modem]) {
+            modems.push(unit.report(now));
             for mut connection in unit.relay.connections(now) {
-                if self.modems.len() > 1 {
-                    connection.modem.clone_from(&modem.name);
+                if shown.len() > 1 {
+                    connection.modem.clone_from(&unit.configured.name);
                 }
                 connections.push(connection);
             }
@@ -111,8 +114,8 @@ impl EventLoop {
 }
 
 impl ModemUnit {
-    fn report(&self, configured: &config::Modem, now: Instant) -> Status {
-        let modem = self.relay.modem();
+    fn report(&self, now: Instant) -> Status {
+        let (configured, modem) = (&self.configured, self.relay.modem());
         let report = modem.report();
         let line_baud = self.relay.line_baud();
         let bauds: u64 =
@@ -170,14 +173,11 @@ impl ModemUnit {
     }
 }
 
-/// What clients meet: up where one of the modems is.
+/// What clients meet: up where one of the modems is. One that drains may be about to leave the others.
 fn state_of(modems: &[Status]) -> &str {
-    let is = |state: &str| modems.iter().any(|modem| modem.state == state);
-    match () {
-        () if is("draining") => "draining",
-        () if is("up") => "up",
-        () => "waiting",
-    }
+    let states = ["up", "waiting", "draining"];
+    let is = |state: &&str| modems.iter().any(|modem| modem.state == *state);
+    states.into_iter().find(is).unwrap_or("waiting")
 }
 
 fn mode_in_words(mode: Mode) -> &'static str {

@@ -6,9 +6,9 @@ use std::time::Instant;
 use super::clients::ClientSlot;
 use super::daemon::Gauge;
 use super::ports::PortSlot;
-use crate::config::Configuration;
 #[cfg(feature = "emulator")]
 use crate::config::Device;
+use crate::config::{self, Configuration};
 use crate::daemon::logging::Scope;
 use qssl_core::Kind;
 use qssl_core::fleet::{Condition, Facts};
@@ -16,8 +16,10 @@ use qssl_core::modem::Failure;
 use qssl_core::relay::Relay;
 use qssl_core::settings::Tunnel;
 
-/// A modem, and what belongs to it alone. It stays where it is in the list of the configuration.
+/// A modem, and what belongs to it alone. It stays where it is in the list of the loop.
 pub(super) struct ModemUnit {
+    /// Its part of the configuration, with what belongs to its open ports as it was when they were opened.
+    pub configured: config::Modem,
     /// Its name in logs, if it is one of several. It lives as long as the process.
     log_name: Option<&'static str>,
     pub relay: Relay,
@@ -34,9 +36,18 @@ pub(super) struct ModemUnit {
 }
 
 /// Whether a modem is still in use.
+///
+/// ```text
+///   Not ──its core has ended────► Over            Not ──its port was given up──► PortGivenUp
+///   Not ──not configured any more──► Leaving ──drained──► Gone ──configured again──► another unit
+/// ```
 enum End {
     /// It is.
     Not,
+    /// It is not configured any more: it takes no clients, and those that it has end as in a shutdown.
+    Leaving,
+    /// It was not configured any more, and has ended.
+    Gone,
     /// Its core has ended, with this status.
     Over(Kind),
     /// Its port was given up.
@@ -45,15 +56,16 @@ enum End {
 
 impl ModemUnit {
     /// A modem of this configuration, whose ports are not open yet.
-    pub fn new(configuration: &Configuration, index: usize, now: Instant) -> anyhow::Result<Self> {
-        let configured = &configuration.modems[index];
+    pub fn new(
+        configuration: &Configuration,
+        configured: &config::Modem,
+        now: Instant,
+    ) -> anyhow::Result<Self> {
         let mut relay = Relay::new(configuration.settings(configured), now);
         relay.set_seed(super::by_chance());
-        relay.is_one_of(configuration.modems.len(), index);
-        let is_alone = configuration.modems.len() == 1;
-        let log_name = (!is_alone).then(|| &*Box::leak(configured.name.clone().into_boxed_str()));
         Ok(ModemUnit {
-            log_name,
+            configured: configured.clone(),
+            log_name: None,
             relay,
             ports: configured.devices.iter().map(|device| PortSlot::new(device.clone(), now)).collect(),
             clients: Vec::new(),
@@ -66,6 +78,15 @@ impl ModemUnit {
         })
     }
 
+    /// It is the one at `position` of `count`, and its next client has this number at least.
+    pub fn is_one_of(&mut self, count: usize, position: usize, first: u64) {
+        self.relay.is_one_of(count, position);
+        self.relay.number_from(first);
+        if count > 1 && self.log_name.is_none() {
+            self.log_name = Some(Box::leak(self.configured.name.clone().into_boxed_str()));
+        }
+    }
+
     /// What is logged from now on is about this modem.
     pub fn scope(&self) -> Scope {
         Scope::new(self.log_name)
@@ -73,18 +94,57 @@ impl ModemUnit {
 
     /// The core has ended.
     pub fn is_over(&mut self, status: Kind) {
-        self.end = End::Over(status);
+        self.end = match self.end {
+            End::Leaving | End::Gone => End::Gone,
+            End::Not | End::Over(_) | End::PortGivenUp(_) => End::Over(status),
+        };
     }
 
     /// The port is not waited for any longer.
     pub fn gives_up(&mut self, failure: Failure) {
-        self.end = End::PortGivenUp(failure);
+        self.end = match self.end {
+            End::Leaving | End::Gone => End::Gone,
+            End::Not | End::Over(_) | End::PortGivenUp(_) => End::PortGivenUp(failure),
+        };
+    }
+
+    /// It is not configured any more.
+    pub fn leaves(&mut self) {
+        self.end = match self.end {
+            End::Not | End::Leaving => End::Leaving,
+            End::Gone | End::Over(_) | End::PortGivenUp(_) => End::Gone,
+        };
+    }
+
+    /// The configuration has this for it now. What belongs to its open ports stays.
+    pub fn is_now(&mut self, new: &config::Modem) {
+        let old = std::mem::replace(&mut self.configured, new.clone());
+        self.configured.devices = old.devices;
+        let (now, before) = (&mut self.configured.settings, old.settings);
+        (now.baud, now.flow_control) = (before.baud, before.flow_control);
+        (now.cmux, now.cmux_frame) = (before.cmux, before.cmux_frame);
+    }
+
+    /// Whether it has the name of this one.
+    pub fn is_called(&self, other: &ModemUnit) -> bool {
+        self.configured.name == other.configured.name
+    }
+
+    /// Whether it is configured.
+    pub fn is_configured(&self) -> bool {
+        !matches!(self.end, End::Leaving | End::Gone)
+    }
+
+    /// Whether it is neither configured nor in use.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.end, End::Gone)
     }
 
     /// The status that it has ended with.
     pub fn status(&self) -> Option<Kind> {
         match &self.end {
-            End::Not => None,
+            End::Not | End::Leaving => None,
+            End::Gone => Some(Kind::Done),
             End::Over(status) => Some(*status),
             End::PortGivenUp(failure) => Some(failure.kind),
         }
@@ -94,7 +154,8 @@ impl ModemUnit {
     pub fn failure(&self) -> Option<&Failure> {
         match &self.end {
             End::PortGivenUp(failure) => Some(failure),
-            End::Not | End::Over(_) => self.relay.failure(),
+            End::Gone => None,
+            End::Not | End::Leaving | End::Over(_) => self.relay.failure(),
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use qssl_modem_emulator::test_server::Behaviour;
 use qssl_tunnel::daemon::control::{Reply, Request};
 use qssl_tunnel::daemon::status::Status;
+use rustix::process::Signal;
 
 use crate::daemon::{Daemon, tunnel};
 use qssl_test_common::harness::{
@@ -224,7 +225,7 @@ fn a_modem_is_given_up_alone_and_the_last_one_ends_the_daemon() {
 }
 
 #[test]
-fn a_reload_changes_tunnels_on_both_and_no_modem_comes_or_goes() {
+fn a_reload_changes_tunnels_on_both() {
     let fleet = Fleet::start(Behaviour::Echo, "");
     let daemon = &fleet.daemon;
     let mut old = connect(daemon.address());
@@ -236,11 +237,111 @@ fn a_reload_changes_tunnels_on_both_and_no_modem_comes_or_goes() {
     let opens =
         |status: &Status| status.modems.iter().map(|modem| modem.counts().modem.opens).collect::<Vec<_>>();
     assert_eq!(opens(&daemon.status()), [1, 1]);
+}
 
+impl Fleet {
+    /// Reads the file again, with these modems.
+    fn reload_with(&self, modems: &[(&str, &Modem)]) {
+        let text = fs::read_to_string(self.daemon.path("run.toml")).expect("it is ours");
+        let rest = text.find("\n[process]").expect("it has the section");
+        self.daemon.rewrite_whole(&(sections(modems) + &text[rest..]));
+        self.daemon.reload("1 unchanged, 0 changed, 0 added, 0 removed");
+    }
+}
+
+#[test]
+fn a_modem_joins_another_leaves_and_comes_back_by_reloads() {
+    let fleet = Fleet::start(Behaviour::Echo, "policy = \"balance\"");
+    let (daemon, first) = (&fleet.daemon, &fleet.site.modem);
+    let second = fleet.second.as_ref().expect("it is there");
+    let third = Modem::start(fleet.site.server.address(), "");
+    let served = |count: usize| -> Vec<TcpStream> {
+        let clients = (0..count).map(|_| {
+            let mut client = connect(daemon.address());
+            echo(&mut client, b"served");
+            client
+        });
+        clients.collect()
+    };
+    let mut old = served(2);
+    assert_eq!(fleet.carriers(), ["a", "b"]);
+
+    fleet.reload_with(&[("b", second), ("c", &third)]);
+    daemon.wait_for("c: ready");
+    let _new = served(5);
+    let carriers = fleet.carriers();
+    let is_new = |carrier: &String| carrier == "b" || carrier == "c";
+    assert!(carriers.len() == 7 && carriers[2..].iter().all(is_new), "{carriers:?}");
+    assert!(carriers.iter().any(|carrier| carrier == "c"), "{carriers:?}");
+    echo(&mut old[0], b"goes on until it ends");
+    let status = daemon.status();
+    assert_eq!(states(&status), [("b", "up"), ("c", "up"), ("a", "draining")]);
+    assert_eq!(status.state, "up");
+    let mut numbers: Vec<u64> = status.connections.iter().map(|connection| connection.id).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 7, "{status:#?}");
+    old.remove(0);
+    daemon.wait_for("a: this modem is no longer used");
+    assert_eq!(states(&daemon.status()), [("b", "up"), ("c", "up")]);
+
+    fleet.reload_with(&[("a", first), ("b", second), ("c", &third)]);
+    daemon.wait_for_count("a: ready", 2);
+    let _more = served(1);
+    let status = daemon.status();
+    assert_eq!(states(&status), [("a", "up"), ("b", "up"), ("c", "up")]);
+    assert_eq!(status.connections.last().map(|it| &*it.modem), Some("a"), "{}", daemon.log());
+    echo(&mut old[0], b"as before");
+}
+
+#[test]
+fn a_client_that_waits_goes_to_a_modem_that_joins() {
+    let site = Site::new(Behaviour::Echo, "");
+    let directory = temporary_directory();
+    let device = directory.path().join("missing");
+    let missing = format!("[[modem]]\nname = \"a\"\ndevice = \"{}\"\n", device.display());
+    let daemon = Daemon::of_modems(missing.clone(), &tunnel("web", ""), "", |_| ());
+    daemon.wait_for("waiting for it");
+    let mut client = connect(daemon.address());
+    daemon.wait_until("it waits", |status| status.counts().waiting_clients == 1);
     let text = fs::read_to_string(daemon.path("run.toml")).expect("it is ours");
-    daemon.rewrite_whole(&text.replace("name = \"a\"", "name = \"c\""));
-    daemon.reload(
-        "the modems were a, b and are now c, b: this change needs a restart; the old configuration stays",
-    );
-    echo(&mut old, b"goes on as before");
+    daemon.rewrite_whole(&text.replace(&missing, &sections(&[("b", &site.modem)])));
+    daemon.reload("1 unchanged, 0 changed, 0 added, 0 removed");
+    echo(&mut client, b"served by the one that came");
+    assert_eq!(states(&daemon.status()), [("b", "up")]);
+}
+
+/// The port of the one that leaves is free when its last connection has ended.
+#[test]
+fn a_modem_that_gets_another_name_joins_when_its_connections_have_ended() {
+    let fleet = Fleet::start(Behaviour::Echo, "");
+    let (daemon, first) = (&fleet.daemon, &fleet.site.modem);
+    let mut client = connect(daemon.address());
+    echo(&mut client, b"by a");
+    fleet.reload_with(&[("new", first)]);
+    daemon.wait_for("b: this modem is no longer used");
+    // It waits, as no modem can serve it yet.
+    let mut next = connect(daemon.address());
+    next.write_all(b"early").expect("the tunnel takes it");
+    echo(&mut client, b"still by a");
+    drop(client);
+    daemon.wait_for("new: ready");
+    next.read_exact(&mut [0; 5]).expect("it is served");
+    let answer = daemon.tool(&["at", "AT+CSQ"]).expect_success().text();
+    assert!(answer.contains("+CSQ: "), "only one is left to be meant: {answer}");
+}
+
+#[test]
+fn the_first_signal_does_not_cut_connections_of_a_modem_that_leaves() {
+    let fleet = Fleet::start(Behaviour::Echo, "");
+    let second = fleet.second.as_ref().expect("it is there");
+    let mut client = connect(fleet.daemon.address());
+    echo(&mut client, b"by a");
+    fleet.reload_with(&[("b", second)]);
+    fleet.daemon.signal(Signal::TERM);
+    fleet.daemon.wait_until("the other has ended", |status| states(status)[0] == ("b", "given up"));
+    echo(&mut client, b"not cut");
+    drop(client);
+    let Fleet { daemon, site: _site, .. } = fleet;
+    daemon.ends_with(0);
 }

@@ -47,6 +47,13 @@ fn a_reload_reads_no_file_outside() {
     daemon.reload("0 unchanged, 1 changed, 0 added, 0 removed");
     echo(&mut connect(daemon.address()), b"as before");
 
+    let text = fs::read_to_string(daemon.path("run.toml")).expect("it is ours");
+    let modem = format!("[[modem]]\nname = \"b\"\ndevice = \"{}\"\n", elsewhere.path().join("tty").display());
+    daemon.rewrite_whole(&text.replace("[modem]", &format!("{modem}[[modem]]\nname = \"modem\"")));
+    daemon.reload(
+        "modem b: its device is outside of the sandbox: this needs a restart; the old configuration stays",
+    );
+
     daemon.rewrite_whole(&format!(
         "[modem]\nrecovery = \"reboot\"\nreset-command = \"true\"\n{}",
         tunnel("web", "")

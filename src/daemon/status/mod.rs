@@ -37,7 +37,8 @@ pub struct Status {
     pub state: String,
     /// The modem and its network; the first one where there are several.
     pub modem: Modem,
-    /// Of each modem alone, in the order of the configuration: name, state, modem, ports, sockets and counters.
+    /// Of each modem alone, in the order of the configuration: name, state, modem, ports, sockets and counters. Those that
+    /// a reload has removed come last, until their connections have ended.
     pub modems: Vec<Status>,
     /// The ports of all modems in the order of the configuration.
     pub ports: Vec<Port>,

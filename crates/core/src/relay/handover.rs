@@ -49,6 +49,25 @@ impl Relay {
         self.place = Place { next: position as u64 + 1, count: count as u64 };
     }
 
+    /// The number of its next client.
+    pub fn next_number(&self) -> u64 {
+        self.place.next
+    }
+
+    /// Its next client has this number at least.
+    pub fn number_from(&mut self, first: u64) {
+        let Place { next, count } = self.place;
+        self.place.next = next + first.saturating_sub(next).div_ceil(count) * count;
+    }
+
+    /// It is not one of them any more: its connections end as in a shutdown, and then it.
+    pub fn leaves(&mut self, now: Instant) {
+        if self.ending == Ending::Not {
+            self.drain("", now);
+            self.settle(now);
+        }
+    }
+
     /// The clients that another modem could serve, with their tunnels: those that never had a connection, and, where this
     /// modem `is_failing`, those whose open it has not answered. Nothing of them has been sent.
     pub fn movable(&self, is_failing: bool) -> impl Iterator<Item = (ClientId, &Arc<Tunnel>)> {

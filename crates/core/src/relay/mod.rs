@@ -618,20 +618,7 @@ impl Relay {
     /// SIGTERM or SIGINT: serve the clients that are there, then end. `signal` is its number.
     fn shutdown(&mut self, signal: u8, now: Instant) {
         match self.ending {
-            Ending::Not => {
-                self.ending = Ending::Draining { until: now + self.settings.shutdown_timeout };
-                self.reset_unserved(now);
-                if self.client_count() > 0 {
-                    let connections = counted(self.client_count(), "connection");
-                    let unacknowledged: u64 =
-                        self.clients.iter().flatten().map(Client::unacknowledged_bytes).sum();
-                    let of_plain = match unacknowledged {
-                        0 => String::new(),
-                        bytes => format!("; servers may not have acknowledged {}", counted(bytes, "byte")),
-                    };
-                    log::info!("waiting for {connections} to end (a second signal stops at once){of_plain}");
-                }
-            }
+            Ending::Not => self.drain(" (a second signal stops at once)", now),
             Ending::Draining { .. } | Ending::Releasing { .. } => {
                 self.reset_all("stopped", now);
                 self.stop(Kind::Signal(signal));
@@ -639,6 +626,21 @@ impl Relay {
             Ending::Over => {}
         }
         self.settle(now);
+    }
+
+    /// Clients that have no connection are served as long as the modem serves; the connections may go on for a while.
+    fn drain(&mut self, what_stops: &str, now: Instant) {
+        self.ending = Ending::Draining { until: now + self.settings.shutdown_timeout };
+        self.reset_unserved(now);
+        if self.client_count() > 0 {
+            let connections = counted(self.client_count(), "connection");
+            let unacknowledged: u64 = self.clients.iter().flatten().map(Client::unacknowledged_bytes).sum();
+            let of_plain = match unacknowledged {
+                0 => String::new(),
+                bytes => format!("; servers may not have acknowledged {}", counted(bytes, "byte")),
+            };
+            log::info!("waiting for {connections} to end{what_stops}{of_plain}");
+        }
     }
 
     /// The next thing that the event loop must do.
