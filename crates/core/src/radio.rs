@@ -81,6 +81,10 @@ impl Question {
     pub fn command(self) -> Command {
         Command::line(QUESTIONS[self.0])
     }
+
+    pub(crate) fn is_for_registration(self) -> bool {
+        self.0 == REGISTRATION
+    }
 }
 
 impl Cell {

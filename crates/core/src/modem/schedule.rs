@@ -200,7 +200,12 @@ impl Modem {
 
     fn ask_radio(&mut self, question: Question, now: Instant) -> (Command, Origin) {
         self.radio.sent(now);
-        (question.command(), Origin::Radio(question))
+        let command = match question.is_for_registration() {
+            // One that is in a 2G or 3G network is registered for another service than LTE.
+            true => self.setup.registration_question(),
+            false => question.command(),
+        };
+        (command, Origin::Radio(question))
     }
 
     fn is_asking_radio(&self) -> bool {

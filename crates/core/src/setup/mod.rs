@@ -93,6 +93,8 @@ pub struct SetUp {
     network_time: Option<NetworkTime>,
     /// The greatest of the answers for the services that were asked about so far.
     registration: Option<Registration>,
+    /// The service that the modem was registered for, by its place in [`REGISTRATION`].
+    service: usize,
     /// A context of ours that is active must be deactivated: no traffic gets through.
     rebuild: bool,
     /// Whether it must be confirmed.
@@ -270,6 +272,7 @@ impl SetUp {
             look_at_host_clock: None,
             network_time: None,
             registration: None,
+            service: 0,
             rebuild: false,
             found: Found::default(),
             format: Format::Read { at: None },
@@ -737,6 +740,7 @@ impl SetUp {
                     self.pin_was_right();
                 }
                 if refused.is_none() && has_sim && is_registered {
+                    self.service = 0;
                     self.leftovers(&lines);
                     self.pdp_state_answered(given, &lines);
                 } else {

@@ -232,7 +232,10 @@ impl SetUp {
         let so_far = self.registration.filter(|_| index > 0);
         self.registration = so_far.max(state);
         match state {
-            Some(state) if state.is_registered() => return self.go(SetupStep::Leftovers),
+            Some(state) if state.is_registered() => {
+                self.service = index;
+                return self.go(SetupStep::Leftovers);
+            }
             _ if index + 1 < REGISTRATION.len() => {
                 return self.go(SetupStep::Registration(index + 1));
             }
@@ -265,6 +268,11 @@ impl SetUp {
     pub(super) fn leftovers(&mut self, lines: &[String]) {
         let open = SocketStatus::all(lines).filter(|socket| socket.state != SocketState::Free);
         self.effects.push_back(SetupEffect::Leftovers(open.map(|socket| (socket.set, socket.id)).collect()));
+    }
+
+    /// The question whether the modem is registered for the service that it was registered for.
+    pub fn registration_question(&self) -> Command {
+        Command::line(REGISTRATION[self.service])
     }
 
     /// The question whether the data session still has its address.

@@ -213,6 +213,24 @@ fn a_session_that_the_modem_confirms_goes_on() {
     assert_eq!(hand.clients[client].outcome, None);
 }
 
+/// Such a module once counted as not registered.
+#[test]
+fn in_a_3g_network_the_registration_is_asked_for_by_its_service() {
+    let mut hand = ByHand::new(&[Mode::Push], 1, true, |settings| settings.modem.radio = Radio::On);
+    for (command, answer) in [
+        ("AT+CPIN?;", &b"\r\nERROR\r\n"[..]),
+        ("AT+CEREG?", b"\r\n+CEREG: 0,0\r\n\r\nOK\r\n"),
+        ("AT+CGREG?", b"\r\n+CGREG: 0,5\r\n\r\nOK\r\n"),
+        ("AT+CGREG?", b"\r\n+CGREG: 0,5\r\n\r\nOK\r\n"),
+    ] {
+        hand.ports[0].instead.push_back((command, answer.to_vec()));
+    }
+    hand.run_until_ready();
+    hand.run_for(seconds(300));
+    assert!(hand.ports[0].instead.is_empty(), "it was asked");
+    assert_eq!(hand.relay.modem().network().0.registration, Some(Registered::Roaming));
+}
+
 #[test]
 fn facts_go_with_the_port() {
     let mut sim = idle().fault(seconds(400), Fault::LosePort(0, seconds(100))).start();
