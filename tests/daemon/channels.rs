@@ -24,6 +24,11 @@ fn daemon(site: &Site) -> Daemon {
 fn status_shows_the_channels_of_a_line() {
     let site = Site::new(Behaviour::Echo, "--tcp 127.0.0.1:0 --baud 115200");
     let daemon = daemon(&site);
+    // The first one serves while the others are still woken.
+    daemon.wait_until("every channel takes commands", |status| {
+        let line = status.ports[0].multiplexer.as_ref();
+        line.is_some_and(|line| line.channels.iter().all(|channel| channel.state == "command"))
+    });
     let json = daemon.tool(&["status", "--json"]).expect_success().text();
     let status: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
     assert_eq!(status["ports"].as_array().map(Vec::len), Some(1), "{json}");
