@@ -143,14 +143,13 @@ fn at_115200_baud_bytes_take_their_time() {
     let bytes = 4_000;
     let site = Site::new(Behaviour::Source { bytes }, Ending::Wait, "--baud 115200");
     let mut host = site.host();
+    // Before the first byte can leave: a host that is scheduled late finds many at once.
+    let begin = now();
     host.send(format!("AT+QSSLOPEN=1,1,2,\"{NAME}\",443,2\r").as_bytes());
     host.expect(b"\r\nCONNECT\r\n");
-    let begin = now();
     host.take(bytes as usize);
     let least = Duration::from_micros(bytes * 10_000_000 / 115_200);
-    // What arrived together with CONNECT was on its way before `begin`: at most what one line holds.
-    let ahead = Duration::from_micros(1024 * 10_000_000 / 115_200);
-    assert!(now() - begin + ahead >= least, "{bytes} bytes took {:?}", now() - begin);
+    assert!(now() - begin >= least, "{bytes} bytes took {:?}", now() - begin);
 }
 
 #[test]
