@@ -389,8 +389,8 @@ pub struct SurveyArgs {
     ///
     /// The README has the commands that start one. A few connections are opened and closed: with TLS, without, and one to
     /// port 1, where no server should listen. Then payload is sent in each access mode, which shows latencies, the longest
-    /// sends and reads, throughput, SEND FAIL, switches between the modes, +++ and ATO. At the end the server is asked to
-    /// end connections in three ways. The data session is activated if it is not active, and deactivated afterwards. Stop
+    /// sends and reads, throughput, SEND FAIL, switches between the modes, +++, loss of DTR (under AT&D1, which is put back)
+    /// and ATO. At the end the server is asked to end connections in three ways. The data session is activated if it is not active, and deactivated afterwards. Stop
     /// the daemon before: this needs the modem for itself.
     #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname)]
     pub to: Option<Server>,

@@ -2,6 +2,8 @@
 //! leaves the modem as it was, and tells nothing personal.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 use qssl_modem_emulator::Config;
@@ -262,12 +264,18 @@ fn names_of_files_are_masked() {
 
 /// What the modem answers to a terminal program, byte by byte.
 fn typed(modem: &Modem, lines: &[&str]) -> String {
-    use std::io::{Read as _, Write as _};
     let device = modem.device(0);
-    let mut port = fs::OpenOptions::new().read(true).write(true).open(device).expect("the port is free");
+    if let Some(address) = device.strip_prefix("rfc2217://") {
+        return typed_to(TcpStream::connect(address).expect("it listens"), lines);
+    }
+    let port = fs::OpenOptions::new().read(true).write(true).open(device).expect("the port is free");
     let mut settings = rustix::termios::tcgetattr(&port).expect("a tty");
     settings.make_raw();
     rustix::termios::tcsetattr(&port, rustix::termios::OptionalActions::Now, &settings).expect("a tty");
+    typed_to(port, lines)
+}
+
+fn typed_to(mut port: impl Read + Write, lines: &[&str]) -> String {
     let mut heard = Vec::new();
     for (line, count) in lines.iter().zip(1..) {
         port.write_all(format!("{line}\r").as_bytes()).expect("it takes them");
@@ -277,7 +285,7 @@ fn typed(modem: &Modem, lines: &[&str]) -> String {
             heard.extend(&bytes[..count]);
         }
     }
-    String::from_utf8(heard).expect("text")
+    String::from_utf8_lossy(&heard).into_owned()
 }
 
 #[test]
@@ -519,6 +527,67 @@ fn payload_shows_latencies_throughput_and_the_ends_of_connections() {
     let dialogue = fs::read_to_string(output.with_extension("txt")).expect("it was written");
     assert!(Replay::new(&dialogue).is_ok(), "a recording that can be played back: {dialogue}");
     assert!(!dialogue.contains(NAME), "{dialogue}");
+}
+
+#[test]
+fn a_port_with_wires_shows_what_dtr_does_to_a_stream() {
+    let directory = temporary_directory();
+    let find = |quirk: &str, shows: &str| {
+        let output = directory.path().join(format!("report{}.toml", quirk.len()));
+        let site = Site::new(Behaviour::EchoUntilTold, &format!("--family ec20 {WIRES} {quirk}"));
+        // A module that refuses AT&D refuses AT&V.
+        let question = if quirk.is_empty() { "AT&V" } else { "AT" };
+        let before = typed(&site.modem, &[question]);
+        let told = survey_with_server(&site.modem, &output, &[]).expect_success().text();
+        let line = row(&told, "loss of DTR");
+        assert!(line.contains(shows) && line.ends_with("yes"), "{line}");
+        assert!(row(&told, "transparent to buffer").ends_with("yes"), "{told}");
+        assert!(row(&told, "RI at closed").contains(" not seen "), "{told}");
+        assert_eq!(typed(&site.modem, &[question]), before);
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| find("", " leaves data mode after "));
+        scope.spawn(|| find("--quirk line-settings-refused", " AT&D1 is refused "));
+    });
+}
+
+/// A port on a device server, which has wires.
+const WIRES: &str = "--rfc2217 127.0.0.1:0 --port-name uart1";
+
+/// A device server before the modem's, which raises RI before the end of socket 11 is told.
+fn device_server_with_ri(modem: &Modem) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it is bound");
+    let behind = modem.device(0).replace("rfc2217://", "");
+    std::thread::spawn(move || {
+        let (mut host, _) = listener.accept().expect("the survey connects");
+        let mut port = TcpStream::connect(behind).expect("it listens");
+        let (mut from, mut to) = (host.try_clone().expect("a socket"), port.try_clone().expect("a socket"));
+        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+        let (mut heard, mut bytes) = (String::new(), [0; 256]);
+        while let Ok(count @ 1..) = port.read(&mut bytes) {
+            heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            if heard.contains("\"closed\",11") {
+                // IAC SB COM-PORT-OPTION NOTIFY-MODEMSTATE, with CTS, DSR and RI, IAC SE.
+                host.write_all(&[255, 250, 44, 107, 0x70, 255, 240]).expect("the survey goes on");
+                heard.clear();
+            }
+            host.write_all(&bytes[..count]).expect("the survey goes on");
+        }
+    });
+    format!("rfc2217://{address}")
+}
+
+#[test]
+fn a_ring_indicator_that_moves_with_a_message_is_told() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let site = Site::new(Behaviour::EchoUntilTold, &format!("--family ec20 {WIRES}"));
+    let (device, target) = (device_server_with_ri(&site.modem), format!("{NAME}:443"));
+    let arguments = ["survey", &target, "-o", output.to_str().expect("text"), "-d", &device];
+    let told = run(&mut tunnel_command(&arguments)).expect_success().text();
+    let line = row(&told, "RI at closed");
+    assert!(line.contains(" moves ") && line.ends_with("yes"), "{line}");
 }
 
 #[test]

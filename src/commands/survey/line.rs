@@ -113,8 +113,7 @@ impl Survey {
 
     /// The wires of the port, where it shows them.
     fn wires(&mut self) {
-        let Some(mut line) = self.conversation.line() else { return };
-        let Some(lines) = line.port().and_then(|port| port.lines().ok()) else { return };
+        let Some(lines) = self.lines() else { return };
         let on: Vec<&str> = [("DCD", lines.dcd), ("DSR", lines.dsr), ("CTS", lines.cts), ("RI", lines.ri)]
             .iter()
             .filter(|(_, is_on)| *is_on)

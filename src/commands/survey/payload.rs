@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use super::server::{LONGEST_READ, OPEN_LIMIT};
 use super::wire::{ECHO_LIMIT, NO_CARRIER, RESULT_LIMIT, SendEnd, State, has, last_line, position};
 use super::{Survey, Times};
+use crate::ports::Lines;
 use qssl_core::Kind;
 use qssl_core::at::answers::{Answer as _, SocketState, SocketStatus};
-use qssl_core::at::{AccessMode, Security, SocketId, SslContextId};
+use qssl_core::at::{AccessMode, Command, Security, SocketId, SslContextId};
 use qssl_core::modem::Failure;
 use qssl_core::settings::Target;
 
@@ -45,14 +46,18 @@ impl Survey {
         self.progress.step("transparent mode");
         self.transparent(place)?;
         self.progress.step("ends of connections");
-        let mut obeys = true;
+        let (mut obeys, mut rings) = (true, None);
         for (word, how) in ENDS {
             if obeys {
                 self.with_connection(place, AccessMode::Buffer, |survey| {
-                    obeys = survey.end(place.socket, word, how)?;
+                    obeys = survey.end(place.socket, word, how, &mut rings)?;
                     Ok(())
                 })?;
             }
+        }
+        if let Some(rings) = rings {
+            let measured = if rings { "moves" } else { "not seen" };
+            self.comparison.row("RI at closed", "", "does without", measured, true);
         }
         Ok(())
     }
@@ -450,17 +455,17 @@ impl Survey {
         }
         let line = self.open_line(place, AccessMode::Transparent);
         self.renew_settings(context)?;
+        let first = self.undo.len();
         let close = self.close_of(socket);
-        self.undo.push(close.clone().into());
-        if self.on_wire_of(socket, |survey| survey.stream(socket, &line))? {
-            self.close(&close)?;
-        }
-        self.undo.pop();
+        self.undo.push(close.into());
+        self.on_wire_of(socket, |survey| survey.stream(socket, &line))?;
+        self.put_back_from(first);
         Ok(())
     }
 
-    /// The stream of a transparent connection. Returns whether it was opened.
-    fn stream(&mut self, socket: SocketId, open: &str) -> Result<bool, Failure> {
+    /// The stream of a transparent connection.
+    fn stream(&mut self, socket: SocketId, open: &str) -> Result<(), Failure> {
+        let leaves_by_dtr = self.sets_dtr()?;
         let carrier_before = self.carrier();
         self.forget_heard();
         // An interrupted survey must find its way back from here.
@@ -477,7 +482,7 @@ impl Survey {
             self.set_state(State::Commands);
             let measured = "refused on this port";
             self.comparison.row("transparent mode", "CONNECT", "looks for another port", measured, true);
-            return Ok(false);
+            return Ok(());
         }
         self.habit("ok_before_connect", has(&answer, b"OK\r\n"), "AT+QSSLOPEN in transparent mode");
         let payload = lines(THROUGHPUT_BYTES);
@@ -510,7 +515,7 @@ impl Survey {
         let carrier_within = self.carrier();
         let Some(time) = self.escape()? else {
             self.comparison.row("+++", "OK", "needs it", "is not answered", false);
-            return Ok(true);
+            return Ok(());
         };
         let shown = super::milliseconds(time);
         self.module.add("latencies", "escape", super::text(&shown), "+++ after 1.1 s of silence, until OK");
@@ -538,10 +543,11 @@ impl Survey {
             self.hear(ECHO_LIMIT, is_back)?;
             if has(self.heard(), NO_CARRIER) {
                 self.set_state(State::Commands);
-                return Ok(true);
+                return Ok(());
             }
-            if !self.drop_dtr()? && self.escape()?.is_none() {
-                return Ok(true);
+            let is_left = leaves_by_dtr && self.drop_dtr()?;
+            if !is_left && self.escape()?.is_none() {
+                return Ok(());
             }
         } else {
             self.set_state(State::Commands);
@@ -554,29 +560,53 @@ impl Survey {
             let measured = if goes_on { "goes on" } else { "payload is lost" };
             self.comparison.row("transparent to buffer", "AT+QISWTMD", "switches", measured, goes_on);
         }
-        Ok(true)
+        Ok(())
     }
 
-    /// Drops DTR, if the port has it, and raises it again. Returns whether this has ended data mode.
-    fn drop_dtr(&mut self) -> Result<bool, Failure> {
-        self.hear_silence(Duration::from_millis(60))?;
-        if self.set_dtr(false) != Some(true) {
+    /// Makes the loss of DTR leave data mode, as a tunnel does on a port that has it. Returns whether the modem takes that.
+    fn sets_dtr(&mut self) -> Result<bool, Failure> {
+        if self.set_dtr(true) != Some(true) {
             return Ok(false);
         }
+        // So has the core set it.
+        self.undo.push(Command::line("AT&D0").into());
+        let answer = last_line(&self.exchange("AT&D1", RESULT_LIMIT)?);
+        if answer.as_deref().is_some_and(|answer| answer != "OK") {
+            self.undo.pop();
+            self.dtr_row("AT&D1 is refused", true);
+        }
+        Ok(answer.as_deref() == Some("OK"))
+    }
+
+    /// Drops DTR, and raises it again. Returns whether this has ended data mode.
+    fn drop_dtr(&mut self) -> Result<bool, Failure> {
+        self.hear_silence(Duration::from_millis(60))?;
+        let begin = Instant::now();
+        self.set_dtr(false);
         let is_over = |heard: &[u8]| {
-            let answered = has(heard, b"OK\r\n").then_some("ends data mode");
-            answered.or_else(|| has(heard, b"NO CARRIER\r\n").then_some("closes the connection"))
+            let closed = has(heard, NO_CARRIER).then_some(true);
+            closed.or_else(|| has(heard, b"OK\r\n").then_some(false))
         };
-        let heard = self.hear(Duration::from_millis(500), is_over);
+        let closes = self.hear(DTR_LIMIT, is_over);
+        let time = super::milliseconds(begin.elapsed());
         self.set_dtr(true);
-        let heard = heard?;
-        if heard.is_some() {
+        let closes = closes?;
+        if closes.is_some() {
             self.set_state(State::Commands);
         }
-        let measured = heard.unwrap_or("changes nothing");
-        self.comparison.row("loss of DTR", "as AT&D sets it", "does without", measured, true);
+        let measured = match closes {
+            Some(false) => format!("leaves data mode after {time}"),
+            Some(true) => "closes the connection".to_owned(),
+            None => "changes nothing".to_owned(),
+        };
+        self.dtr_row(measured, closes != Some(true));
         self.forget_heard();
-        Ok(heard.is_some())
+        Ok(closes.is_some())
+    }
+
+    fn dtr_row(&mut self, measured: impl Into<String>, copes: bool) {
+        let tunnel = "leaves by it, or by +++";
+        self.comparison.row("loss of DTR", "AT&D1: leaves data mode", tunnel, measured, copes);
     }
 
     fn set_dtr(&mut self, high: bool) -> Option<bool> {
@@ -586,13 +616,24 @@ impl Survey {
     }
 
     fn carrier(&mut self) -> Option<bool> {
-        let mut line = self.conversation.line()?;
-        let port = line.port()?;
-        port.lines().ok().map(|lines| lines.dcd)
+        self.lines().map(|lines| lines.dcd)
     }
 
-    /// How the end of a connection looks: the server is told to end it in this way. Returns whether it does so.
-    fn end(&mut self, socket: SocketId, word: &str, how: &str) -> Result<bool, Failure> {
+    /// The wires of the port; `None`: it does not show them.
+    pub(super) fn lines(&mut self) -> Option<Lines> {
+        let mut line = self.conversation.line()?;
+        line.port()?.lines().ok()
+    }
+
+    /// How the end of a connection looks: the server is told to end it in this way. Returns whether it does so. `rings` gets
+    /// whether RI moves then, where the port shows it.
+    fn end(
+        &mut self,
+        socket: SocketId,
+        word: &str,
+        how: &str,
+        rings: &mut Option<bool>,
+    ) -> Result<bool, Failure> {
         if !self.affords(LINE_BYTES) {
             return Ok(false);
         }
@@ -606,25 +647,33 @@ impl Survey {
         }
         let closed = format!("\"closed\",{socket}");
         let begin = Instant::now();
-        let told = self.hear(END_LIMIT, |heard| has(heard, closed.as_bytes()).then_some(()))?.is_some();
-        let time = begin.elapsed();
+        let at_rest = self.lines();
+        let mut told_after = None;
+        while begin.elapsed() < told_after.map_or(END_LIMIT, |told| told + RING_TAIL) {
+            let is_new = |heard: &[u8]| (told_after.is_none() && has(heard, closed.as_bytes())).then_some(());
+            let told = self.hear(RING_LOOK, is_new)?;
+            told_after = told_after.or(told.map(|()| begin.elapsed()));
+            if let (Some(at_rest), Some(lines)) = (at_rest, self.lines()) {
+                *rings = Some(*rings == Some(true) || lines.ri != at_rest.ri);
+            }
+        }
         self.forget_heard();
         let state = self.exchange(&format!("AT+QSSLSTATE={socket}"), RESULT_LIMIT)?;
         let text = String::from_utf8_lossy(&state).into_owned();
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let state = SocketStatus::all(&lines).find(|it| it.id == socket).map(|it| it.state);
-        if !told && state == Some(SocketState::Connected) {
+        if told_after.is_none() && state == Some(SocketState::Connected) {
             self.left_out("The server did not end connections when told to.");
             return Ok(false);
         }
         let state_number = text.split_once("+QSSLSTATE:").and_then(|(_, after)| after.split(',').nth(5));
-        if let Some(number @ ("3" | "4")) = state_number.filter(|_| told) {
+        if let Some(number @ ("3" | "4")) = state_number.filter(|_| told_after.is_some()) {
             self.habit("closing_is_state_three", number == "3", "AT+QSSLSTATE after closed");
         }
         let unread = self.fetch(socket, self.profile.receive_max)?.map_or(0, |it| it.bytes.len());
-        let mut measured = match told {
-            true => format!("closed after {}", super::milliseconds(time)),
-            false => "no closed".to_owned(),
+        let mut measured = match told_after {
+            Some(time) => format!("closed after {}", super::milliseconds(time)),
+            None => "no closed".to_owned(),
         };
         measured.push_str(match state {
             Some(SocketState::Connected) => ", still connected",
@@ -636,7 +685,7 @@ impl Survey {
         }
         let is_open = self.send(socket, b"x\n")?.end == SendEnd::Ok;
         measured.push_str(if is_open { ", still takes payload" } else { ", takes no payload" });
-        self.comparison.row(how, "closed", "asks AT+QSSLSTATE", measured, told);
+        self.comparison.row(how, "closed", "asks AT+QSSLSTATE", measured, told_after.is_some());
         Ok(true)
     }
 
@@ -709,8 +758,13 @@ const THROUGHPUT_BYTES: usize = 20_000;
 const LOAD_BYTES: usize = 60_000;
 /// How soon bytes that were left over are pushed.
 const HELD_LIMIT: Duration = Duration::from_secs(2);
+/// How long the modem may take to leave data mode when DTR is dropped.
+const DTR_LIMIT: Duration = Duration::from_secs(2);
 /// How soon the end of a connection is told.
 const END_LIMIT: Duration = Duration::from_secs(8);
+/// How often RI is looked at: it pulses for 120 ms by default. And how long after `closed`.
+const RING_LOOK: Duration = Duration::from_millis(20);
+const RING_TAIL: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {
