@@ -355,10 +355,19 @@ fn the_module_file_can_go_to_standard_output() {
 #[test]
 fn a_latency_is_measured() {
     let directory = temporary_directory();
-    let output = surveyed(directory.path(), "slow", "--family ec20 --command-latency 30ms");
+    let output = directory.path().join("slow.toml");
+    let modem = Modem::with_options("--family ec20 --command-latency 30ms");
+    let told = survey(&modem, &output).expect_success().text();
     let (_, config) = read_file(&output);
     let measured = config.command_latency.as_millis();
     assert!((30..60).contains(&measured), "{measured} ms");
+    for command in ["AT+QFUPL", "AT+QFLST", "AT+QFDWL", "AT+QFDEL"] {
+        let line = row(&told, &format!("{command} takes "));
+        let (_, time) = line.split_once(" s ").expect("how long the tunnel waits");
+        let (median, most) = time.split_once("ms, p99 ").expect("two times");
+        let median: f64 = median.trim().parse().expect("a number");
+        assert!(median >= 30.0 && most.ends_with("ms  yes"), "{line}");
+    }
 }
 
 #[test]

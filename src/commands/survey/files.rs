@@ -1,8 +1,10 @@
 //! Files: a small one is stored, stored again, listed, fetched and removed.
 
+use std::time::Instant;
+
 use super::{Survey, is_ok, is_refused};
 use qssl_core::at::answers::{Answer as _, FileSum, ListedFile};
-use qssl_core::at::{AtText, Command};
+use qssl_core::at::{AtText, Command, USUAL_PATIENCE};
 use qssl_core::modem::{CommandOutcome, DIRECTORIES, Failure, Refusal, UserAnswer};
 
 impl Survey {
@@ -36,16 +38,18 @@ impl Survey {
                     false,
                 );
             }
-            self.existing_name(upload)?;
+            self.existing_name(upload.clone())?;
             self.listing(&name, directory, &missing)?;
             self.missing_file(&missing);
-            let fetched = self.insist(Command::Download { name, size: CONTENT.len() })?;
+            let download = Command::Download { name, size: CONTENT.len() };
+            let fetched = self.insist(download.clone())?;
             if is_ok(&fetched) || is_refused(&fetched) {
                 self.habit("file_download_refused", !is_ok(&fetched), "AT+QFDWL of a stored file");
             }
             if is_ok(&fetched) && fetched.file != CONTENT {
                 self.comparison.add("AT+QFDWL", "the file as it was", "compares it", "other bytes", false);
             }
+            self.file_latencies([Command::line(LISTING), download, remove, upload])?;
             self.put_back();
             return Ok(());
         }
@@ -71,7 +75,7 @@ impl Survey {
 
     /// How the stored file is listed.
     fn listing(&mut self, name: &AtText, directory: &str, missing: &UserAnswer) -> Result<(), Failure> {
-        let question = "AT+QFLST=\"*\"";
+        let question = LISTING;
         let listed = self.say(question)?;
         let is_listed = ListedFile::all(&listed.lines).any(|file| file.name == name.as_str());
         if is_ok(&listed) {
@@ -86,6 +90,33 @@ impl Survey {
         Ok(())
     }
 
+    /// How long the answers to these take. The last one stores what the one before it removes.
+    fn file_latencies(&mut self, commands: [Command; 4]) -> Result<(), Failure> {
+        let mut times = [const { Vec::new() }; 4];
+        let mut is_stored = true;
+        for _ in 0..TIMED_FILES {
+            for (command, times) in commands.iter().zip(&mut times) {
+                let begin = Instant::now();
+                is_stored = is_ok(&self.insist(command.clone())?);
+                if is_stored {
+                    times.push(begin.elapsed());
+                }
+            }
+            if !is_stored {
+                // A part of it may be there all the same.
+                self.undo.pop();
+                self.insist(commands[2].clone())?;
+                break;
+            }
+        }
+        for (command, times) in commands.iter().zip(times) {
+            let line = command.to_string();
+            let (name, _) = line.split_once('=').unwrap_or((&line, ""));
+            self.latency_row(&format!("{name} takes"), command.patience(USUAL_PATIENCE), times);
+        }
+        Ok(())
+    }
+
     /// How the removal of a missing file is refused: AT+CMEE=1 holds, so a number is expected.
     fn missing_file(&mut self, missing: &UserAnswer) {
         if let Some(CommandOutcome::Refused(Refusal::Cme(error))) = &missing.outcome {
@@ -94,6 +125,11 @@ impl Survey {
         }
     }
 }
+
+const LISTING: &str = "AT+QFLST=\"*\"";
+
+/// How often a file is stored and removed to measure latencies: it wears the module's memory.
+const TIMED_FILES: usize = 10;
 
 /// The name of the file that is stored for a while.
 const NAME: &str = "qt-survey.txt";

@@ -8,7 +8,7 @@ use super::{Survey, Times};
 use crate::ports::Lines;
 use qssl_core::Kind;
 use qssl_core::at::answers::{Answer as _, SocketState, SocketStatus};
-use qssl_core::at::{AccessMode, Command, Security, SocketId, SslContextId};
+use qssl_core::at::{AccessMode, Command, Security, SocketId, SslContextId, USUAL_PATIENCE};
 use qssl_core::modem::Failure;
 use qssl_core::settings::Target;
 
@@ -278,8 +278,8 @@ impl Survey {
                 self.forget_heard();
             }
         }
-        self.latency_row("prompt after", prompts.clone());
-        self.latency_row("SEND OK after", short.clone());
+        self.latency_row("prompt after", USUAL_PATIENCE, prompts.clone());
+        self.latency_row("SEND OK after", USUAL_PATIENCE, short.clone());
         self.add_latency("prompt", prompts, "AT+QSSLSEND until its prompt");
         let (Some(few), Some(many)) = (Times::of(short.clone()), Times::of(long)) else { return Ok(()) };
         let more = (most - few_bytes) as u32;
@@ -294,10 +294,12 @@ impl Survey {
         Ok(())
     }
 
-    fn latency_row(&mut self, what: &str, times: Vec<Duration>) {
+    /// A row for what a tunnel waits for so long.
+    pub(super) fn latency_row(&mut self, what: &str, limit: Duration, times: Vec<Duration>) {
         if let Some(Times { median, spread }) = Times::of(times) {
             let (half, most) = (super::milliseconds(median), super::milliseconds(median + spread));
-            self.comparison.row(what, "", "waits 5 s", format!("{half}, p99 {most}"), true);
+            let tunnel = format!("waits {} s", limit.as_secs());
+            self.comparison.row(what, "", tunnel, format!("{half}, p99 {most}"), true);
         }
     }
 
