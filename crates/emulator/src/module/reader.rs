@@ -181,8 +181,13 @@ impl Reader<'_> {
             }
             Form::Lines(set) => set(config, self.lines(value, key)?),
             Form::Choice(choices, set) => set(config, &self.choice(value, key, choices)?),
-            Form::Choices(choices, set) => {
-                let items = self.array(value, key)?.iter();
+            Form::Choices(choices, least, set) => {
+                let items = self.array(value, key)?;
+                if items.len() < *least {
+                    let message = format!("at least {least} of {} is expected", choices.join(", "));
+                    return Err(self.error(value.span(), key, message));
+                }
+                let items = items.iter();
                 let texts = items.map(|item| self.choice(item, key, choices));
                 set(config, &texts.collect::<Result<Vec<String>>>()?);
             }

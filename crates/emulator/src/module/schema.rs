@@ -29,8 +29,8 @@ pub(super) enum Form {
     Lines(fn(&mut Config, Vec<String>)),
     /// One of these texts.
     Choice(&'static [&'static str], fn(&mut Config, &str)),
-    /// Some of these texts, in any order.
-    Choices(&'static [&'static str], fn(&mut Config, &[String])),
+    /// Some of these texts, and how many at least, in any order.
+    Choices(&'static [&'static str], usize, fn(&mut Config, &[String])),
     /// A time, and its spread if it can have one.
     Time(fn(&mut Config) -> &mut Duration, Option<fn(&mut Spreads) -> &mut Duration>),
 }
@@ -60,7 +60,7 @@ pub(super) const KEYS: &[Key] = &[
     // Nothing here has a USB descriptor: these two are for people and for gadgets that a test makes.
     key("usb.vendor", Form::Number(0..=0xFFFF, |_, _| {})),
     key("usb.product", Form::Number(0..=0xFFFF, |_, _| {})),
-    key("usb.interfaces", Form::Choices(&USB_FUNCTIONS, set_ports)),
+    key("usb.interfaces", Form::Choices(&USB_FUNCTIONS, 0, set_ports)),
     key("limits.sockets", Form::Number(1..=12, |config, count| config.facts.limits.sockets = count as u8)),
     key(
         "limits.ssl_contexts",
@@ -110,7 +110,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "limits.modes",
-        Form::Choices(&MODES, |config, modes| {
+        Form::Choices(&MODES, 1, |config, modes| {
             config.facts.limits.modes = MODES.map(|mode| modes.iter().any(|it| it == mode));
         }),
     ),

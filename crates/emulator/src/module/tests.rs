@@ -473,6 +473,10 @@ fn a_mistake_is_one_line_with_file_line_and_key() {
             "5: cmux.longest: N1 of the defaults, 127, is more than the longest, 64",
         ),
         (
+            "[limits]\nmodes = { value = [], source = \"capture x\" }",
+            "5: limits.modes: at least 1 of buffer, push, transparent is expected",
+        ),
+        (
             "[identity]\nmodel = { value = \"A B\", source = \"capture x\" }",
             "5: identity.model: \"A B\" has a blank in it",
         ),
