@@ -256,13 +256,13 @@ impl Driver {
         self.ports.iter().map(|port| port.link().location()).collect()
     }
 
-    /// Ends the loop on SIGINT and SIGTERM, and logs a report on SIGUSR1.
+    /// Ends the loop on SIGINT, SIGTERM and, unless it was ignored before, SIGHUP; logs a report on SIGUSR1.
     ///
     /// # Errors
     /// The system refuses a signal handler.
     pub fn heed_signals(&mut self) -> anyhow::Result<()> {
-        use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-        let flags = [(SIGINT, &self.stop), (SIGTERM, &self.stop), (SIGUSR1, &self.report_wanted)];
+        let mut flags = ending(&self.stop);
+        flags.push((signal_hook::consts::SIGUSR1, &self.report_wanted));
         self.signals = Some(watch_signals(&flags, self.poll.registry(), SIGNALS)?);
         Ok(())
     }
@@ -481,6 +481,19 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+/// The signals that end the program, and what they set. Under nohup(1) it outlives its terminal.
+fn ending(stop: &Arc<AtomicBool>) -> Vec<(i32, &Arc<AtomicBool>)> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut flags = vec![(SIGINT, stop), (SIGTERM, stop)];
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let (_, ignored) = status.split_once("SigIgn:").unwrap_or_default();
+    let ignored = ignored.split_whitespace().next().and_then(|mask| u64::from_str_radix(mask, 16).ok());
+    if ignored.is_none_or(|mask| mask >> (SIGHUP - 1) & 1 == 0) {
+        flags.push((SIGHUP, stop));
+    }
+    flags
 }
 
 /// Lets signals set their flags, and wake the poll.

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use mio::{Events, Poll, Token, Waker};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::pty::Pty;
 use super::{clock, watch_signals};
@@ -68,13 +67,12 @@ impl Player {
         self.ports.iter().map(|(pty, _)| pty.path())
     }
 
-    /// Ends [`Player::run`] on SIGINT and SIGTERM, so that the links are removed.
+    /// Ends [`Player::run`] on the signals that end the program, so that the links are removed.
     ///
     /// # Errors
     /// The system refuses a signal handler.
     pub fn heed_signals(&mut self) -> anyhow::Result<()> {
-        let flags = [(SIGINT, &self.stop), (SIGTERM, &self.stop)];
-        self.signals = Some(watch_signals(&flags, self.poll.registry(), SIGNALS)?);
+        self.signals = Some(watch_signals(&super::ending(&self.stop), self.poll.registry(), SIGNALS)?);
         Ok(())
     }
 

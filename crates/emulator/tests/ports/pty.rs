@@ -282,6 +282,33 @@ fn the_program_prints_its_port_serves_it_and_ends_on_a_signal() {
 }
 
 #[test]
+fn the_program_leaves_no_link_when_its_terminal_is_gone_and_outlives_it_under_nohup() {
+    let directory = Directory::new("hangup");
+    for (is_ignored, before) in [(false, ""), (true, "trap '' HUP; ")] {
+        let link = directory.0.join("tty");
+        let mut program = Command::new("sh")
+            .args(["-c", &format!("{before}exec \"$@\""), "sh", env!("CARGO_BIN_EXE_qssl-modem-emulator")])
+            .arg("--link")
+            .arg(&link)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let mut output = BufReader::new(program.stdout.take().expect("it is piped"));
+        output.read_line(&mut String::new()).expect("a line comes");
+        let id = rustix::process::Pid::from_child(&program);
+        let signal = |signal| rustix::process::kill_process(id, signal).expect("it can be signalled");
+        signal(rustix::process::Signal::HUP);
+        if is_ignored {
+            Host::open(&link).command("ATI");
+            signal(rustix::process::Signal::TERM);
+        }
+        assert!(program.wait().expect("it ends").success(), "{before}");
+        assert!(!link.is_symlink(), "the link is still there");
+    }
+}
+
+#[test]
 fn a_recording_ends_on_a_signal_and_leaves_no_link() {
     let directory = Directory::new("replay");
     let (link, recording) = (directory.0.join("tty"), directory.0.join("recording"));

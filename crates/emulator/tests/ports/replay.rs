@@ -14,7 +14,7 @@ fn the_link_of_a_recording_that_is_played_back_goes_with_the_program() {
     };
     let (recording, link) = (path("recording"), path("link"));
     std::fs::write(&recording, "> AT\n< OK\n").expect("the directory is ours");
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_qssl-modem-emulator"));
         command.arg("--replay").arg(&recording).arg("--link").arg(&link);
         let mut child = command.stdout(Stdio::null()).spawn().expect("the program starts");
