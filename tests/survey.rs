@@ -322,6 +322,31 @@ fn the_settings_of_the_line_are_put_back_also_if_a_command_is_cut_off() {
 }
 
 #[test]
+fn an_answer_that_is_lost_while_something_is_put_back_is_asked_for_again() {
+    let directory = temporary_directory();
+    let output = directory.path().join("report.toml");
+    let modem = Modem::with_options("--family ec20 --command-latency 100ms");
+    let kept = state(&modem);
+    typed(&modem, &["ATE1+CMEE=2;+IFC=0,0"]);
+    let questions = ["AT+CMEE?", "AT+IFC?"];
+    let before = typed(&modem, &questions);
+    let (device, path) = (modem.device(0), output.to_str().expect("text"));
+    let running = Running::start(&mut tunnel_command(&["survey", "-vvv", "-o", path, "-d", &device]));
+    // The next command removes the file, and cannot be repeated.
+    running.wait_for_count("survey: > AT+QFUPL=\"", 12);
+    modem.embedded.with_modem(|modem, _, _| modem.lose_next_results(1));
+    running.wait_for("survey: > zzAT");
+    running.wait_for("survey: > ATE0");
+    modem.embedded.with_modem(|modem, _, _| modem.lose_next_results(1));
+    // Then comes AT+IFC.
+    running.wait_for("survey: > AT&C");
+    modem.embedded.with_modem(|modem, _, _| modem.lose_next_results(1));
+    let (status, text) = running.wait();
+    assert_eq!((status, told(&text)), (0, vec![]), "{text}");
+    assert_eq!((typed(&modem, &questions), state(&modem)), (before, kept));
+}
+
+#[test]
 fn a_file_that_the_user_has_not_named_is_not_replaced() {
     let directory = temporary_directory();
     let output = directory.path().join("report.toml");

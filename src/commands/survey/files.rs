@@ -75,11 +75,10 @@ impl Survey {
 
     /// How the stored file is listed.
     fn listing(&mut self, name: &AtText, directory: &str, missing: &UserAnswer) -> Result<(), Failure> {
-        let question = LISTING;
-        let listed = self.say(question)?;
+        let listed = self.say(LISTING)?;
         let is_listed = ListedFile::all(&listed.lines).any(|file| file.name == name.as_str());
         if is_ok(&listed) {
-            self.habit("file_list_empty", !is_listed, question);
+            self.habit("file_list_empty", !is_listed, LISTING);
         }
         let is_plain = missing.outcome == Some(CommandOutcome::Refused(Refusal::Plain));
         self.habit(
@@ -126,7 +125,7 @@ impl Survey {
     }
 }
 
-const LISTING: &str = "AT+QFLST=\"*\"";
+pub const LISTING: &str = "AT+QFLST=\"*\"";
 
 /// How often a file is stored and removed to measure latencies: it wears the module's memory.
 const TIMED_FILES: usize = 10;

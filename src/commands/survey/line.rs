@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::Survey;
 use super::wire::{CLOSE_DOWN, OPEN_CHANNEL, PAUSE, State, has, last_line};
+use super::{Survey, UNDO_TRIES};
 use qssl_core::Kind;
 use qssl_core::at::Command;
 use qssl_core::modem::Failure;
@@ -65,8 +65,15 @@ impl Survey {
         }
         for line in lines.into_iter().rev() {
             let mut answer = self.on_wire(|survey| survey.exchange(&line, ANSWER_LIMIT));
-            if let Err(failure @ Failure { kind: Kind::Signal(_), .. }) = answer {
-                self.stopped = Some(failure);
+            for _ in 1..UNDO_TRIES {
+                match answer {
+                    Err(failure @ Failure { kind: Kind::Signal(_), .. }) => self.stopped = Some(failure),
+                    Ok(heard) if last_line(&heard).is_none() => {}
+                    other => {
+                        answer = other;
+                        break;
+                    }
+                }
                 answer = self.on_wire(|survey| survey.exchange(&line, ANSWER_LIMIT));
             }
             let is_refused = answer.is_ok_and(|answer| last_line(&answer).as_deref() != Some("OK"));

@@ -32,13 +32,14 @@ use crate::config::{self, Environment};
 use crate::daemon::exit_status::ExitStatus;
 use crate::terminal::printable;
 use comparison::Comparison;
+use files::LISTING;
 use module_file::{ModuleFile, lines, masked, text};
 use qssl_core::Kind;
 use qssl_core::at::answers::{
     Answer as _, Clock, ListedFile, SocketState, SocketStatus, Storage, TlsSetting,
 };
 use qssl_core::at::{Command, CommandSet, PdpContextId, SslContextId};
-use qssl_core::modem::{CommandOutcome, Failure, Profile, QUESTIONS, UserAnswer};
+use qssl_core::modem::{CommandOutcome, Failure, Profile, QUESTIONS, UserAnswer, deactivation};
 use qssl_core::settings::Scheme;
 use ranges::groups;
 use transcript::Transcript;
@@ -514,7 +515,7 @@ impl Survey {
         {
             let question = "AT+QFLDS=\"UFS\"";
             self.module.add("limits", "storage_bytes", total.to_string(), question);
-            let listed = self.say("AT+QFLST=\"*\"")?;
+            let listed = self.say(LISTING)?;
             let bytes = ListedFile::all(&listed.lines).map(|file| file.bytes);
             let files = bytes.fold(0, u64::saturating_add);
             let occupied = total.saturating_sub(free_bytes).saturating_sub(files);
@@ -727,6 +728,34 @@ impl Survey {
         Ok(answer)
     }
 
+    /// Sends what undoes a change, again while its answer is lost. It may have been carried out, and then a module may refuse
+    /// to do it again.
+    fn undo_by(&mut self, command: &Command) -> Result<UserAnswer, Failure> {
+        let mut answer = self.close(command)?;
+        for _ in 1..UNDO_TRIES {
+            if answer.outcome.is_some() {
+                break;
+            }
+            answer = self.close(command)?;
+            if is_refused(&answer) && self.is_undone(command)? {
+                answer.outcome = Some(CommandOutcome::Ok);
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Whether a file is removed, or the data session has ended.
+    fn is_undone(&mut self, command: &Command) -> Result<bool, Failure> {
+        if *command == deactivation(self.pdp) {
+            return Ok(!self.has_session()?);
+        }
+        let command = command.to_string();
+        let Some(name) = command.strip_prefix("AT+QFDEL=") else { return Ok(false) };
+        let listed = self.say(LISTING)?;
+        let is_there = ListedFile::all(&listed.lines).any(|file| file.name == name.trim_matches('"'));
+        Ok(is_ok(&listed) && !is_there)
+    }
+
     /// Undoes every change, the last first.
     fn put_back(&mut self) {
         self.put_back_from(0);
@@ -744,13 +773,13 @@ impl Survey {
             };
             let shown = command.to_string();
             let is_close = matches!(command, Command::Close { .. });
-            let mut outcome = self.close(&command);
+            let mut outcome = self.undo_by(&command);
             // The second signal is the user's last word.
             if let Err(failure @ Failure { kind: Kind::Signal(_), .. }) = &outcome
                 && stopped.is_none()
             {
                 stopped = Some(failure.clone());
-                outcome = self.close(&command);
+                outcome = self.undo_by(&command);
             }
             match outcome {
                 Ok(answer) if is_ok(&answer) || is_close => {}
@@ -863,6 +892,9 @@ const TESTS: [&str; 42] = [
 /// How often a close is sent until it is accepted, and how long after the last refusal.
 const CLOSES: usize = 3;
 const CLOSE_PAUSE: Duration = Duration::from_millis(500);
+
+/// How often what puts a change back is sent until it is answered.
+const UNDO_TRIES: usize = 3;
 
 /// How often a command is sent to measure its latency.
 const TIMED: usize = 40;

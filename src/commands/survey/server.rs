@@ -78,11 +78,12 @@ impl Survey {
     /// Activates the PDP context, unless it is active.
     fn session(&mut self) -> Result<(), Failure> {
         let context = self.pdp;
-        for question in address_questions(context) {
-            let answer = self.say(question)?;
-            if is_ok(&answer) && Address::of(context, &answer.lines).is_some() {
-                return Ok(());
-            }
+        if self.has_session()? {
+            self.left_out(
+                "latencies.activation was left out: the PDP context was active already. If it is after each boot, the module \
+                 has habits.context_active.",
+            );
+            return Ok(());
         }
         let begin = Instant::now();
         if !is_ok(&self.insist(activation(context))?) {
@@ -92,6 +93,17 @@ impl Survey {
         self.undo.push(deactivation(context).into());
         self.add_latency("activation", vec![begin.elapsed()], "AT+QIACT, once");
         Ok(())
+    }
+
+    /// Whether the PDP context is active.
+    pub(super) fn has_session(&mut self) -> Result<bool, Failure> {
+        for question in address_questions(self.pdp) {
+            let answer = self.say(question)?;
+            if is_ok(&answer) && Address::of(self.pdp, &answer.lines).is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether one more connection is within the budget.
