@@ -426,6 +426,12 @@ fn seconds(time: Duration) -> u16 {
 /// How much longer a daemon may take than the modem.
 const LATENCY: Duration = Duration::from_secs(5);
 
+/// How long a module may take to send close_notify and to hear the server's.
+pub const CLOSE_SECONDS: u64 = 3;
+
+/// The code for a refusal without a reason.
+pub const UNKNOWN_ERROR: u16 = 550;
+
 #[cfg(test)]
 mod tests {
     use super::*;

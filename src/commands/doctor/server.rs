@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::trials::{Trial, trials};
 use super::{Doctor, ModemAnswer, Proxy, SettingsOf};
 use crate::commands::cert::LARGEST_FILE_BYTES;
+use crate::commands::modem_access::{CLOSE_SECONDS, UNKNOWN_ERROR};
 use crate::config::{self, Authentication, Target};
 use crate::daemon::exit_status::ExitStatus;
 use qssl_core::at::answers::{Answer, ListedFile, SocketStatus, Storage, TlsSetting};
@@ -575,11 +576,5 @@ const COPIED_KEYS: [&str; 19] = [
     "dtlsversion",
 ];
 
-/// How long a module may take to send close_notify and to hear the server's.
-const CLOSE_SECONDS: u64 = 3;
-
 /// The limit if `--connect-timeout` is off: the manuals' maximum for an open, without the negotiation.
 const OPEN_LIMIT: Duration = Duration::from_secs(150);
-
-/// The code for a refusal without a reason.
-const UNKNOWN_ERROR: u16 = 550;

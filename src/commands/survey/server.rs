@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::payload::Place;
 use super::{Setting, Survey, Times, is_ok, is_refused, milliseconds};
+use crate::commands::modem_access::{CLOSE_SECONDS, UNKNOWN_ERROR};
 use qssl_core::Kind;
 use qssl_core::at::Security;
 use qssl_core::at::answers::{Answer as _, LastError, SocketState, SocketStatus};
@@ -324,9 +325,3 @@ pub const LONGEST_READ: usize = 1_500;
 
 /// How long an open may take.
 pub const OPEN_LIMIT: Duration = Duration::from_secs(60);
-
-/// How long a module may take to send close_notify and to hear the server's.
-const CLOSE_SECONDS: u64 = 3;
-
-/// The code for a refusal without a reason.
-const UNKNOWN_ERROR: u16 = 550;
