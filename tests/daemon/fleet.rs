@@ -239,6 +239,20 @@ fn a_reload_changes_tunnels_on_both() {
     assert_eq!(opens(&daemon.status()), [1, 1]);
 }
 
+#[test]
+fn a_modem_that_no_tunnel_could_use_is_set_up_when_a_reload_gives_it_one() {
+    let site = Site::new(Behaviour::Echo, "");
+    let second = Modem::start(site.server.address(), "");
+    let both = sections(&[("a", &site.modem), ("b", &second)]);
+    let daemon = Daemon::of_modems(both, &tunnel("web", "modems = [\"a\"]"), "", |_| ());
+    daemon.wait_for("a: ready");
+    daemon.rewrite(&tunnel("web", "modems = [\"b\"]"), "");
+    daemon.reload("0 unchanged, 1 changed, 0 added, 0 removed");
+    daemon.wait_for("b: ready");
+    echo(&mut connect(daemon.address()), b"by b");
+    assert_eq!(states(&daemon.status()), [("a", "up"), ("b", "up")]);
+}
+
 impl Fleet {
     /// Reads the file again, with these modems.
     fn reload_with(&self, modems: &[(&str, &Modem)]) {

@@ -35,6 +35,9 @@ impl Modem {
         self.change_contexts(contexts);
         self.sockets.all_may_have_changed();
         self.tunnels = tunnels;
+        if !self.tunnels.is_empty() {
+            self.setup.is_wanted(now);
+        }
         self.settings.wait = settings.wait;
         self.settings.liveness_interval = settings.liveness_interval;
         self.settings.recovery = settings.recovery;

@@ -354,6 +354,14 @@ impl SetUp {
         self.go(SetupStep::ListFiles);
     }
 
+    /// There are tunnels now: the set-up begins, if it was not wanted until then.
+    pub fn is_wanted(&mut self, now: Instant) {
+        if self.step == SetupStep::Unwanted {
+            self.down_since = now;
+            self.go(SetupStep::Down);
+        }
+    }
+
     /// The address that the network gave.
     pub fn address(&self) -> Option<&Address> {
         self.address.as_ref()
