@@ -139,8 +139,8 @@ impl EventLoop {
         if !slot.ready || slot.paused_until.is_some() {
             return false;
         }
-        let Some((modem, of_modem)) = self.modem_for(&slot.tunnel) else { return false };
-        if !self.wants_clients(modem, &of_modem) {
+        let chosen = self.modem_for(&slot.tunnel);
+        if chosen.as_ref().is_some_and(|(modem, of_modem)| !self.wants_clients(*modem, of_modem)) {
             return false;
         }
         let slot = &mut self.listeners[index];
@@ -158,15 +158,18 @@ impl EventLoop {
                     let seconds = self.now.saturating_duration_since(since).as_secs_f64();
                     log::info!("{}: clients are accepted again after {seconds:.1} s", slot.listener.name());
                 }
-                if let Some(why) = self.refusal(index, &peer) {
-                    log::warn!("{peer} {why}; reset");
-                    self.count_refused(&tunnel, 1);
-                    stream.abort();
-                    return true;
-                }
-                match self.listeners[index].dynamic.clone() {
-                    Some(dynamic) => self.greet(&tunnel, &dynamic, stream, peer),
-                    None => self.add_client(modem, &of_modem, stream, peer),
+                let granted = match self.refusal(index, &peer) {
+                    Some(why) => Err(why),
+                    None => chosen.ok_or("is not served: every modem that its tunnel may use was given up"),
+                };
+                match (granted, self.listeners[index].dynamic.clone()) {
+                    (Err(why), _) => {
+                        log::warn!("{peer} {why}; reset");
+                        self.count_refused(&tunnel, 1);
+                        stream.abort();
+                    }
+                    (Ok(_), Some(dynamic)) => self.greet(&tunnel, &dynamic, stream, peer),
+                    (Ok((modem, of_modem)), None) => self.add_client(modem, &of_modem, stream, peer),
                 }
                 true
             }
@@ -244,6 +247,7 @@ impl EventLoop {
                 let Some((modem, of_modem)) = chosen.filter(wants) else {
                     return self.count_refused_datagram(&tunnel);
                 };
+                let _scope = self.modems[modem].scope();
                 let relay = &mut self.modems[modem].relay;
                 let id = relay.client_accepted(&of_modem, peer.to_string(), self.now);
                 if relay.client(id).is_none() {
@@ -261,6 +265,7 @@ impl EventLoop {
     }
 
     fn add_client(&mut self, modem: usize, tunnel: &Arc<Tunnel>, stream: ClientStream, peer: Peer) {
+        let _scope = self.modems[modem].scope();
         let id = self.modems[modem].relay.client_accepted(tunnel, peer.to_string(), self.now);
         self.add_slot(modem, id, stream, None);
     }

@@ -83,14 +83,30 @@ impl EventLoop {
     pub(super) fn control_opened(&mut self, modem: usize, id: u8, result: u16) {
         let Some(server) = self.server() else { return };
         server.opened(modem, id, result);
-        let waiting: Vec<usize> = server
-            .waiting()
-            .filter(|(_, waits)| matches!(waits, Waits::Open { modem: of, .. } if *of == modem))
-            .map(|(connection, _)| connection)
-            .collect();
-        for connection in waiting {
+        for connection in
+            self.who_waits(|waits| matches!(waits, Waits::Open { modem: of, .. } if of == modem))
+        {
             self.reply_opened(connection);
         }
+    }
+
+    /// The modem has ended: those who wait for it get their reply.
+    pub(super) fn modem_answers_no_more(&mut self, modem: usize) {
+        let Some(daemon) = &mut self.daemon else { return };
+        daemon.commands.retain(|(of, _)| *of != modem);
+        let is_of_modem = |waits| match waits {
+            Waits::Command { modem: of, .. } | Waits::Open { modem: of, .. } => of == modem,
+            Waits::Status { .. } => false,
+        };
+        for connection in self.who_waits(is_of_modem) {
+            self.reply(connection, &Reply::error("port-unavailable", "the modem is no longer used"));
+        }
+        self.network_answered();
+    }
+
+    fn who_waits(&mut self, is_so: impl Fn(Waits) -> bool) -> Vec<usize> {
+        let Some(server) = self.server() else { return Vec::new() };
+        server.waiting().filter(|(_, waits)| is_so(*waits)).map(|(connection, _)| connection).collect()
     }
 
     fn request(&mut self, connection: usize, request: Request) {
@@ -262,6 +278,7 @@ impl EventLoop {
         }
         // What they answer is the reply, at once if none need be asked.
         for unit in self.modems.iter_mut().filter(|unit| unit.status().is_none()) {
+            let _scope = unit.scope();
             unit.relay.handle(Input::AskNetwork, now);
         }
     }
@@ -276,13 +293,7 @@ impl EventLoop {
     }
 
     fn reply_statuses(&mut self) {
-        let Some(server) = self.server() else { return };
-        let waiting: Vec<usize> = server
-            .waiting()
-            .filter(|(_, waits)| matches!(waits, Waits::Status { .. }))
-            .map(|(connection, _)| connection)
-            .collect();
-        for connection in waiting {
+        for connection in self.who_waits(|waits| matches!(waits, Waits::Status { .. })) {
             self.reply_status(connection);
         }
     }

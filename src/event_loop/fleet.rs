@@ -6,9 +6,9 @@ use std::time::Instant;
 use super::{EventLoop, ModemUnit};
 use crate::config::Policy;
 use qssl_core::fleet::{self, Condition, Facts};
-use qssl_core::relay::ClientId;
+use qssl_core::relay::{Action, ClientId};
 use qssl_core::settings::Tunnel;
-use qssl_core::{ClientInput, Input, counted};
+use qssl_core::{ClientInput, Input};
 
 impl EventLoop {
     /// The modem that a new client of this tunnel goes to, and the tunnel as this modem has it; `None`: none is left.
@@ -100,18 +100,16 @@ impl EventLoop {
     /// The same, and the others are reset: it has ended.
     pub(super) fn leave_modem(&mut self, modem: usize) {
         self.leave_to_others(modem);
-        let count = self.modems[modem].clients.iter().flatten().count();
-        if count > 0 {
-            log::warn!("{} reset", counted(count as u64, "client"));
-        }
-        for index in 0..self.modems[modem].clients.len() {
-            if let Some(slot) = self.drop_client(modem, index) {
-                slot.stream.abort();
+        self.modems[modem].relay.reset_all("its modem was given up", self.now);
+        while let Some(action) = self.modems[modem].relay.poll_action() {
+            if matches!(action, Action::CloseClient(_) | Action::ResetClient { .. }) {
+                self.act(modem, action);
             }
         }
         for index in 0..self.modems[modem].ports.len() {
             self.close_port(modem, index);
         }
+        self.modem_answers_no_more(modem);
     }
 
     fn move_client(&mut self, from: usize, id: ClientId, to: usize, tunnel: &Tunnel) {

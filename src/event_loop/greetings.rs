@@ -208,6 +208,7 @@ impl EventLoop {
         let Some((modem, tunnel)) = self.modem_for(&greeting.tunnel) else {
             return greeting.stream.abort();
         };
+        let _scope = self.modems[modem].scope();
         let relay = &mut self.modems[modem].relay;
         let id = relay.client_accepted_for(&tunnel, target, greeting.peer.to_string(), self.now);
         self.add_slot(modem, id, greeting.stream, Some(requested));

@@ -120,7 +120,7 @@ fn lock_owners(locks: &str, device: u64, inode: u64) -> Vec<u32> {
 
 fn describe(pid: u32) -> String {
     if pid == std::process::id() {
-        return format!("this process (pid {pid}): the device is given twice");
+        return format!("this process (pid {pid}): the device is given twice, or its modem is leaving");
     }
     match fs::read_to_string(format!("/proc/{pid}/comm")) {
         Ok(name) => format!("{} (pid {pid})", name.trim_end()),

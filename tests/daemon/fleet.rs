@@ -359,3 +359,51 @@ fn the_first_signal_does_not_cut_connections_of_a_modem_that_leaves() {
     let Fleet { daemon, site: _site, .. } = fleet;
     daemon.ends_with(0);
 }
+
+#[test]
+fn a_command_does_not_wait_for_a_modem_that_has_left() {
+    let site = Site::new(Behaviour::Echo, "");
+    let second = Modem::start(site.server.address(), "");
+    let both = sections(&[("a", &site.modem), ("b", &second)]);
+    let process = "shutdown-timeout = \"1s\"";
+    let daemon = Daemon::of_modems(both, &tunnel("web", ""), process, |_| ());
+    daemon.wait_for("b: ready");
+    let fleet = Fleet { site, second: Some(second), daemon };
+    let silence = Duration::from_secs(3_600);
+    let second = fleet.second.as_ref().expect("it is there");
+    second.embedded.with_modem(move |modem, _, now| modem.stall(now + silence)).expect("the modem runs");
+    let asks = || fleet.daemon.tool(&["at", "AT+CSQ", "--modem", "b", "--timeout", "10min"]);
+    thread::scope(|scope| {
+        let asking = scope.spawn(asks);
+        fleet.daemon.wait_for("b: > AT+CSQ");
+        fleet.reload_with(&[("a", &fleet.site.modem)]);
+        let answer = asking.join().expect("it ends");
+        assert!(answer.stderr.contains("the modem is no longer used"), "{}", answer.stderr);
+    });
+}
+
+/// Its clients are neither kept nor counted, and the next ones do not wait for ever.
+#[test]
+fn a_tunnel_whose_modems_were_all_given_up_refuses_its_clients() {
+    let site = Site::new(Behaviour::Echo, "");
+    let directory = temporary_directory();
+    let missing = directory.path().join("missing").display().to_string();
+    let both = sections(&[("a", &site.modem)])
+        + &format!("[[modem]]\nname = \"b\"\ndevice = \"{missing}\"\nmax-retries = 3\n");
+    let by = |modem: &str| tunnel("web", &format!("modems = [\"{modem}\"]\nmax-clients = 1"));
+    let daemon = Daemon::of_modems(both, &by("b"), "", |_| ());
+    let mut early = connect(daemon.address());
+    daemon.wait_for("its modem was given up");
+    assert!(matches!(read_to_end(&mut early).2, Ended::Reset));
+    assert!(matches!(read_to_end(&mut connect(daemon.address())).2, Ended::Reset));
+    daemon.wait_for("is not served: every modem that its tunnel may use was given up; reset");
+    let status = daemon.status();
+    assert!(status.connections.is_empty() && status.counts().waiting_clients == 0, "{status:#?}");
+    assert_eq!((status.tunnels[0].clients.len(), status.tunnels[0].counters.refused), (0, 1));
+    daemon.rewrite(&by("a"), "");
+    daemon.reload("0 unchanged, 1 changed, 0 added, 0 removed");
+    daemon.wait_for("a: ready");
+    let mut client = connect(daemon.address());
+    client.write_all(b"there is room for it").expect("it is accepted");
+    client.read_exact(&mut [0; 20]).unwrap_or_else(|error| panic!("{error}\n{}", daemon.log()));
+}

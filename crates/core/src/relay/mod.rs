@@ -1030,7 +1030,8 @@ impl Relay {
         }
     }
 
-    fn reset_all(&mut self, reason: &str, now: Instant) {
+    /// Breaks off all connections, and resets their clients and those that wait.
+    pub fn reset_all(&mut self, reason: &str, now: Instant) {
         for index in 0..self.clients.len() {
             self.cut_off(ClientId(index), reason, now);
         }
