@@ -161,7 +161,10 @@ impl EventLoop {
                 daemon.look_at_pin(&mut unit, self.now);
             }
             match self.modems.iter_mut().find(|known| known.is_called(&unit)) {
-                Some(gone) => *gone = unit,
+                Some(known) => {
+                    let gone = std::mem::replace(known, unit);
+                    known.goes_on_from(gone);
+                }
                 None => self.modems.push(unit),
             }
         }

@@ -51,6 +51,12 @@ impl EventLoop {
                 }
             }
         }
+        for gone in self.modems.iter().filter(|unit| unit.is_gone()) {
+            // None of its opens are among the last.
+            let open_seconds = counts.modem.open_seconds;
+            counts.modem += gone.relay.modem().counters();
+            counts.modem.open_seconds = open_seconds;
+        }
         let used = daemon.data_usage.used(today);
         counts.budget =
             used.map(|(budget, used_bytes)| status::Budget { limit_bytes: budget.bytes, used_bytes });

@@ -87,6 +87,13 @@ impl ModemUnit {
         }
     }
 
+    /// It was configured before as this one, which is gone: what is counted goes on.
+    pub fn goes_on_from(&mut self, before: ModemUnit) {
+        self.log_name = before.log_name;
+        self.recoveries = before.recoveries;
+        self.relay.goes_on_from(before.relay);
+    }
+
     /// What is logged from now on is about this modem.
     pub fn scope(&self) -> Scope {
         Scope::new(self.log_name)

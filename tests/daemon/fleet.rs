@@ -360,6 +360,39 @@ fn the_first_signal_does_not_cut_connections_of_a_modem_that_leaves() {
     daemon.ends_with(0);
 }
 
+/// A counter that goes backwards counts as a restart: what it has then would be counted twice.
+#[test]
+fn no_counter_goes_backwards_while_a_modem_leaves_and_when_it_comes_back() {
+    let fleet = Fleet::start(Behaviour::Echo, "policy = \"balance\"");
+    let (daemon, first) = (&fleet.daemon, &fleet.site.modem);
+    let second = fleet.second.as_ref().expect("it is there");
+    let mut clients = [(); 4].map(|()| connect(daemon.address()));
+    for client in &mut clients {
+        echo(client, b"counted");
+    }
+    assert_eq!(fleet.carriers(), ["a", "b", "a", "b"]);
+    drop(clients);
+    daemon.wait_until("they have ended", |status| status.connections.is_empty());
+    // What is opened and moved for clients; the daemon itself adds to the bytes on the wire.
+    let counted = |status: &Status| {
+        let (tunnel, all) = (&status.tunnels[0].counters, &status.counts().modem);
+        [tunnel.accepted, tunnel.opens, tunnel.up_bytes, all.opens, all.sent_bytes]
+    };
+    let once = [4, 4, 28, 4, 28];
+    assert_eq!(counted(&daemon.status()), once);
+    fleet.reload_with(&[("a", first)]);
+    daemon.wait_for("b: this modem is no longer used");
+    assert_eq!(counted(&daemon.status()), once);
+    fleet.reload_with(&[("a", first), ("b", second)]);
+    daemon.wait_for_count("b: ready", 2);
+    let status = daemon.status();
+    assert_eq!(counted(&status), once);
+    assert_eq!(status.modems[1].counts().modem.opens, 2);
+    let _next = connect(daemon.address());
+    let numbers = daemon.wait_until("it is served", |status| !status.connections.is_empty()).connections;
+    assert!(numbers[0].id > 4, "no number is used again: {numbers:?}");
+}
+
 #[test]
 fn a_command_does_not_wait_for_a_modem_that_has_left() {
     let site = Site::new(Behaviour::Echo, "");

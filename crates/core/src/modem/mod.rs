@@ -288,6 +288,11 @@ impl Modem {
         &self.counters
     }
 
+    /// It counts on from these.
+    pub(crate) fn counts_on_from(&mut self, before: Counters) {
+        self.counters = before;
+    }
+
     /// What the modem has reported about its network, and when it last answered a question about it.
     pub fn network(&self) -> (&Facts, Option<Instant>) {
         (self.radio.facts(), self.radio.answered_at())

@@ -60,6 +60,14 @@ impl Relay {
         self.place.next = next + first.saturating_sub(next).div_ceil(count) * count;
     }
 
+    /// It is the modem that `before` was, which has ended: what was counted goes on, and so do the numbers of clients.
+    pub fn goes_on_from(&mut self, before: Relay) {
+        self.place = before.place;
+        self.modem.counts_on_from(before.modem.counters().clone());
+        self.accounts = before.accounts;
+        self.rearrange_accounts();
+    }
+
     /// It is not one of them any more: its connections end as in a shutdown, and then it.
     pub fn leaves(&mut self, now: Instant) {
         if self.ending == Ending::Not {

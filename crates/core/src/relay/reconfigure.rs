@@ -98,7 +98,7 @@ impl Relay {
 
     /// The configured tunnels come first, each with what it did under earlier settings. Others are kept as long as they have
     /// clients.
-    fn rearrange_accounts(&mut self) {
+    pub(super) fn rearrange_accounts(&mut self) {
         let mut old = std::mem::take(&mut self.accounts);
         for tunnel in &self.settings.tunnels {
             let known = old.iter().position(|account| account.tunnel.name == tunnel.name);
