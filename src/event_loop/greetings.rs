@@ -139,7 +139,9 @@ impl EventLoop {
         let others =
             || self.modems.iter().filter(|other| !std::ptr::eq(*other, unit)).map(|other| &other.relay);
         let count = unit.relay.client_count() + self.greetings.iter().flatten().count();
-        let limit = tunnel.limits.max_clients.filter(|_| tunnel.limits.when_full != WhenFull::Evict);
+        // Sessions make room for others on their own modem.
+        let makes_room = tunnel.limits.when_full == WhenFull::Evict && tunnel.carries_datagrams();
+        let limit = tunnel.limits.max_clients.filter(|_| !makes_room);
         let of_tunnel = || {
             let coming = coming.filter(|coming| coming.name == tunnel.name).count();
             coming + self.modems.iter().map(|unit| unit.relay.clients_through(&tunnel.name)).sum::<usize>()

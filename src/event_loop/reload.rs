@@ -27,7 +27,9 @@ impl EventLoop {
         let Some(daemon) = &mut self.daemon else { return };
         let is_repeated = daemon.reload_at.take().is_some();
         if is_draining {
-            log::info!("ignoring SIGHUP: draining");
+            if !is_repeated {
+                log::info!("ignoring SIGHUP: draining");
+            }
             return;
         }
         let Some(reload) = &daemon.reload else { return };

@@ -360,6 +360,18 @@ fn the_first_signal_does_not_cut_connections_of_a_modem_that_leaves() {
     daemon.ends_with(0);
 }
 
+#[test]
+fn a_limit_of_clients_is_that_of_the_tunnel_and_not_of_each_modem() {
+    let fleet = Fleet::start(Behaviour::Echo, "policy = \"balance\"\nmax-clients = 1\nwhen-full = \"evict\"");
+    let daemon = &fleet.daemon;
+    let mut first = connect(daemon.address());
+    echo(&mut first, b"by a");
+    let mut second = connect(daemon.address());
+    assert_eq!(fleet.carriers(), ["a"]);
+    drop(first);
+    echo(&mut second, b"its turn");
+}
+
 /// A counter that goes backwards counts as a restart: what it has then would be counted twice.
 #[test]
 fn no_counter_goes_backwards_while_a_modem_leaves_and_when_it_comes_back() {
