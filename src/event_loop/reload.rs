@@ -57,10 +57,11 @@ impl EventLoop {
         log::error!("{why}{hint}; the old configuration stays [{}]", Kind::Usage);
     }
 
-    /// Whether the end of the process has begun.
+    /// Whether the end of the process has begun. Where all that runs is a modem that leaves, there is still somebody who
+    /// listens.
     pub(super) fn is_draining(&self) -> bool {
         let mut running = self.modems.iter().filter(|unit| unit.status().is_none());
-        running.all(|unit| unit.relay.state() == "draining")
+        self.listeners.is_empty() && running.all(|unit| unit.relay.state() == "draining")
     }
 
     fn is_confined(&self) -> bool {

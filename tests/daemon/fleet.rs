@@ -360,6 +360,37 @@ fn the_first_signal_does_not_cut_connections_of_a_modem_that_leaves() {
     daemon.ends_with(0);
 }
 
+/// All that runs then is a modem that leaves, which is not the end of the process.
+#[test]
+fn another_modem_joins_after_the_last_one_was_given_up() {
+    let directory = temporary_directory();
+    let link = directory.path().join("b").display().to_string();
+    let site = Site::new(Behaviour::Echo, "");
+    let second = Modem::start(site.server.address(), &format!("--link {link}"));
+    let third = Modem::start(site.server.address(), "");
+    let section = format!("[[modem]]\nname = \"b\"\ndevice = \"{link}\"\nmax-retries = 0\n");
+    let both = sections(&[("a", &site.modem)]) + &section;
+    let daemon = Daemon::of_modems(both.clone(), &tunnel("web", ""), "", |_| ());
+    daemon.wait_for("a: ready");
+    daemon.wait_for("b: ready");
+    let mut client = connect(daemon.address());
+    echo(&mut client, b"by a");
+    let text = fs::read_to_string(daemon.path("run.toml")).expect("it is ours");
+    let reload_with = |sections: &str| {
+        daemon.rewrite_whole(&text.replace(&both, sections));
+        daemon.reload("1 unchanged, 0 changed, 0 added, 0 removed");
+    };
+    reload_with(&section);
+    drop(second);
+    daemon.wait_for("this modem is given up, the others go on");
+    reload_with(&sections(&[("c", &third)]));
+    echo(&mut connect(daemon.address()), b"by the one that came");
+    echo(&mut client, b"goes on until it ends");
+    daemon.signal(Signal::TERM);
+    daemon.wait_until("the other has ended", |status| states(status)[0] == ("c", "given up"));
+    echo(&mut client, b"not cut");
+}
+
 #[test]
 fn a_limit_of_clients_is_that_of_the_tunnel_and_not_of_each_modem() {
     let fleet = Fleet::start(Behaviour::Echo, "policy = \"balance\"\nmax-clients = 1\nwhen-full = \"evict\"");
