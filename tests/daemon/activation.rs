@@ -104,7 +104,7 @@ fn no_client_is_refused_while_the_service_is_restarted() {
     let next = |count: &AtomicUsize| count.fetch_add(1, Ordering::SeqCst);
     let (begun, restarts) = (AtomicUsize::new(0), 3);
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        let clients = [(); AT_ONCE].map(|()| {
             scope.spawn(|| {
                 while next(&begun) < CLIENTS {
                     let mut client = TcpStream::connect(address).expect("it is not refused");
@@ -115,20 +115,21 @@ fn no_client_is_refused_while_the_service_is_restarted() {
                     assert_eq!(&echo, b"hello");
                     next(&answered);
                 }
-            });
-        }
+            })
+        });
+        let go_on = || clients.iter().any(|client| !client.is_finished());
         for restart in 1..=restarts {
             let running = Running::start(&mut with_socket(&socket, &configuration));
             let some = CLIENTS * restart / (restarts + 1);
-            while answered.load(Ordering::SeqCst) < some {
+            while answered.load(Ordering::SeqCst) < some && go_on() {
                 thread::park_timeout(PAUSE);
             }
             running.signal(Signal::TERM);
             running.ends_with(0);
         }
         let _last = Running::start(&mut with_socket(&socket, &configuration));
-        while answered.load(Ordering::SeqCst) < CLIENTS {
-            thread::park_timeout(PAUSE);
+        for client in clients {
+            client.join().expect("each of its clients is served");
         }
     });
 }

@@ -14,7 +14,9 @@ use qssl_modem_emulator::test_server::{
 };
 
 use crate::daemon::Daemon;
-use qssl_test_common::harness::{Gate, Modem, NAME, connect, run, temporary_directory, tunnel_command};
+use qssl_test_common::harness::{
+    Gate, Modem, NAME, SetAtTheEnd, connect, run, temporary_directory, tunnel_command,
+};
 
 /// An authority, a server that requires a client certificate of this authority, and such a certificate.
 struct Generation {
@@ -103,10 +105,8 @@ fn beside_transfers(address: SocketAddr, act: impl FnOnce()) {
             client.write_all(b"x").and_then(|()| client.read_exact(&mut [0])).expect("the server echoes");
             scope.spawn(move || assert!(goes_on(&mut client, ends) > 0, "nothing moved"));
         }
-        // The transfers end even if `act` panics.
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
-        ends.store(true, Ordering::Relaxed);
-        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let _end = SetAtTheEnd(&ends);
+        act();
     });
 }
 

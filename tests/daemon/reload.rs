@@ -9,7 +9,7 @@ use std::thread;
 use qssl_modem_emulator::test_server::Behaviour;
 
 use crate::daemon::{Daemon, SOCKS_GREETED, SOCKS_GREETING, SOCKS_REQUEST, proxy, socks_reply, tunnel};
-use qssl_test_common::harness::{EG800Q, Ended, Site, connect, echo, read_to_end};
+use qssl_test_common::harness::{EG800Q, Ended, SetAtTheEnd, Site, connect, echo, read_to_end};
 
 #[test]
 fn tunnels_come_and_go_and_connections_stay() {
@@ -159,6 +159,7 @@ fn under_load_no_byte_is_lost() {
     let address = daemon.address();
     let ends = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _end = SetAtTheEnd(&ends);
         for number in 0..4_u8 {
             let ends = &ends;
             scope.spawn(move || {
@@ -173,7 +174,6 @@ fn under_load_no_byte_is_lost() {
             daemon.rewrite(&(tunnel("web", "") + &more), "");
             daemon.reload("configuration reloaded");
         }
-        ends.store(true, Ordering::Relaxed);
     });
     let status = daemon.status();
     assert_eq!((status.tunnels[0].counters.accepted, status.tunnels[0].counters.resets), (4, 0));

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, io};
 
 use qssl_modem_emulator::test_server::fill_pattern;
@@ -16,10 +17,28 @@ use super::tunnel::Tunnel;
 
 /// A connection to the tunnel.
 pub fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("the tunnel listens");
+    connect_unless_reset(address).expect("the tunnel keeps its clients")
+}
+
+/// The same to a tunnel that resets clients; `None`: this thread slept for so long that it was reset before it knew that it
+/// was connected.
+pub fn connect_unless_reset(address: SocketAddr) -> Option<TcpStream> {
+    let stream = match TcpStream::connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return None,
+        stream => stream.expect("the tunnel listens"),
+    };
     stream.set_read_timeout(Some(PATIENCE)).expect("the limit is not zero");
     stream.set_write_timeout(Some(PATIENCE)).expect("the limit is not zero");
-    stream
+    Some(stream)
+}
+
+/// Sets a flag at its end, also when an assertion fails before: for what goes on in other threads until then.
+pub struct SetAtTheEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for SetAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Sends these bytes to a server that echoes, and reads them back.

@@ -28,7 +28,8 @@ use qssl_tunnel::commands::modem_access::{Access, Conversation};
 use qssl_tunnel::config::{self, Configuration, Process};
 
 pub use self::clients::{
-    Ended, connect, curl, curl_at, digest, echo, patterned_bytes, patterned_file, read_to_end, sha256_hex,
+    Ended, SetAtTheEnd, connect, connect_unless_reset, curl, curl_at, digest, echo, patterned_bytes,
+    patterned_file, read_to_end, sha256_hex,
 };
 pub use self::datagrams::{UdpEcho, datagrams_to, echo_datagram};
 pub use self::gate::Gate;
