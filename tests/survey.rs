@@ -599,11 +599,15 @@ fn device_server_with_ri(modem: &Modem) -> String {
         let (mut from, mut to) = (host.try_clone().expect("a socket"), port.try_clone().expect("a socket"));
         std::thread::spawn(move || std::io::copy(&mut from, &mut to));
         let (mut heard, mut bytes) = (String::new(), [0; 256]);
+        // CTS and DSR.
+        let mut lines = 0x30;
         while let Ok(count @ 1..) = port.read(&mut bytes) {
             heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
             if heard.contains("\"closed\",11") {
-                // IAC SB COM-PORT-OPTION NOTIFY-MODEMSTATE, with CTS, DSR and RI, IAC SE.
-                host.write_all(&[255, 250, 44, 107, 0x70, 255, 240]).expect("the survey goes on");
+                // RI changes with each, as one may come before the one that is waited for.
+                lines ^= 0x40;
+                // IAC SB COM-PORT-OPTION NOTIFY-MODEMSTATE, IAC SE.
+                host.write_all(&[255, 250, 44, 107, lines, 255, 240]).expect("the survey goes on");
                 heard.clear();
             }
             host.write_all(&bytes[..count]).expect("the survey goes on");

@@ -641,6 +641,7 @@ impl Survey {
         }
         self.forget_heard();
         self.may_end();
+        let at_rest = self.lines();
         self.send(socket, format!("{word}\n").as_bytes())?;
         if word == "rst" {
             // What the server has not read when it ends makes its system send RST.
@@ -649,7 +650,6 @@ impl Survey {
         }
         let closed = format!("\"closed\",{socket}");
         let begin = Instant::now();
-        let at_rest = self.lines();
         let mut told_after = None;
         while begin.elapsed() < told_after.map_or(END_LIMIT, |told| told + RING_TAIL) {
             let is_new = |heard: &[u8]| (told_after.is_none() && has(heard, closed.as_bytes())).then_some(());
