@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "how long stopping takes is what is tested")]
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use rustix::process::Signal;
 
 use qssl_test_common::harness::{
     Ended, MODES, Modem, PATIENCE, Running, Site, Tunnel, certificate_file, connect, digest, echo,
-    read_to_end, rounds,
+    patterned_bytes, read_to_end, rounds,
 };
 
 #[test]
@@ -140,9 +141,15 @@ fn draining_ends_with_the_shutdown_timeout() {
 fn what_is_still_moving_on_several_connections_goes_on_to_its_end() {
     let bytes = rounds(1_000_000, 20_000_000) as u64;
     for mode in ["push", "buffer"] {
-        let site = Site::new(Behaviour::Source { bytes }, "");
+        let (delay, response) = (Duration::ZERO, patterned_bytes(bytes));
+        let site = Site::new(Behaviour::Respond { request_bytes: 1, delay, response }, "");
         let tunnel = site.tunnel(&["--mode", mode, "--shutdown-timeout", "170s"]);
         let mut clients: Vec<TcpStream> = (0..6).map(|_| connect(tunnel.address())).collect();
+        // A modem without a limit of speed would push more than there is room for to one that is still being opened.
+        tunnel.wait_for_count("open after", 6);
+        for client in &mut clients {
+            client.write_all(b"?").expect("the tunnel takes it");
+        }
         // In the middle of the transfer: the client does not read on before the signal was handled.
         for client in &mut clients {
             client.peek(&mut [0]).expect("the server sends");

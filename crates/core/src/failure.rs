@@ -152,6 +152,8 @@ pub enum Cut {
     ReceiveFailed,
     /// The client did not read, and its buffer is full or holds up others.
     ClientStalled,
+    /// More came than there is room for while the connection was not yet confirmed, and no client could take it.
+    TooMuchTooSoon,
     /// The server closed, and `--on-closed reset` is in force or AT+QSSLCLOSE failed.
     ClosedUncertain,
     /// The connection ended in data mode, and how cannot be known.
@@ -179,6 +181,9 @@ impl std::fmt::Display for Cut {
             Cut::SendStuck => "the modem's send buffer stayed full",
             Cut::ReceiveFailed => "a receive failed before the end",
             Cut::ClientStalled => "the client did not read",
+            Cut::TooMuchTooSoon => {
+                "the modem sent more than there is room for before the connection was confirmed"
+            }
             Cut::ClosedUncertain => "the server closed the connection, cleanly or not",
             Cut::CarrierLost => "the connection was lost",
             Cut::ShuttingDown => "shutting down",

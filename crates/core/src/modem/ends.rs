@@ -117,6 +117,10 @@ impl Modem {
     /// More came than there was room for: the line has no flow control that we can use, or the modem pushed
     /// more than it announced.
     pub(super) fn overflowed(&mut self, id: SocketId) {
-        self.break_off(id, Cut::ClientStalled);
+        let cut = match self.sockets[id.index()].is_opening() {
+            true => Cut::TooMuchTooSoon,
+            false => Cut::ClientStalled,
+        };
+        self.break_off(id, cut);
     }
 }
