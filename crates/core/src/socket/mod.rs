@@ -117,6 +117,8 @@ pub struct Socket {
     switch_again: Option<SwitchAgain>,
     /// Bytes that the module has taken since the socket was opened.
     sent_bytes: u64,
+    /// Of those, taken by a send that was answered once the client was done with it.
+    late_bytes: u64,
     /// In so many sends, each of which is a datagram where it carries datagrams.
     sends: u64,
     /// What is known of their delivery.
@@ -299,6 +301,7 @@ impl Socket {
             backoff: None,
             switch_again: None,
             sent_bytes: 0,
+            late_bytes: 0,
             sends: 0,
             delivery: Delivery::default(),
             received_bytes: 0,
@@ -406,9 +409,10 @@ impl Socket {
         !matches!(self.phase, Phase::Free | Phase::Foreign | Phase::Unknown)
     }
 
-    /// Bytes that the module has taken since the socket was opened.
+    /// Bytes that the module has taken of its client since the socket was opened, but for those that it took once the
+    /// client was done with the socket: they are told one by one.
     pub fn sent_bytes(&self) -> u64 {
-        self.sent_bytes
+        self.sent_bytes - self.late_bytes
     }
 
     /// In how many sends those were.
@@ -908,6 +912,7 @@ impl Socket {
         self.poll_at = None;
         self.holder = Holder::Nobody;
         self.sent_bytes = 0;
+        self.late_bytes = 0;
         self.sends = 0;
         self.delivery = Delivery::default();
         self.received_bytes = 0;

@@ -63,7 +63,10 @@ impl Socket {
         if length > 0 {
             self.outgoing.consume(length);
             self.sent_bytes += length as u64;
-            self.sends += 1;
+            match self.is_attached() {
+                true => self.sends += 1,
+                false => self.late_bytes += length as u64,
+            }
         }
         self.backoff = None;
         self.delivery_begins(now);

@@ -495,6 +495,10 @@ fn a_number_carries_bytes_again_after_datagrams() {
     socket.sent(3, now);
     assert_eq!((socket.sends(), socket.outgoing.as_slice()), (1, &b"two"[..]));
     assert_eq!(asks(&socket, 0, now + Duration::from_secs(60)), None, "nobody acknowledges datagrams");
+    // What is answered after the client has left is told by an event, and must not count twice.
+    assert!(socket.detach().is_some());
+    socket.sent(3, now);
+    assert_eq!((socket.sends(), socket.sent_bytes(), socket.outgoing.is_empty()), (1, 3, true));
     let target = "a:1".parse().expect("a target");
     socket.begin(tunnel(Mode::Push), target, SslContextId::all().next(), Holder::Client, now);
     assert!(!socket.carries_datagrams() && socket.sends() == 0 && socket.outgoing.is_empty());
