@@ -141,6 +141,11 @@ impl Configuration {
         &self.modems[0]
     }
 
+    /// The modem with this name.
+    pub fn modem_called(&self, name: &str) -> Option<&Modem> {
+        self.modems.iter().find(|modem| modem.name == name)
+    }
+
     /// How clients of the tunnel with this name choose their targets, if they do.
     pub fn dynamic(&self, name: &str) -> Option<&Arc<Dynamic>> {
         self.tunnels.iter().find(|tunnel| tunnel.settings.name == name)?.dynamic.as_ref()

@@ -174,8 +174,7 @@ impl EventLoop {
         count_modems(&mut self.modems);
         for modem in 0..self.modems.len() {
             let unit = &mut self.modems[modem];
-            let mut configured = self.configuration.modems.iter();
-            match configured.find(|configured| configured.name == unit.configured.name) {
+            match self.configuration.modem_called(&unit.configured.name) {
                 _ if !unit.is_configured() => {}
                 Some(configured) => unit.is_now(configured),
                 None => self.modem_leaves(modem),
@@ -205,12 +204,12 @@ impl EventLoop {
             both.is_some_and(|(old, new)| new.greets_like(old) && new.allows(target))
         };
         // One that has just left, and is configured again, is awaited.
-        let is_new = |unit: &ModemUnit| new.modems.iter().any(|modem| modem.name == unit.configured.name);
+        let is_new = |unit: &ModemUnit| new.modem_called(&unit.configured.name).is_some();
         let mut is_busy =
             self.modems.iter().any(|unit| unit.status().is_none() && !unit.is_configured() && is_new(unit));
         let in_use = self.modems.iter_mut().filter(|unit| unit.status().is_none() && unit.is_configured());
         let part = |unit: &ModemUnit| {
-            let modem = new.modems.iter().find(|modem| modem.name == unit.configured.name)?;
+            let modem = new.modem_called(&unit.configured.name)?;
             Some(new.settings(modem))
         };
         let mut all: Vec<_> = in_use.filter_map(|unit| Some((part(unit)?, unit))).collect();
